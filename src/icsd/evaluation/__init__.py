@@ -1,0 +1,1 @@
+"""Scores of predicted captions on the test pictures, with intervals."""

@@ -1,0 +1,37 @@
+"""One arm's scores on the test set."""
+
+from collections.abc import Sequence
+
+from icsd import tables
+from icsd.errors import InputError
+from icsd.evaluation.scores import score, tokenise
+from icsd.references import read_references
+
+
+def score_captions(
+    predictions: str, captions: str, scores: str, arm: str, seed: int, metrics: Sequence[str], samples: int
+) -> None:
+    """Write the SCORES of `predictions` against `captions`, which must describe the same pictures.
+
+    The resamples are drawn alike for every arm and seed, so that arms are compared on the same pictures.
+    """
+    references = read_references(captions)
+    predicted = {
+        row["image_id"]: row["caption"] for row in tables.read(predictions, tables.PREDICTIONS).to_pylist()
+    }
+    odd = sorted(references.keys() ^ predicted.keys())
+    if odd:
+        raise InputError(
+            predictions,
+            odd[0],
+            f"and {len(odd) - 1} more pictures are not in both this and {captions}",
+            "delete the predictions and run again",
+        )
+    ids = sorted(references)
+    tokenised = tokenise([references[each] for each in ids], [predicted[each] for each in ids])
+    found = score(tokenised, metrics, samples, seed=0)
+    rows = [
+        {"arm": arm, "seed": seed, "metric": s.metric, "value": s.value, "low": s.low, "high": s.high}
+        for s in found
+    ]
+    tables.write(scores, tables.SCORES, rows)

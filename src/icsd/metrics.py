@@ -1,0 +1,66 @@
+"""Caption metrics that need no Java, by coco-caption's code, for choosing checkpoints and for the test."""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+BLEU_ORDER = 4
+_NO_WORD = re.compile(r"[^\w' ]+")
+
+References = Sequence[Sequence[str]]  # the tokenised true captions of each picture
+
+
+def plain_tokens(caption: str) -> str:
+    """Lower-cased words with a space between: PTB tokens of plain words, without starting Java.
+
+    It differs at clitics ("man's" stays one word) and hyphens. Good enough to rank checkpoints, whose
+    references are treated alike; test scores use the PTB tokeniser.
+    """
+    return " ".join(_NO_WORD.sub(" ", caption.lower()).split())
+
+
+def cider(references: References, candidates: Sequence[str]) -> np.ndarray:
+    """CIDEr-D of each picture, [n], 0 to 10; document frequencies of these references (arXiv:1411.5726)."""
+    from pycocoevalcap.cider.cider import Cider
+
+    return np.asarray(Cider().compute_score(*_as_coco(references, candidates))[1], dtype=np.float64)
+
+
+def rouge_l(references: References, candidates: Sequence[str]) -> np.ndarray:
+    """ROUGE-L of each picture, [n], 0 to 1 (F with beta 1.2 of the best recall and the best precision)."""
+    from pycocoevalcap.rouge.rouge import Rouge
+
+    return np.asarray(Rouge().compute_score(*_as_coco(references, candidates))[1], dtype=np.float64)
+
+
+def bleu_statistics(references: References, candidates: Sequence[str]) -> np.ndarray:
+    """What BLEU sums over pictures, [n, 10]: lengths of caption and nearest reference, n-grams right, all."""
+    from pycocoevalcap.bleu.bleu_scorer import cook_refs, cook_test
+
+    cooked = [cook_test(text, cook_refs(refs)) for text, refs in zip(candidates, references, strict=True)]
+    lengths = [[one["testlen"], _closest(one["reflen"], one["testlen"])] for one in cooked]
+    rows = [[*length, *one["correct"], *one["guess"]] for length, one in zip(lengths, cooked, strict=True)]
+    return np.asarray(rows, dtype=np.float64)
+
+
+def bleu(sums: np.ndarray) -> np.ndarray:
+    """BLEU-1 to BLEU-4 [..., 4] of summed `bleu_statistics` [..., 10]; the constants are coco-caption's."""
+    given, wanted = sums[..., 0], sums[..., 1]
+    right, guessed = sums[..., 2 : 2 + BLEU_ORDER], sums[..., 2 + BLEU_ORDER :]
+    logs = np.cumsum(np.log((right + 1e-15) / (guessed + 1e-9)), axis=-1) / np.arange(1, BLEU_ORDER + 1)
+    ratio = (given + 1e-15) / (wanted + 1e-9)
+    return np.exp(logs + np.minimum(0.0, 1 - 1 / ratio)[..., None])
+
+
+def _closest(lengths: Sequence[int], length: int) -> int:
+    """The length nearest to `length`; ties go to the shorter, as in coco-caption."""
+    return min((abs(each - length), each) for each in lengths)[1]
+
+
+def _as_coco(
+    references: References, candidates: Sequence[str]
+) -> tuple[dict[int, list[str]], dict[int, list[str]]]:
+    """The dictionaries that pycocoevalcap takes, keyed by position."""
+    true = {row: list(texts) for row, texts in enumerate(references)}
+    return true, {row: [text] for row, text in enumerate(candidates)}
