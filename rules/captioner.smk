@@ -1,0 +1,39 @@
+# captioner: an arm's pairs and pictures -> a trained captioner
+#
+# in:  <results>/dataset/{arm}/pairs.parquet              PAIRS
+#      <results>/images/{arm}/{shard}.parquet             IMAGES, or the real pictures for the arm "real"
+#      <results>/pictures/val/{images,captions}.parquet   IMAGES, CAPTIONS: they choose the checkpoint
+# out: <results>/captioner/{arm}/seed-{seed}/checkpoint/  a transformers VisionEncoderDecoderModel folder, safetensors
+#      <results>/captioner/{arm}/seed-{seed}/history.parquet  HISTORY: loss and rate of every step, val's scores
+# own: <results>/captioner/{arm}/seed-{seed}/resume/      the state of an unfinished training. No output, since
+#      Snakemake deletes the outputs of a killed job; removed when the training is done.
+
+
+rule train_captioner:
+    input:
+        pairs="<results>/dataset/{arm}/pairs.parquet",
+        images=arm_images,
+        val_images="<results>/pictures/val/images.parquet",
+        val_captions="<results>/pictures/val/captions.parquet",
+    output:
+        checkpoint=directory("<results>/captioner/{arm}/seed-{seed}/checkpoint"),
+        history="<results>/captioner/{arm}/seed-{seed}/history.parquet",
+    params:
+        revision=REVISIONS["captioner"],
+        settings=cfg.captioner.model_dump(mode="json", exclude={"seeds", "checkpoint_every"}),
+        search=cfg.evaluation.model_dump(include={"beams", "min_tokens", "max_tokens"}),
+    log:
+        "<results>/logs/train_captioner/{arm}-seed-{seed}.log",
+    benchmark:
+        "<results>/benchmarks/train_captioner/{arm}-seed-{seed}.tsv"
+    conda:
+        "../envs/icsd.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=240,
+        gpu=0,
+        batch_size=cfg.evaluation.batch_size,
+        save_every=cfg.captioner.checkpoint_every,
+    script:
+        "../scripts/train_captioner.py"
