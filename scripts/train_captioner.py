@@ -11,7 +11,6 @@ with job_log(snakemake.log[0]):
         val_captions=snakemake.input.val_captions,
         checkpoint=snakemake.output.checkpoint,
         history=snakemake.output.history,
-        resume=snakemake.params.resume,
     )
     search = Search(**snakemake.params.search, batch_size=snakemake.resources.batch_size)
     seed, every = int(snakemake.wildcards.seed), snakemake.resources.save_every

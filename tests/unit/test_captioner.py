@@ -126,7 +126,6 @@ def paths(tmp_path: Path) -> Files:
         val_captions=str(tmp_path / "val_captions.parquet"),
         checkpoint=str(tmp_path / "out/checkpoint"),
         history=str(tmp_path / "out/history.parquet"),
-        resume=str(tmp_path / "out/resume"),
     )
 
 
@@ -214,7 +213,7 @@ def test_training_writes_every_step_and_what_val_said(paths: Files, settings: Ca
     assert [(row["step"], row["metric"]) for row in history if row["metric"]] == [
         (step, metric) for step in (20, 40) for metric in ("CIDEr", "BLEU-4")
     ]
-    assert not Path(paths.resume).exists()
+    assert not paths.resume.exists()
 
 
 @pytest.mark.parametrize("step", [3, 8, 21, 39])
@@ -251,8 +250,8 @@ def test_state_of_other_settings_is_passed_over_with_a_word(
 def test_state_cut_short_is_passed_over_with_a_word(
     paths: Files, settings: Captioner, caplog: pytest.LogCaptureFixture
 ):
-    Path(paths.resume).mkdir(parents=True)
-    (Path(paths.resume) / state.FILE).write_bytes(b"\x10\0\0\0")
+    paths.resume.mkdir(parents=True)
+    (paths.resume / state.FILE).write_bytes(b"\x10\0\0\0")
     run(paths, settings.model_copy(update={"steps": 2}))
     assert "can't be read" in caplog.text
 
@@ -347,7 +346,7 @@ def test_empty_dataset_is_one_message_and_leaves_nothing(paths: Files, settings:
     tables.write(paths.pairs, tables.PAIRS, [])
     with pytest.raises(InputError, match=r"pairs\.parquet.*no pair"):
         run(paths, settings)
-    assert not Path(paths.checkpoint).exists() and not Path(paths.resume).exists()
+    assert not Path(paths.checkpoint).exists() and not paths.resume.exists()
 
 
 def test_pair_without_picture_is_named(paths: Files, settings: Captioner):

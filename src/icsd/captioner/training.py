@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Files:
-    """What one training reads and writes; `resume` is no output, for Snakemake deletes those."""
+    """What one training reads and writes."""
 
     pairs: str
     images: list[str]
@@ -37,7 +37,11 @@ class Files:
     val_captions: str
     checkpoint: str
     history: str
-    resume: str
+
+    @property
+    def resume(self) -> Path:
+        """The folder of the unfinished training's state: no output, as Snakemake deletes a killed job's."""
+        return Path(self.history).parent / "resume"
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ def train_captioner(
     training = _prepare(paths, settings, search, seed)
     key = _key(training)
     model = training.captioner.model
-    done = state.restore(Path(paths.resume), key, model, training.optimizer)
+    done = state.restore(paths.resume, key, model, training.optimizer)
     model.train()
     for step in progress(range(done.step, settings.steps), settings.steps - done.step, "captioner steps"):
         done.history.append(_step(training, step))
@@ -75,9 +79,9 @@ def train_captioner(
         if done.step % settings.validate_every == 0 or done.step == settings.steps:
             _validate(training, done)
         if done.step % save_every == 0 and done.step < settings.steps:
-            state.save(Path(paths.resume), key, done, model, training.optimizer)
+            state.save(paths.resume, key, done, model, training.optimizer)
     _write(training, done, paths)
-    state.remove(Path(paths.resume))
+    state.remove(paths.resume)
 
 
 def learning_rate(step: int, steps: int, warmup: int) -> float:
