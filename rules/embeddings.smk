@@ -1,0 +1,28 @@
+# embeddings: captions -> one unit vector a caption
+#
+# in:  <results>/captions/{shard}.parquet    CAPTIONS
+# out: <results>/embeddings/{shard}.parquet  EMBEDDINGS: float32, length 1, the same for any shard count and batch size
+
+
+rule embed_captions:
+    input:
+        captions="<results>/captions/{shard}.parquet",
+    output:
+        embeddings="<results>/embeddings/{shard}.parquet",
+    params:
+        revision=REVISIONS["embeddings"],
+        model=cfg.embeddings.model,
+    log:
+        "<results>/logs/embed_captions/{shard}.log",
+    benchmark:
+        "<results>/benchmarks/embed_captions/{shard}.tsv"
+    conda:
+        "../envs/icsd.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+        gpu=0,
+        batch_size=cfg.embeddings.batch_size,
+    script:
+        "../scripts/embed_captions.py"

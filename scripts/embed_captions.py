@@ -1,0 +1,8 @@
+from pathlib import Path
+
+from icsd.embeddings import embed_captions
+from icsd.logs import job_log
+
+with job_log(snakemake.log[0]):
+    captions, embeddings = Path(snakemake.input.captions), Path(snakemake.output.embeddings)
+    embed_captions(captions, embeddings, snakemake.params.model, snakemake.resources.batch_size)

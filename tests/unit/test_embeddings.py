@@ -1,0 +1,138 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from icsd import tables
+from icsd.backends.text_encoder import load_text_encoder
+from icsd.embeddings import embed_captions
+from icsd.errors import InputError, ModelError
+from icsd.sharding import shard_of
+from icsd.vectors import STEP, from_lists, to_lists, unit_on_grid
+
+CAPTIONS = [
+    "A red ball.",
+    "A dog.",
+    "A blue kite over a very green and wide meadow with a dog",
+    "",
+    "A dog.",
+    "zebra",
+]
+
+
+def _write_captions(path: Path, captions: dict[int, str]) -> Path:
+    rows = [
+        {"caption_id": i, "image_id": 1, "caption": text, "split": "train"} for i, text in captions.items()
+    ]
+    tables.write(path, tables.CAPTIONS, rows)
+    return path
+
+
+def _embed(
+    folder: Path, captions: dict[int, str], model: Path, shards: int = 1, batch_size: int = 2
+) -> dict[int, np.ndarray]:
+    found = {}
+    for shard in range(shards):
+        own = {i: text for i, text in captions.items() if shard_of(i, shards) == shard}
+        source = _write_captions(folder / f"captions-{shard}-of-{shards}.parquet", own)
+        target = folder / f"embeddings-{shard}-of-{shards}.parquet"
+        embed_captions(source, target, str(model), batch_size)
+        rows = tables.read(target, tables.EMBEDDINGS)
+        assert rows["caption_id"].to_pylist() == list(own)
+        found |= dict(zip(own, from_lists(rows["embedding"]), strict=True))
+    return found
+
+
+def test_embed_captions_gives_open_clips_unit_vectors(tmp_path: Path, clip_folder: Path) -> None:
+    import open_clip
+
+    found = _embed(tmp_path, dict(enumerate(CAPTIONS)), clip_folder)
+    model = open_clip.create_model(f"local-dir:{clip_folder}")
+    with torch.inference_mode():
+        tokens = open_clip.get_tokenizer(f"local-dir:{clip_folder}")(CAPTIONS)
+        expected = model.encode_text(tokens, normalize=True).numpy()
+    np.testing.assert_allclose(np.stack(list(found.values())), expected, atol=1e-5)
+    np.testing.assert_allclose([np.linalg.norm(v) for v in found.values()], 1, atol=1e-5)
+
+
+def test_embed_captions_gives_the_same_bits_for_any_shards_and_batches(
+    tmp_path: Path, clip_folder: Path
+) -> None:
+    captions = {i: f"{CAPTIONS[i % 6]} with {'many ' * (i % 7)}things {i % 20}" for i in range(60)}
+    one = _embed(tmp_path, captions, clip_folder, shards=1, batch_size=64)
+    four = _embed(tmp_path, captions, clip_folder, shards=4, batch_size=3)
+    assert all(np.array_equal(one[i], four[i]) for i in captions)
+
+
+def test_captions_of_equal_text_have_equal_vectors(tmp_path: Path, clip_folder: Path) -> None:
+    found = _embed(tmp_path, dict(enumerate(CAPTIONS)), clip_folder)
+    assert np.array_equal(found[1], found[4])
+
+
+def test_captions_longer_than_the_context_are_cut(tmp_path: Path, clip_folder: Path) -> None:
+    found = _embed(tmp_path, {1: "dog " * 200, 2: "dog " * 300}, clip_folder)
+    assert np.array_equal(found[1], found[2])
+
+
+def test_an_empty_shard_gives_an_empty_one(tmp_path: Path, clip_folder: Path) -> None:
+    assert _embed(tmp_path, {}, clip_folder) == {}
+
+
+def test_a_truncated_shard_is_named(tmp_path: Path, clip_folder: Path) -> None:
+    source = _write_captions(tmp_path / "captions.parquet", {1: "A dog."})
+    source.write_bytes(source.read_bytes()[:-20])
+    with pytest.raises(InputError, match=r"captions\.parquet"):
+        embed_captions(source, tmp_path / "embeddings.parquet", str(clip_folder), 2)
+    assert not (tmp_path / "embeddings.parquet").exists()
+
+
+def test_a_missing_weights_folder_is_named_with_the_way_out(tmp_path: Path) -> None:
+    missing = tmp_path / "clip"
+    with pytest.raises(
+        ModelError, match=r"embeddings\.model=.*clip: no such folder.*open_clip_model\.safetensors"
+    ):
+        load_text_encoder(str(missing))
+
+
+@pytest.mark.parametrize("name", ["open_clip_config.json", "open_clip_model.safetensors"])
+def test_a_missing_model_file_is_named(tmp_path: Path, clip_folder: Path, name: str) -> None:
+    for file in clip_folder.iterdir():
+        if file.name != name:
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "model.pth").write_bytes(b"a pickle, never opened")
+    with pytest.raises(ModelError, match=name):
+        load_text_encoder(str(tmp_path))
+
+
+def test_weights_that_do_not_fit_their_config_are_refused(tmp_path: Path, clip_folder: Path) -> None:
+    for file in clip_folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    config = json.loads((tmp_path / "open_clip_config.json").read_text())
+    config["model_cfg"]["text_cfg"]["width"] = 48
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match="cannot load the folder"):
+        load_text_encoder(str(tmp_path))
+
+
+def test_an_unknown_pretrained_name_is_refused() -> None:
+    with pytest.raises(ModelError, match="ViT-B-32/nobody: no such folder, and no model of open_clip"):
+        load_text_encoder("ViT-B-32/nobody")
+
+
+def test_unit_on_grid_gives_unit_float32_multiples_of_the_step() -> None:
+    vectors = unit_on_grid(np.random.default_rng(0).normal(size=(50, 64)))
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+    assert np.array_equal(vectors / STEP, np.rint(vectors / STEP))
+
+
+def test_lists_of_a_matrix_give_the_matrix_back() -> None:
+    import pyarrow as pa
+
+    matrix = np.arange(6, dtype=np.float32).reshape(3, 2)
+    column = pa.chunked_array([to_lists(matrix[:1]), to_lists(matrix[1:])])
+    assert np.array_equal(from_lists(column), matrix)
+    with pytest.raises(ValueError, match="different lengths"):
+        from_lists(pa.chunked_array([pa.array([[1.0], [1.0, 2.0]])]))
