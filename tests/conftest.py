@@ -32,3 +32,58 @@ def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     save_file(weights, folder / "open_clip_model.safetensors")
     return folder
+
+
+@pytest.fixture(scope="session")
+def stable_diffusion_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A StableDiffusionPipeline of 16 by 16 pixels that reads 24 tokens. Do not write into it."""
+    import torch
+    from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+    from diffusers.pipelines.stable_diffusion import StableDiffusionSafetyChecker
+    from tokenizers.pre_tokenizers import ByteLevel
+    from transformers import CLIPConfig, CLIPImageProcessor, CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+    torch.manual_seed(0)
+    letters = sorted(ByteLevel.alphabet())
+    tokens = [*letters, *(letter + "</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    vocabulary = {token: i for i, token in enumerate(tokens)}
+    small = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    marks = {
+        "bos_token_id": len(tokens) - 2,
+        "eos_token_id": len(tokens) - 1,
+        "pad_token_id": len(tokens) - 1,
+    }
+    text = {**small, **marks, "vocab_size": len(tokens), "max_position_embeddings": 24}
+    vision = {**small, "image_size": 16, "patch_size": 8}
+    checker = StableDiffusionSafetyChecker(
+        CLIPConfig(text_config=text, vision_config=vision, projection_dim=8)
+    )
+    for concepts in (checker.concept_embeds, checker.special_care_embeds):
+        concepts.data.normal_()
+    side = {"height": 16, "width": 16}
+    folder = tmp_path_factory.mktemp("stable-diffusion")
+    StableDiffusionPipeline(
+        vae=AutoencoderKL(
+            down_block_types=["DownEncoderBlock2D"] * 2,
+            up_block_types=["UpDecoderBlock2D"] * 2,
+            block_out_channels=[8, 8],
+            norm_num_groups=4,
+            sample_size=16,
+        ),
+        text_encoder=CLIPTextModel(CLIPTextConfig(**text)),
+        tokenizer=CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=24),
+        unet=UNet2DConditionModel(
+            sample_size=8,
+            down_block_types=["CrossAttnDownBlock2D", "DownBlock2D"],
+            up_block_types=["UpBlock2D", "CrossAttnUpBlock2D"],
+            block_out_channels=[8, 16],
+            layers_per_block=1,
+            cross_attention_dim=16,
+            attention_head_dim=4,
+            norm_num_groups=4,
+        ),
+        scheduler=DDIMScheduler(beta_schedule="scaled_linear", clip_sample=False, steps_offset=1),
+        safety_checker=checker,
+        feature_extractor=CLIPImageProcessor(size={"shortest_edge": 16}, crop_size=side),
+    ).save_pretrained(folder)
+    return folder

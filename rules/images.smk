@@ -1,0 +1,61 @@
+# images: what each arm draws, and a picture of it
+#
+# in:  <results>/summaries/{shard}.parquet             SUMMARIES, all shards
+#      <results>/captions/{shard}.parquet              CAPTIONS, all shards
+# out: <results>/images/{arm}/sentences/{shard}.parquet  SENTENCES: what to draw, in the shard of the image's id
+#      <results>/images/{arm}/{shard}.parquet          IMAGES
+#      <results>/images/{arm}/{shard}.png              a contact sheet of the shard's first pictures
+# own: <results>/images/drawn/                         each picture under the hash of all that determined it, so that
+#      a killed or changed run draws only what is new. No output, since Snakemake deletes those of a killed job.
+#      Deleting it is safe.
+
+
+rule select_sentences:
+    input:
+        summaries=collect("<results>/summaries/{shard}.parquet", shard=SHARDS),
+        captions=collect("<results>/captions/{shard}.parquet", shard=SHARDS),
+    output:
+        sentences=collect("<results>/images/{{arm}}/sentences/{shard}.parquet", shard=SHARDS),
+    wildcard_constraints:
+        arm="multi|single|single_matched",
+    params:
+        revision=REVISIONS["images"],
+        pictures=cfg.images.pictures,
+        seed=cfg.images.seed,
+    log:
+        "<results>/logs/select_sentences/{arm}.log",
+    conda:
+        "../envs/icsd.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    script:
+        "../scripts/select_sentences.py"
+
+
+rule generate_images:
+    input:
+        sentences="<results>/images/{arm}/sentences/{shard}.parquet",
+    output:
+        images="<results>/images/{arm}/{shard}.parquet",
+        contact_sheet="<results>/images/{arm}/{shard}.png",
+    wildcard_constraints:
+        arm="multi|single|single_matched",
+    params:
+        revision=REVISIONS["images"],
+        settings=cfg.images.model_dump(mode="json", exclude={"pictures", "seed", "batch_size"}),
+    log:
+        "<results>/logs/generate_images/{arm}/{shard}.log",
+    benchmark:
+        "<results>/benchmarks/generate_images/{arm}/{shard}.tsv"
+    conda:
+        "../envs/icsd.yaml"
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=240,
+        gpu=0,
+        batch_size=cfg.images.batch_size,
+    script:
+        "../scripts/generate_images.py"

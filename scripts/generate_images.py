@@ -1,0 +1,14 @@
+from pathlib import Path
+
+from icsd.logs import job_log
+
+from icsd.images import Drawing, generate_images
+
+with job_log(snakemake.log[0]):
+    generate_images(
+        Path(snakemake.input.sentences),
+        Path(snakemake.output.images),
+        Path(snakemake.output.contact_sheet),
+        Drawing(**snakemake.params.settings),
+        snakemake.resources.batch_size,
+    )

@@ -1,0 +1,15 @@
+from pathlib import Path
+
+from icsd.logs import job_log
+
+from icsd.images import select_sentences
+
+with job_log(snakemake.log[0]):
+    select_sentences(
+        snakemake.wildcards.arm,
+        [Path(path) for path in snakemake.input.summaries],
+        [Path(path) for path in snakemake.input.captions],
+        [Path(path) for path in snakemake.output.sentences],
+        snakemake.params.pictures,
+        snakemake.params.seed,
+    )

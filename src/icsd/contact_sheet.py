@@ -1,0 +1,63 @@
+"""A sheet of pictures with their captions, to look at."""
+
+import io
+from collections.abc import Sequence
+
+from PIL import Image, ImageDraw, ImageFont
+
+PICTURES = 64
+COLUMNS = 8
+CELL = 128  # pixels, width and height of a picture's place
+GAP = 8
+FONT_SIZE = 11
+LINES = 5  # of a caption; the rest of a longer one is left out
+
+
+def contact_sheet(pictures: Sequence[bytes], captions: Sequence[str]) -> Image.Image:
+    """The first PICTURES picture files in a grid, each above its caption; a line of text if there is none."""
+    shown = [_cell(*pair) for pair in zip(pictures[:PICTURES], captions[:PICTURES], strict=True)]
+    if not shown:
+        shown = [_cell(None, "no pictures in this shard")]
+    columns = min(COLUMNS, len(shown))
+    rows = -(-len(shown) // columns)
+    width, height = shown[0].size
+    sheet = Image.new("RGB", (columns * (width + GAP) + GAP, rows * (height + GAP) + GAP), "white")
+    for number, cell in enumerate(shown):
+        row, column = divmod(number, columns)
+        sheet.paste(cell, (GAP + column * (width + GAP), GAP + row * (height + GAP)))
+    return sheet
+
+
+def _cell(picture: bytes | None, caption: str) -> Image.Image:
+    font = ImageFont.load_default(size=FONT_SIZE)
+    line_height = FONT_SIZE + 3
+    cell = Image.new("RGB", (CELL, CELL + LINES * line_height), "white")
+    if picture is not None:
+        fitted = _fit(Image.open(io.BytesIO(picture)).convert("RGB"))
+        cell.paste(fitted, ((CELL - fitted.width) // 2, (CELL - fitted.height) // 2))
+    draw = ImageDraw.Draw(cell)
+    for number, line in enumerate(_wrap(caption, font)):
+        draw.text((0, CELL + number * line_height), line, fill="black", font=font)
+    return cell
+
+
+def _fit(picture: Image.Image) -> Image.Image:
+    """Into CELL by CELL: small pictures in whole steps with their pixels visible, large ones smoothly."""
+    longer = max(picture.size)
+    if longer > CELL:
+        size = tuple(max(1, round(side * CELL / longer)) for side in picture.size)
+        return picture.resize(size, Image.Resampling.LANCZOS)
+    factor = CELL // longer
+    return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
+
+
+def _wrap(text: str, font: ImageFont.FreeTypeFont) -> list[str]:
+    """At most LINES lines that fit CELL; an ellipsis tells that there was more."""
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if font.getlength(longer) <= CELL or not lines[-1]:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines if len(lines) <= LINES else [*lines[: LINES - 1], lines[LINES - 1] + " …"]
