@@ -1,0 +1,31 @@
+# safety: which pictures may be used
+#
+# in:  <results>/images/{arm}/{shard}.parquet  IMAGES
+# out: <results>/safety/{arm}/{shard}.parquet  SAFETY: the checker's score, and safe, unsafe or blank
+
+
+rule check_safety:
+    input:
+        images="<results>/images/{arm}/{shard}.parquet",
+    output:
+        safety="<results>/safety/{arm}/{shard}.parquet",
+    wildcard_constraints:
+        arm="multi|single|single_matched",
+    params:
+        revision=REVISIONS["safety"],
+        model=cfg.safety.model or cfg.images.model,
+        blank_std=cfg.safety.blank_std,
+    log:
+        "<results>/logs/check_safety/{arm}/{shard}.log",
+    benchmark:
+        "<results>/benchmarks/check_safety/{arm}/{shard}.tsv"
+    conda:
+        "../envs/icsd.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+        gpu=0,
+        batch_size=cfg.safety.batch_size,
+    script:
+        "../scripts/check_safety.py"
