@@ -1,0 +1,62 @@
+# dataset: an arm's training pairs, and a ledger of all that was kept or fell away
+#
+# in:  <results>/captions/{shard}.parquet                CAPTIONS   } all shards; for the arm "real"
+#      <results>/summaries/{shard}.parquet               SUMMARIES  } <results>/pictures/real/ alone
+#      <results>/images/{arm}/sentences/{shard}.parquet  SENTENCES  } multi_head has those of multi
+#      <results>/images/{arm}/{shard}.parquet            IMAGES     }
+#      <results>/safety/{arm}/{shard}.parquet            SAFETY     }
+# out: <results>/dataset/{arm}/pairs.parquet             PAIRS: a picture with a caption
+#      <results>/dataset/{arm}/ledger.parquet            LEDGER: input = kept + dropped, with reasons
+
+
+def drawn_shards(pattern):
+    """The files `pattern` of an arm's shards; multi_head draws nothing and has multi's."""
+    return lambda wildcards: collect(pattern, arm=wildcards.arm.removesuffix("_head"), shard=SHARDS)
+
+
+rule build_dataset:
+    input:
+        captions=collect("<results>/captions/{shard}.parquet", shard=SHARDS),
+        summaries=collect("<results>/summaries/{shard}.parquet", shard=SHARDS),
+        sentences=drawn_shards("<results>/images/{arm}/sentences/{shard}.parquet"),
+        images=drawn_shards("<results>/images/{arm}/{shard}.parquet"),
+        safety=drawn_shards("<results>/safety/{arm}/{shard}.parquet"),
+    output:
+        pairs="<results>/dataset/{arm}/pairs.parquet",
+        ledger="<results>/dataset/{arm}/ledger.parquet",
+    wildcard_constraints:
+        arm="multi|single|single_matched|multi_head",
+    params:
+        revision=REVISIONS["dataset"],
+        max_drop_share=cfg.dataset.max_drop_share,
+    log:
+        "<results>/logs/build_dataset/{arm}.log",
+    conda:
+        "../envs/icsd.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    script:
+        "../scripts/build_dataset.py"
+
+
+rule build_real_dataset:
+    input:
+        images="<results>/pictures/real/images.parquet",
+        captions="<results>/pictures/real/captions.parquet",
+    output:
+        pairs="<results>/dataset/real/pairs.parquet",
+        ledger="<results>/dataset/real/ledger.parquet",
+    params:
+        revision=REVISIONS["dataset"],
+    log:
+        "<results>/logs/build_real_dataset.log",
+    conda:
+        "../envs/icsd.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    script:
+        "../scripts/build_real_dataset.py"

@@ -1,0 +1,14 @@
+from pathlib import Path
+
+from icsd.logs import job_log
+
+from icsd.dataset import DrawnArm, build_dataset
+
+with job_log(snakemake.log[0]):
+    build_dataset(
+        snakemake.wildcards.arm,
+        DrawnArm(**{name: [Path(path) for path in paths] for name, paths in snakemake.input.items()}),
+        Path(snakemake.output.pairs),
+        Path(snakemake.output.ledger),
+        snakemake.params.max_drop_share,
+    )
