@@ -9,24 +9,20 @@
 #      <results>/dataset/{arm}/ledger.parquet            LEDGER: input = kept + dropped, with reasons
 
 
-def drawn_shards(pattern):
-    """The files `pattern` of an arm's shards; multi_head draws nothing and has multi's."""
-    return lambda wildcards: collect(pattern, arm=wildcards.arm.removesuffix("_head"), shard=SHARDS)
-
-
 rule build_dataset:
     input:
         captions=collect("<results>/captions/{shard}.parquet", shard=SHARDS),
         summaries=collect("<results>/summaries/{shard}.parquet", shard=SHARDS),
-        sentences=drawn_shards("<results>/images/{arm}/sentences/{shard}.parquet"),
-        images=drawn_shards("<results>/images/{arm}/{shard}.parquet"),
-        safety=drawn_shards("<results>/safety/{arm}/{shard}.parquet"),
+        sentences=collect("<results>/images/{{arm}}/sentences/{shard}.parquet", shard=SHARDS),
+        images=collect("<results>/images/{{arm}}/{shard}.parquet", shard=SHARDS),
+        safety=collect("<results>/safety/{{arm}}/{shard}.parquet", shard=SHARDS),
     output:
         pairs="<results>/dataset/{arm}/pairs.parquet",
         ledger="<results>/dataset/{arm}/ledger.parquet",
     wildcard_constraints:
-        arm="multi|single|single_matched|multi_head",
+        arm="multi|single|single_matched",
     params:
+        arm="{arm}",
         revision=REVISIONS["dataset"],
         max_drop_share=cfg.dataset.max_drop_share,
     log:
@@ -39,6 +35,24 @@ rule build_dataset:
         runtime=30,
     script:
         "../scripts/build_dataset.py"
+
+
+use rule build_dataset as build_head_dataset with:
+    input:
+        captions=collect("<results>/captions/{shard}.parquet", shard=SHARDS),
+        summaries=collect("<results>/summaries/{shard}.parquet", shard=SHARDS),
+        sentences=collect("<results>/images/multi/sentences/{shard}.parquet", shard=SHARDS),
+        images=collect("<results>/images/multi/{shard}.parquet", shard=SHARDS),
+        safety=collect("<results>/safety/multi/{shard}.parquet", shard=SHARDS),
+    output:
+        pairs="<results>/dataset/multi_head/pairs.parquet",
+        ledger="<results>/dataset/multi_head/ledger.parquet",
+    params:
+        arm="multi_head",
+        revision=REVISIONS["dataset"],
+        max_drop_share=cfg.dataset.max_drop_share,
+    log:
+        "<results>/logs/build_dataset/multi_head.log",
 
 
 rule build_real_dataset:

@@ -6,7 +6,7 @@ from icsd.dataset import DrawnArm, build_dataset
 
 with job_log(snakemake.log[0]):
     build_dataset(
-        snakemake.wildcards.arm,
+        snakemake.params.arm,
         DrawnArm(**{name: [Path(path) for path in paths] for name, paths in snakemake.input.items()}),
         Path(snakemake.output.pairs),
         Path(snakemake.output.ledger),
