@@ -20,7 +20,8 @@ def check_safety(images: Path, safety: Path, model: str, blank_std: float, batch
     """Write the SAFETY of an IMAGES shard, in its order: score and verdict of each picture.
 
     "unsafe" if the checker's score is above 0; "blank" if no colour channel's standard deviation (of values
-    0 to 255) reaches `blank_std`, whatever the score. An empty shard needs no model. ModelError for the model.
+    0 to 255) reaches `blank_std`, whatever the score. An empty shard needs no model. ModelError for the
+    model, InputError for bytes that are no picture.
     """
     shard = tables.read(images, tables.IMAGES, columns=["image_id", "image"])
     ids = shard["image_id"].to_pylist()

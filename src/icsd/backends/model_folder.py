@@ -21,7 +21,8 @@ _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 def model_folder(setting: str, model: str, files: Sequence[str]) -> Path:
     """The folder `model`, or the local copy of the hub's repository of that id.
 
-    Of a repository only `files`, patterns of paths, are fetched. ModelError, naming the config's `setting`, if there is neither.
+    Of a repository only `files`, patterns of paths, are fetched. ModelError, naming the config's `setting`,
+    if there is neither.
     """
     if Path(model).is_dir():
         return Path(model)
