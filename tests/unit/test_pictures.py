@@ -1,0 +1,149 @@
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from icsd import tables
+from icsd.errors import InputError
+from icsd.pictures import read_pictures
+
+IMAGES = [{"id": 7, "file_name": "seven.png"}, {"id": 3, "file_name": "three.jpg"}]
+ANNOTATIONS = [
+    {"id": 10, "image_id": 7, "caption": "a dog"},
+    {"id": 11, "image_id": 3, "caption": "a café"},
+    {"id": 12, "image_id": 7, "caption": "a ball"},
+]
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    """A folder with annotations.json and images/."""
+    (tmp_path / "images").mkdir()
+    rng = np.random.default_rng(0)
+    for image in IMAGES:
+        pixels = rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "images" / image["file_name"])
+    _annotate(tmp_path, {"images": IMAGES, "annotations": ANNOTATIONS})
+    return tmp_path
+
+
+def _annotate(folder: Path, document: object) -> None:
+    (folder / "annotations.json").write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
+
+
+def _read(folder: Path) -> tuple[list[dict], list[dict]]:
+    images, captions = folder / "out" / "images.parquet", folder / "out" / "captions.parquet"
+    read_pictures(folder / "annotations.json", folder / "images", "val", images, captions)
+    return tables.read(images, tables.IMAGES).to_pylist(), tables.read(captions, tables.CAPTIONS).to_pylist()
+
+
+def test_pictures_keep_their_bytes_and_captions(corpus: Path) -> None:
+    images, captions = _read(corpus)
+    assert [row["image_id"] for row in images] == ["real-3", "real-7"]
+    seven = (corpus / "images" / "seven.png").read_bytes()
+    assert images[1] == {
+        "image_id": "real-7",
+        "image": {"bytes": seven, "path": "seven.png"},
+        "sentence": "",
+        "seed": 0,
+        "model": "photograph",
+    }
+    assert [(row["caption_id"], row["image_id"], row["caption"]) for row in captions] == [
+        (10, 7, "a dog"),
+        (11, 3, "a café"),
+        (12, 7, "a ball"),
+    ]
+    assert {row["split"] for row in captions} == {"val"}
+
+
+def test_pictures_open_as_images_in_datasets(corpus: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    _read(corpus)
+    files = str(corpus / "out" / "images.parquet")
+    rows = datasets.load_dataset("parquet", data_files=files, cache_dir=str(corpus / "cache"))["train"]
+    assert rows[0]["image"].size == (30, 20)
+
+
+def test_a_picture_without_caption_is_kept(corpus: Path) -> None:
+    _annotate(corpus, {"images": IMAGES, "annotations": ANNOTATIONS[1:2]})
+    images, captions = _read(corpus)
+    assert (len(images), len(captions)) == (2, 1)
+
+
+def _assert_one_message(corpus: Path, *parts: str) -> None:
+    with pytest.raises(InputError) as error:
+        _read(corpus)
+    assert all(part in str(error.value) for part in parts), str(error.value)
+    assert not (corpus / "out").exists()
+
+
+def test_a_missing_picture_file_is_named(corpus: Path) -> None:
+    (corpus / "images" / "seven.png").unlink()
+    _assert_one_message(corpus, "annotations.json", "image 7", "seven.png", "No such file")
+
+
+@pytest.mark.parametrize("name", ["seven.png", "three.jpg"])
+@pytest.mark.parametrize("keep", [0, 20, 0.5])
+def test_a_picture_that_cannot_be_decoded_is_named(corpus: Path, name: str, keep: float) -> None:
+    path = corpus / "images" / name
+    data = path.read_bytes()
+    path.write_bytes(data[: int(keep * len(data)) if isinstance(keep, float) else keep])
+    _assert_one_message(corpus, name, "no picture that can be decoded", "annotations.json")
+
+
+def test_text_in_place_of_a_picture_is_named(corpus: Path) -> None:
+    (corpus / "images" / "seven.png").write_text("<html>not found</html>")
+    _assert_one_message(corpus, "seven.png", "no picture that can be decoded")
+
+
+@pytest.mark.parametrize(
+    ("images", "annotations", "parts"),
+    [
+        (IMAGES, [*ANNOTATIONS, {"id": 13, "image_id": 8, "caption": "x"}], ["annotation 13", "image 8"]),
+        (IMAGES, [*ANNOTATIONS, ANNOTATIONS[0]], ["annotations[3]", "doubles the id 10"]),
+        ([*IMAGES, IMAGES[0]], ANNOTATIONS, ["images[2]", "doubles the id 7"]),
+        (IMAGES, [{"id": 10, "image_id": 7}], ["annotations[0]", "caption is None"]),
+        (IMAGES, [{"id": 10, "image_id": 7, "caption": "  "}], ["annotations[0]", "caption is '  '"]),
+        (IMAGES, [{"image_id": 7, "caption": "x"}], ["annotations[0]", "id is None"]),
+        ([{"id": 7}], [], ["images[0]", "file_name is None"]),
+        ([{"id": "7", "file_name": "x"}], [], ["images[0]", "id is '7'"]),
+        ("none", [], ["images", "is no list"]),
+        (IMAGES, ["x"], ["annotations[0]", "is no object"]),
+    ],
+)
+def test_a_wrong_record_is_named(corpus: Path, images: object, annotations: object, parts: list[str]) -> None:
+    _annotate(corpus, {"images": images, "annotations": annotations})
+    _assert_one_message(corpus, "annotations.json", *parts)
+
+
+def test_a_file_of_another_shape_is_named(corpus: Path) -> None:
+    _annotate(corpus, {"images": IMAGES})
+    _assert_one_message(corpus, "annotations.json", "annotations", "is missing")
+    _annotate(corpus, [IMAGES])
+    _assert_one_message(corpus, "annotations.json", "holds a list")
+
+
+def test_an_annotation_file_that_cannot_be_read_is_named(corpus: Path) -> None:
+    path = corpus / "annotations.json"
+    data = path.read_bytes()
+    path.write_bytes(data[:50])
+    _assert_one_message(corpus, "annotations.json", "line 1", "cut short")
+    path.write_bytes(data.decode().encode("latin-1"))
+    _assert_one_message(corpus, "annotations.json", "byte", "not UTF-8")
+    path.unlink()
+    _assert_one_message(corpus, "annotations.json", "no such file")
+
+
+def test_an_empty_corpus_gives_empty_tables(corpus: Path) -> None:
+    _annotate(corpus, {"images": [], "annotations": []})
+    assert _read(corpus) == ([], [])
+
+
+def test_transparent_and_grey_pictures_are_read(corpus: Path) -> None:
+    buffer = io.BytesIO()
+    Image.new("LA", (4, 4)).save(buffer, format="PNG")
+    (corpus / "images" / "seven.png").write_bytes(buffer.getvalue())
+    assert _read(corpus)[0][1]["image"]["bytes"] == buffer.getvalue()
