@@ -1,8 +1,7 @@
 from pathlib import Path
 
-from icsd.logs import job_log
-
 from icsd.dataset import build_real_dataset
+from icsd.logs import job_log
 
 with job_log(snakemake.log[0]):
     images, captions = Path(snakemake.input.images), Path(snakemake.input.captions)

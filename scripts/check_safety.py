@@ -1,7 +1,6 @@
 from pathlib import Path
 
 from icsd.logs import job_log
-
 from icsd.safety import check_safety
 
 with job_log(snakemake.log[0]):

@@ -1,8 +1,7 @@
 from pathlib import Path
 
-from icsd.logs import job_log
-
 from icsd.images import Drawing, generate_images
+from icsd.logs import job_log
 
 with job_log(snakemake.log[0]):
     generate_images(

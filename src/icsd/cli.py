@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from icsd.errors import ICSDError
-
 from icsd.trace import describe, trace
 
 

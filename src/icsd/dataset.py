@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from icsd.errors import InputError
-
 from icsd import tables
+from icsd.errors import InputError
 from icsd.references import real_image_id
 
 Row = Mapping[str, Any]

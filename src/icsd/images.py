@@ -12,13 +12,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from icsd.logs import progress
-from icsd.revisions import REVISIONS
-from icsd.sharding import item_seed, shard_of
-
 from icsd import files, tables
 from icsd.contact_sheet import contact_sheet
 from icsd.drawn import Drawn
+from icsd.logs import progress
+from icsd.revisions import REVISIONS
+from icsd.sharding import item_seed, shard_of
 
 if TYPE_CHECKING:
     from PIL import Image

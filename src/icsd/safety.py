@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from icsd.errors import InputError
-from icsd.logs import progress
 from PIL import Image
 
 from icsd import tables
+from icsd.errors import InputError
+from icsd.logs import progress
 
 _log = logging.getLogger(__name__)
 

@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from icsd.errors import InputError
-
 from icsd import tables
+from icsd.errors import InputError
 from icsd.references import real_image_id
 
 Row = Mapping[str, Any]

@@ -4,10 +4,10 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from icsd.errors import InputError
 
 from icsd import tables
 from icsd.dataset import DrawnArm, Step, build_dataset, build_real_dataset
+from icsd.errors import InputError
 
 SUMMARY = {"prompt_tokens": None, "completion_tokens": None, "model": "merge", "prompt_hash": "abc"}
 # groups 1, 2, 4 and 5 are usable, 1, 2 and 4 are drawn, 4 is unsafe

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from icsd.errors import ConfigError, InputError, ModelError
-from icsd.sharding import item_seed, shard_names, shard_of
 from PIL import Image
 
 from icsd import tables
 from icsd.contact_sheet import CELL, GAP, contact_sheet
 from icsd.drawn import Drawn
+from icsd.errors import ConfigError, InputError, ModelError
 from icsd.images import Drawing, generate_images, select_sentences
+from icsd.sharding import item_seed, shard_names, shard_of
 
 ARMS = ["multi", "single", "single_matched"]
 # diffusers' DPM-Solver and NumPy 2

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from icsd.errors import InputError, ModelError
 from PIL import Image
 
 from icsd import tables
+from icsd.errors import InputError, ModelError
 from icsd.safety import check_safety
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import torch
 from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
-from icsd.errors import ConfigError, ModelError
 from PIL import Image
 from transformers.utils import logging as transformers_logging
+
+from icsd.errors import ConfigError, ModelError
 
 _log = logging.getLogger(__name__)
 

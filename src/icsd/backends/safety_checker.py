@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers.pipelines.stable_diffusion import StableDiffusionSafetyChecker
-from icsd.errors import ModelError
 from PIL import Image
 from torch.nn.functional import normalize
 from transformers import CLIPImageProcessor
 from transformers.utils import logging as transformers_logging
+
+from icsd.errors import ModelError
 
 # of a pipeline, or of a checker alone
 CHECKER_FILES = (
