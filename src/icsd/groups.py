@@ -126,7 +126,8 @@ def _write_groups(path: Path, heads: np.ndarray, members: Members, rows: np.ndar
 
 def _read_embeddings(paths: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
     """Caption ids [n] and vectors [n, d] of all shards."""
-    ids, vectors = [], []
+    ids: list[np.ndarray] = []
+    vectors: list[np.ndarray] = []
     for path in paths:
         shard = tables.read(path, tables.EMBEDDINGS)
         if len(shard):
