@@ -1,0 +1,15 @@
+"""One number a stage, a param of its rules: raised in the commit that makes a stage's output differ for equal input."""
+
+REVISIONS = {
+    "picturebook": 1,
+    "captions": 1,
+    "pictures": 1,
+    "embeddings": 1,
+    "groups": 1,
+    "summaries": 1,
+    "images": 1,
+    "safety": 1,
+    "dataset": 1,
+    "captioner": 1,
+    "evaluation": 1,
+}

@@ -1,0 +1,24 @@
+"""In which shard an item lies and which seed it has: functions of its id alone."""
+
+import hashlib
+
+SEED_BITS = 62  # a seed fits an int64 column and every generator's seed
+
+
+def shard_of(item_id: int | str, shards: int) -> int:
+    """The shard, 0 to shards - 1, of the item with this id; the same on every machine."""
+    return _hash(f"shard of {item_id}") % shards
+
+
+def shard_names(shards: int) -> list[str]:
+    """The names of all shards in order: 0000-of-0004, 0001-of-0004, …"""
+    return [f"{number:04d}-of-{shards:04d}" for number in range(shards)]
+
+
+def item_seed(item_id: str, seed: int) -> int:
+    """The seed of an item in a run with the seed `seed`, 0 to 2^62 - 1."""
+    return _hash(f"seed {seed} of {item_id}") >> (64 - SEED_BITS)
+
+
+def _hash(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")

@@ -1,0 +1,175 @@
+"""Every table of the project: its columns, its key, and the one way to read and to write it.
+
+A table is a Parquet file with an explicit schema, stamped with its name and version. Writing goes to a temporary
+name and is renamed, so that a table is whole or not there.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from icsd import files
+from icsd.errors import InputError
+
+STAMP = b"icsd"
+HUGGINGFACE = b"huggingface"
+AGAIN = "delete the file and run snakemake again"
+SHOWN_CHARACTERS = 60
+
+ID = pa.int64()
+TEXT = pa.string()
+NUMBER = pa.float64()
+IMAGE = pa.struct([("bytes", pa.binary()), ("path", TEXT)])  # as the datasets library stores images
+
+
+@dataclass(frozen=True)
+class Table:
+    """A kind of table. `key` columns together are unique; `image` names the column that `datasets` shows as images."""
+
+    name: str
+    version: int
+    schema: pa.Schema
+    key: tuple[str, ...]
+    image: str | None = None
+
+    @property
+    def stamp(self) -> bytes:
+        """What a file of this kind carries in its metadata."""
+        return json.dumps({"table": self.name, "version": self.version}).encode()
+
+    def metadata(self) -> dict[bytes, bytes]:
+        """The file's metadata: the stamp, and the feature types for `datasets` where there are images."""
+        if self.image is None:
+            return {STAMP: self.stamp}
+        features = {field.name: _feature(field, self.image) for field in self.schema}
+        return {STAMP: self.stamp, HUGGINGFACE: json.dumps({"info": {"features": features}}).encode()}
+
+
+def _feature(field: pa.Field, image: str) -> dict[str, Any]:
+    if field.name == image:
+        return {"_type": "Image"}
+    return {"dtype": str(field.type), "_type": "Value"}
+
+
+def _table(name: str, columns: Mapping[str, pa.DataType], key: Sequence[str], **options: Any) -> Table:
+    return Table(name, 1, pa.schema(list(columns.items())), tuple(key), **options)
+
+
+CAPTIONS = _table(
+    "captions", {"caption_id": ID, "image_id": ID, "caption": TEXT, "split": TEXT}, ["caption_id"]
+)
+EMBEDDINGS = _table("embeddings", {"caption_id": ID, "embedding": pa.list_(pa.float32())}, ["caption_id"])
+NEIGHBORS = _table(
+    "neighbors",
+    {"caption_id": ID, "neighbor_ids": pa.list_(ID), "similarities": pa.list_(pa.float32())},
+    ["caption_id"],
+)
+GROUPS = _table(
+    "groups",
+    {"group_id": ID, "caption_ids": pa.list_(ID), "similarities": pa.list_(pa.float32())},
+    ["group_id"],
+)
+GROUP_TIMES = _table("group_times", {"caption_id": ID, "group_times": pa.int32()}, ["caption_id"])
+SUMMARIES = _table(
+    "summaries",
+    {
+        "group_id": ID, "summary": TEXT, "selected": pa.list_(ID), "status": TEXT, "reason": TEXT,
+        "prompt_tokens": pa.int64(), "completion_tokens": pa.int64(), "model": TEXT, "prompt_hash": TEXT,
+    },
+    ["group_id"],
+)  # fmt: skip
+SENTENCES = _table(
+    "sentences",
+    {
+        "image_id": TEXT, "arm": TEXT, "sentence": TEXT, "group_id": ID, "caption_ids": pa.list_(ID), "seed": ID,
+        "prompt_hash": TEXT,
+    },
+    ["image_id"],
+)  # fmt: skip
+IMAGES = _table(
+    "images",
+    {"image_id": TEXT, "image": IMAGE, "sentence": TEXT, "seed": ID, "model": TEXT},
+    ["image_id"],
+    image="image",
+)
+SAFETY = _table("safety", {"image_id": TEXT, "score": pa.float32(), "verdict": TEXT}, ["image_id"])
+PAIRS = _table("pairs", {"image_id": TEXT, "caption_id": ID, "caption": TEXT}, ["image_id", "caption_id"])
+LEDGER = _table(
+    "ledger", {"stage": TEXT, "item_id": TEXT, "kept": pa.bool_(), "reason": TEXT}, ["stage", "item_id"]
+)
+HISTORY = _table(
+    "history",
+    {"step": pa.int64(), "loss": NUMBER, "learning_rate": NUMBER, "metric": TEXT, "value": NUMBER},
+    ["step", "metric"],
+)
+PREDICTIONS = _table("predictions", {"image_id": TEXT, "caption": TEXT}, ["image_id"])
+SCORES = _table(
+    "scores",
+    {"arm": TEXT, "seed": pa.int64(), "metric": TEXT, "value": NUMBER, "low": NUMBER, "high": NUMBER},
+    ["arm", "seed", "metric"],
+)
+
+
+def write(path: Path | str, table: Table, rows: Sequence[Mapping[str, Any]] | pa.Table) -> None:
+    """Write rows as a file of this kind; ValueError for a doubled key, pa.ArrowInvalid for a value that does not fit."""
+    data = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows), schema=table.schema)
+    data = data.select(table.schema.names).cast(table.schema)
+    doubled = _doubled(data, table.key)
+    if doubled:
+        raise ValueError(f"{path}: a table of {table.name} with a doubled {', '.join(table.key)}: {doubled}")
+    with files.atomic_path(path) as unfinished:
+        pq.write_table(data.replace_schema_metadata(table.metadata()), unfinished, compression="zstd")
+
+
+def read(path: Path | str, table: Table, columns: Sequence[str] | None = None) -> pa.Table:
+    """The rows of a file of this kind, or some of its columns.
+
+    InputError if the file is missing, cut short, or of another kind or version.
+    """
+    names = list(columns) if columns else table.schema.names
+    try:
+        with pq.ParquetFile(path) as file:
+            _check(path, table, file.schema_arrow)
+            data = file.read(columns=names)
+    except FileNotFoundError as error:
+        hint = "run snakemake, which makes it, or mend the path"
+        raise InputError(path, "", "there is no such file", hint) from error
+    except (pa.ArrowException, OSError) as error:
+        problem = f"is no whole Parquet file ({str(error).splitlines()[0]}); was it cut short?"
+        raise InputError(path, "", problem, AGAIN) from error
+    # Parquet calls a list's field "element" where Arrow says "item": the cast makes them equal
+    return data.select(names).cast(pa.schema([table.schema.field(name) for name in names]))
+
+
+def concat(paths: Sequence[Path | str], table: Table, columns: Sequence[str] | None = None) -> pa.Table:
+    """The rows of several files of this kind, in the order of `paths`."""
+    return pa.concat_tables([read(path, table, columns) for path in paths])
+
+
+def _check(path: Path | str, table: Table, schema: pa.Schema) -> None:
+    stamp = (schema.metadata or {}).get(STAMP)
+    if stamp != table.stamp:
+        found = _shown(stamp.decode(errors="replace")) if stamp else "a Parquet file without this project's stamp"
+        problem = f"is not a table {table.name} of version {table.version} but {found}"
+        raise InputError(path, "", problem, AGAIN)
+    missing = [name for name in table.schema.names if name not in schema.names]
+    if missing:
+        raise InputError(path, missing[0], f"the column is missing from the table {table.name}", AGAIN)
+
+
+def _doubled(data: pa.Table, key: Sequence[str]) -> str:
+    """The first doubled key in words; empty where all are unique."""
+    if len(data) == 0:
+        return ""
+    counts = data.group_by(list(key)).aggregate([([], "count_all")]).sort_by([("count_all", "descending")])
+    first = counts.slice(0, 1).to_pylist()[0]
+    return _shown(", ".join(str(first[name]) for name in key)) if first["count_all"] > 1 else ""
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
