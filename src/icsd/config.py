@@ -1,0 +1,271 @@
+"""The config: every key with its type, limits and one sentence. config/config.yaml holds the values of the default run."""
+
+import difflib
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from icsd.errors import ConfigError
+
+SOURCE = "config/config.yaml, or in the file given with --configfile"
+ARMS = ("multi", "single", "single_matched", "multi_head", "real")
+SHOWN_CHARACTERS = 60
+
+Arm = Literal["multi", "single", "single_matched", "multi_head", "real"]
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0)]
+
+
+class Section(BaseModel):
+    """A mapping of the config: unknown keys and values of another type are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class CaptionsConfig(Section):
+    """The corpus of captions."""
+
+    annotations: str = Field(description="COCO annotation JSON whose captions are the corpus; its pictures are not read.")
+    split: str = Field("train", description="What the captions' split column says.")
+    max_characters: Count = Field(1000, description="A longer caption is an error: no sentence that people say of a picture.")
+
+
+class PicturesSplit(Section):
+    """Real pictures with their captions."""
+
+    annotations: str = Field(description="COCO annotation JSON.")
+    images: str = Field(description="The folder with the files that it names.")
+
+
+class PicturesConfig(Section):
+    """The real pictures: for the arm `real`, to choose checkpoints (val) and for the scores (test)."""
+
+    real: PicturesSplit | None = Field(None, description="Pairs for the arm real; null where a corpus has none.")
+    val: PicturesSplit = Field(description="Pictures that choose each training's checkpoint.")
+    test: PicturesSplit = Field(description="Pictures that the trained captioners are scored on, once.")
+
+
+class EmbeddingsConfig(Section):
+    """Vectors of captions."""
+
+    model: str = Field(description="open_clip model: a folder, or architecture/pretrained.")
+    batch_size: Count = Field(256, description="Captions at once; changes speed only.")
+
+
+class GroupsConfig(Section):
+    """Each caption with its nearest."""
+
+    k: Annotated[int, Field(ge=2)] = Field(30, description="Captions a group, the head included.")
+
+
+class OpenAIConfig(Section):
+    """An OpenAI-compatible endpoint."""
+
+    base_url: str = Field("https://api.openai.com/v1", description="The endpoint's address.")
+    model: str = Field("gpt-4o-mini", description="The model's name there.")
+    api_key_env: str | None = Field(
+        "OPENAI_API_KEY", description="The environment variable that holds the key; null for a server without keys."
+    )
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = Field(0.0, description="Null leaves it to the server.")
+    max_tokens: Count = Field(500, description="Tokens of an answer at most.")
+    timeout_s: Count = Field(60, description="Seconds to wait for an answer.")
+    retries: Annotated[int, Field(ge=0)] = Field(5, description="How often the client asks again after 429, 5xx and cuts.")
+    concurrency: Count = Field(16, description="Requests under way at once in a job.")
+
+
+class MergeConfig(Section):
+    """The built-in merger's limits."""
+
+    max_phrases: Count = Field(4, description="Captions whose text goes into the sentence.")
+    max_objects: Count = Field(6, description="Things named in the sentence.")
+    max_selected: Count = Field(10, description="Captions selected of a group.")
+
+
+# Of the openai section: what changes speed and access, never an answer.
+_RUNTIME = {"api_key_env", "timeout_s", "retries", "concurrency"}
+
+
+class SummariesConfig(Section):
+    """From a group of captions to one sentence of many contexts."""
+
+    provider: Literal["merge", "openai"] = Field("merge", description="merge needs no network; openai asks an endpoint.")
+    prompt: str = Field("config/prompts/paper.txt", description="The prompt file, Jinja2; editing it reruns summaries.")
+    max_words: Count = Field(50, description="Words of a summary at most.")
+    max_drop_share: Share = Field(0.5, description="A larger share of dropped groups fails the shard.")
+    openai: OpenAIConfig = OpenAIConfig()
+    merge: MergeConfig = MergeConfig()
+
+    def deciding(self) -> dict[str, Any]:
+        """What decides the answers, for a rule's params: nothing of the provider that is not asked."""
+        settings = self.model_dump(mode="json", exclude={"prompt", "openai", "merge"})
+        if self.provider == "merge":
+            return settings | {"merge": self.merge.model_dump(mode="json")}
+        return settings | {"openai": self.openai.model_dump(mode="json", exclude=_RUNTIME)}
+
+    @classmethod
+    def decided(cls, settings: Mapping[str, Any], resources: Any) -> "SummariesConfig":
+        """The section back from `deciding()` and a rule's resources, which hold the rest."""
+        runtime = {name: getattr(resources, name) for name in _RUNTIME}
+        runtime["api_key_env"] = runtime["api_key_env"] or None
+        return cls(**{**settings, "openai": settings.get("openai", {}) | runtime})
+
+
+class ImagesConfig(Section):
+    """Pictures drawn from sentences."""
+
+    model: str = Field(description="StableDiffusionPipeline: a folder, or an id of the hub.")
+    pictures: Count = Field(1000, description="Summaries that multi draws at most; single draws as many captions.")
+    steps: Count = Field(20, description="Steps of DPM-Solver++.")
+    guidance_scale: Annotated[float, Field(ge=0)] = Field(7.5, description="Classifier-free guidance scale.")
+    size: Count | None = Field(None, description="Side of a picture in pixels; null for the model's own.")
+    negative_prompt: str = Field("", description="What the pictures should not show.")
+    seed: Seed = Field(0, description="Each picture's seed comes from this and its id.")
+    batch_size: Count = Field(64, description="Pictures at once; changes speed only.")
+
+
+class SafetyConfig(Section):
+    """Which pictures may be used."""
+
+    model: str | None = Field(None, description="A safety checker's folder; null for that of images.model.")
+    blank_std: Annotated[float, Field(ge=0)] = Field(
+        2.0, description="A picture is blank if no channel's standard deviation (values 0 to 255) reaches this."
+    )
+    batch_size: Count = Field(256, description="Pictures at once; changes speed only.")
+
+
+class DatasetConfig(Section):
+    """Training pairs."""
+
+    max_drop_share: Share = Field(0.5, description="A larger share of unsafe and blank pictures fails the arm.")
+
+
+class CaptionerDecoder(Section):
+    """The BERT decoder."""
+
+    layers: Count = Field(12, description="Layers.")
+    hidden: Count = Field(768, description="Width.")
+    heads: Count = Field(12, description="Attention heads; must divide the width.")
+    dropout: Share = Field(0.1, description="Dropout of states and attention.")
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> "CaptionerDecoder":
+        if self.hidden % self.heads:
+            raise ValueError(f"heads={self.heads} must divide hidden={self.hidden}")
+        return self
+
+
+class Captioner(Section):
+    """The captioner's training."""
+
+    vision_model: str = Field(description="CLIPVisionModel with its image processor: a folder, or an id of the hub.")
+    tokenizer: str = Field(description="BertTokenizer: a folder, or an id of the hub.")
+    decoder: CaptionerDecoder = CaptionerDecoder()
+    prefix: str = Field("a picture of", description="What every caption begins with, given and not asked for.")
+    max_words: Count = Field(30, description="Words of a training caption; the rest is cut.")
+    steps: Count = Field(description="Training steps, the same for every arm.")
+    batch_size: Count = Field(64, description="Pairs a step; changes the result.")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(1e-5, description="AdamW's highest rate.")
+    vision_learning_rate_scale: Annotated[float, Field(ge=0)] = Field(
+        1.0, description="The vision encoder's rate as a share of that."
+    )
+    weight_decay: Annotated[float, Field(ge=0)] = Field(0.05, description="AdamW's weight decay.")
+    warmup_steps: Annotated[int, Field(ge=0)] = Field(100, description="Steps in which the rate rises.")
+    label_smoothing: Share = Field(0.1, description="Label smoothing of the loss.")
+    clip_norm: Annotated[float, Field(gt=0)] = Field(1.0, description="Longest gradient.")
+    flip: bool = Field(False, description="Turn half of the pictures left to right; wrong where captions name sides.")
+    crop: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None, description="Smallest share of the area that a random crop keeps; null for no cropping."
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="auto is bfloat16 where the processor or GPU has it."
+    )
+    validate_every: Count = Field(500, description="Steps between two validations.")
+    validation_pictures: Count = Field(500, description="Pictures of val that a validation reads at most.")
+    seeds: Annotated[list[Seed], Field(min_length=1)] = Field([0], description="One training an arm for each.")
+    checkpoint_every: Count = Field(200, description="Steps between two saved states; changes nothing else.")
+
+    @model_validator(mode="after")
+    def _seeds_differ(self) -> "Captioner":
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds={self.seeds} must differ from one another")
+        return self
+
+
+class EvaluationConfig(Section):
+    """Scores on the test pictures."""
+
+    beams: Count = Field(3, description="Width of the beam search.")
+    min_tokens: Annotated[int, Field(ge=0)] = Field(5, description="Shortest caption in tokens, prefix included.")
+    max_tokens: Count = Field(30, description="Longest caption in tokens, prefix included.")
+    metrics: Annotated[list[Literal["BLEU", "METEOR", "ROUGE_L", "CIDEr"]], Field(min_length=1)] = Field(
+        ["BLEU", "METEOR", "ROUGE_L", "CIDEr"], description="Metrics of coco-caption."
+    )
+    bootstrap_samples: Count = Field(1000, description="Resamples of the pictures for the 95% intervals.")
+    batch_size: Count = Field(64, description="Pictures at once; changes speed only.")
+
+
+class Config(Section):
+    """The whole config."""
+
+    run: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = Field(
+        description="Name of the run; its tables go to results/<run>/."
+    )
+    shards: Annotated[int, Field(ge=1, le=9999)] = Field(description="Parts of every table, one job each.")
+    arms: Annotated[list[Arm], Field(min_length=1)] = Field(description="What is trained and compared.")
+    captions: CaptionsConfig
+    pictures: PicturesConfig
+    embeddings: EmbeddingsConfig
+    groups: GroupsConfig = GroupsConfig()
+    summaries: SummariesConfig = SummariesConfig()
+    images: ImagesConfig
+    safety: SafetyConfig = SafetyConfig()
+    dataset: DatasetConfig = DatasetConfig()
+    captioner: Captioner
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+    @model_validator(mode="after")
+    def _arms_can_be_made(self) -> "Config":
+        if len(set(self.arms)) < len(self.arms):
+            raise ValueError(f"arms={self.arms} must differ from one another")
+        if "real" in self.arms and self.pictures.real is None:
+            raise ValueError("the arm real needs pictures.real, which is null")
+        return self
+
+
+def load_config(values: Mapping[str, Any]) -> Config:
+    """The checked config; ConfigError names every key that is unknown, missing or out of its limits."""
+    try:
+        return Config(**values)
+    except ValidationError as error:
+        faults = "; ".join(_fault(detail, values) for detail in error.errors())
+        raise ConfigError(f"{faults}, in {SOURCE}") from None
+
+
+def _fault(detail: Mapping[str, Any], values: Mapping[str, Any]) -> str:
+    key = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(key, list(known_keys(Config)), n=1)
+        return f"{key} is no key" + (f" (did you mean {near[0]}?)" if near else "")
+    if detail["type"] == "missing":
+        return f"{key} is missing"
+    problem = detail["msg"].removeprefix("Value error, ")
+    shown = repr(detail["input"])
+    if not key or len(shown) > SHOWN_CHARACTERS:
+        return f"{key}: {problem}" if key else problem
+    return f"{key}={shown}: {problem[0].lower()}{problem[1:]}"
+
+
+def known_keys(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Every key, dotted: sections and their keys."""
+    for name, field in section.model_fields.items():
+        yield prefix + name
+        for kind in _sections(field.annotation):
+            yield from known_keys(kind, f"{prefix}{name}.")
+
+
+def _sections(annotation: Any) -> list[type[BaseModel]]:
+    """The sections in a type: itself, or those of a union such as `PicturesSplit | None`."""
+    parts = getattr(annotation, "__args__", (annotation,))
+    return [part for part in parts if isinstance(part, type) and issubclass(part, BaseModel)]
