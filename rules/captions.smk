@@ -1,0 +1,27 @@
+# captions: a corpus as published -> shards
+#
+# in:  config: captions.annotations        COCO annotation JSON
+# out: <results>/captions/{shard}.parquet  CAPTIONS, each in the shard that a stable hash of its id names
+
+
+rule read_captions:
+    input:
+        annotations=cfg.captions.annotations,
+    output:
+        captions=collect("<results>/captions/{shard}.parquet", shard=SHARDS),
+    params:
+        revision=REVISIONS["captions"],
+        split=cfg.captions.split,
+        max_characters=cfg.captions.max_characters,
+    log:
+        "<results>/logs/read_captions.log",
+    benchmark:
+        "<results>/benchmarks/read_captions.tsv"
+    conda:
+        "../envs/icsd.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    script:
+        "../scripts/read_captions.py"
