@@ -1,0 +1,34 @@
+# summaries: groups -> the captions of each that can describe one scene, condensed into one sentence
+#
+# in:  <results>/groups/{shard}.parquet     GROUPS
+#      <results>/captions/{shard}.parquet   CAPTIONS, all shards: members of a group lie anywhere
+#      config: summaries.prompt             the prompt file; editing it reruns summaries and what follows
+# out: <results>/summaries/{shard}.parquet  SUMMARIES: a row for every group, dropped ones with their reason
+
+
+rule summarize_groups:
+    input:
+        groups="<results>/groups/{shard}.parquet",
+        captions=collect("<results>/captions/{shard}.parquet", shard=SHARDS),
+        prompt=cfg.summaries.prompt,
+    output:
+        summaries="<results>/summaries/{shard}.parquet",
+    params:
+        revision=REVISIONS["summaries"],
+        settings=cfg.summaries.deciding(),
+    log:
+        "<results>/logs/summarize_groups/{shard}.log",
+    benchmark:
+        "<results>/benchmarks/summarize_groups/{shard}.tsv"
+    conda:
+        "../envs/icsd.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=240,
+        concurrency=cfg.summaries.openai.concurrency,
+        timeout_s=cfg.summaries.openai.timeout_s,
+        retries=cfg.summaries.openai.retries,
+        api_key_env=cfg.summaries.openai.api_key_env or "",
+    script:
+        "../scripts/summarize_groups.py"

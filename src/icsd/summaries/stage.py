@@ -1,0 +1,92 @@
+"""From groups and captions to the SUMMARIES table."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from icsd import tables
+from icsd.config import SummariesConfig
+from icsd.errors import ICSDError, InputError
+from icsd.logs import progress
+from icsd.summaries.records import Group, Summary
+from icsd.summaries.prompts import load_prompt
+from icsd.summaries.providers import answer, model_name
+
+
+class TooManyDropped(ICSDError):
+    """More groups of a shard were dropped than summaries.max_drop_share allows."""
+
+
+def summarize_groups(
+    groups: Path, captions: Sequence[Path], prompt: Path, summaries: Path, config: SummariesConfig
+) -> None:
+    """Write the SUMMARIES of a GROUPS shard: a row for every group, dropped ones with their reason.
+
+    `captions` are all CAPTIONS shards: members of a group lie anywhere. Every row holds the hash of the prompt file that
+    the run names, though `merge` does not read it. An empty shard gives an empty table, and asks nobody.
+    """
+    checked = load_prompt(prompt, config.max_words)
+    members = _read_groups(groups, captions)
+    answers = progress(answer(members, checked, config), len(members), "summaries") if members else ()
+    rows = [
+        _row(group, summary, model_name(config), checked.hash)
+        for group, summary in zip(members, answers, strict=True)
+    ]
+    _refuse_if_too_many_dropped(groups, rows, config.max_drop_share)
+    tables.write(summaries, tables.SUMMARIES, rows)
+
+
+def _read_groups(groups: Path, captions: Sequence[Path]) -> list[Group]:
+    shard = tables.read(groups, tables.GROUPS, columns=["group_id", "caption_ids"])
+    wanted = pc.unique(pc.list_flatten(shard["caption_ids"]))
+    texts = _texts(wanted, captions)
+    found = []
+    for group_id, ids in zip(shard["group_id"].to_pylist(), shard["caption_ids"].to_pylist(), strict=True):
+        missing = [caption_id for caption_id in ids if caption_id not in texts]
+        if missing:
+            hint = "captions and groups are of different runs: delete the groups folder and run snakemake again"
+            raise InputError(groups, f"group_id {group_id}", f"caption {missing[0]} is in no captions shard", hint)
+        found.append(Group(group_id, tuple(ids), tuple(texts[caption_id] for caption_id in ids)))
+    return found
+
+
+def _texts(wanted: pa.Array, captions: Sequence[Path]) -> dict[int, str]:
+    """Caption by id, of the ids in `wanted` alone: a shard does not hold the whole corpus in memory."""
+    texts: dict[int, str] = {}
+    for path in captions if len(wanted) else ():
+        shard = tables.read(path, tables.CAPTIONS, columns=["caption_id", "caption"])
+        shard = shard.filter(pc.is_in(shard["caption_id"], value_set=wanted))
+        texts.update(zip(shard["caption_id"].to_pylist(), shard["caption"].to_pylist(), strict=True))
+    return texts
+
+
+def _row(group: Group, summary: Summary, model: str, prompt_hash: str) -> dict[str, Any]:
+    return {
+        "group_id": group.group_id,
+        "summary": summary.text,
+        "selected": [group.caption_ids[place] for place in summary.places],
+        "status": "ok" if summary.reason is None else "dropped",
+        "reason": summary.reason,
+        "prompt_tokens": summary.prompt_tokens,
+        "completion_tokens": summary.completion_tokens,
+        "model": model,
+        "prompt_hash": prompt_hash,
+    }
+
+
+def _refuse_if_too_many_dropped(groups: Path, rows: Sequence[dict[str, Any]], limit: float) -> None:
+    reasons = Counter(row["reason"].split(":")[0] for row in rows if row["reason"])
+    if reasons.total() <= limit * len(rows):
+        return
+    commonest = ", ".join(f"{code} ({count:,})" for code, count in reasons.most_common(3))
+    example = next(row for row in rows if row["reason"])
+    raise TooManyDropped(
+        f"{reasons.total():,} of {len(rows):,} groups of {groups} were dropped, more than "
+        f"summaries.max_drop_share={limit} allows. The commonest reasons: {commonest}; for example group "
+        f"{example['group_id']}: {example['reason']}. Mend what the reasons name (the model, the prompt, the server), or "
+        "raise the share in config/config.yaml"
+    )
