@@ -1,0 +1,41 @@
+# ICSD: captions in, a captioner out. README.md tells how to run it, config/config.yaml what it does.
+from snakemake.utils import min_version
+
+from icsd.config import load_config
+from icsd.revisions import REVISIONS
+from icsd.sharding import shard_names
+
+min_version("9.12")
+
+
+configfile: "config/config.yaml"
+
+
+cfg = load_config(config)
+SHARDS = shard_names(cfg.shards)
+
+
+pathvars:
+    results=f"results/{cfg.run}",
+
+
+include: "rules/common.smk"
+include: "rules/picturebook.smk"
+include: "rules/captions.smk"
+include: "rules/embeddings.smk"
+include: "rules/groups.smk"
+include: "rules/summaries.smk"
+include: "rules/images.smk"
+include: "rules/safety.smk"
+include: "rules/pictures.smk"
+include: "rules/dataset.smk"
+include: "rules/captioner.smk"
+include: "rules/evaluation.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        "<results>/evaluation/scores.parquet",
+        "<results>/evaluation/scores.md",
+        "<results>/groups/group_times.parquet",

@@ -1,0 +1,9 @@
+# What rules need of Snakemake and each other; all else lives in the package.
+
+
+def arm_images(wildcards):
+    """The IMAGES of an arm: multi_head has multi's pictures, real the photographs."""
+    if wildcards.arm == "real":
+        return ["<results>/pictures/real/images.parquet"]
+    arm = "multi" if wildcards.arm == "multi_head" else wildcards.arm
+    return collect(f"<results>/images/{arm}/{{shard}}.parquet", shard=SHARDS)
