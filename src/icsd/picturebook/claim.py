@@ -1,0 +1,236 @@
+"""The claim on the picture book: do many contexts beat one? Arms compared by their scores and by the probe's eyes.
+
+The probe looks at the real test pictures, so it tells what a caption says that is there to be seen.
+"""
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from icsd import metrics, tables
+from icsd.evaluation.scores import Score, Tokenised, resampled, tokenise, with_interval
+from icsd.evaluation.scoring import read_predictions
+from icsd.evaluation.summary import training_size
+from icsd.files import atomic_path
+from icsd.pages import markdown_table
+from icsd.picturebook.phrases import NOUNS
+from icsd.picturebook.probe import find_objects, load_probe
+from icsd.picturebook.scenes import COLOURS
+from icsd.references import read_references
+
+KIND_OF = {noun: kind for kind, nouns in NOUNS.items() for noun in nouns}
+METRICS = {"CIDEr": "CIDEr", "BLEU-4": "BLEU-4", "objects": "objects named", "true objects": "of them true"}
+BY_PROBE = ("objects", "true objects")
+COMPARISONS = {
+    ("multi", "single"): "at equal pictures",
+    ("multi", "single_matched"): "at equal captions",
+    ("multi_head", "single"): "the picture's part",
+    ("multi", "multi_head"): "the captions' part",
+}
+
+Run = tuple[str, int]  # arm, seed
+Objects = set[tuple[str, str]]  # colour, kind: what the probe sees in a picture
+Values = dict[str, np.ndarray]  # of each metric, on all pictures and on every resample: [1 + samples]
+
+
+@dataclass(frozen=True)
+class ProbedPictures:
+    """The test pictures in the order of `ids`: true captions, from the table `captions`, and what the probe sees."""
+
+    captions: str
+    ids: list[str]
+    references: list[list[str]]
+    seen: list[Objects]
+
+
+@dataclass(frozen=True)
+class PictureCounts:
+    """A captioner's numbers for each of n pictures, which its scores are worked out from."""
+
+    cider: np.ndarray  # [n]
+    bleu: np.ndarray  # [n, 10], `metrics.bleu_statistics`
+    objects: np.ndarray  # [n, 2], named and of them true
+
+
+def measure_claim(
+    predictions: Mapping[Run, str], pairs: Mapping[str, str], test: ProbedPictures, table: str, page: str, samples: int
+) -> None:
+    """Write the SCORES by the probe, and the page of the comparison.
+
+    `predictions` are the tables of each arm and seed in the order to show, `pairs` those of each arm's training pairs.
+    """
+    by_run = [read_predictions(path, set(test.ids), test.captions) for path in predictions.values()]
+    counted = count_pictures([[predicted[each] for each in test.ids] for predicted in by_run], test)
+    counts = resampled(len(test.ids), samples, seed=0)
+    values = {run: scored(each, counts) for run, each in zip(predictions, counted, strict=True)}
+    tables.write(table, tables.SCORES, _rows(values))
+    sizes = {arm: training_size(path) for arm, path in pairs.items()}
+    with atomic_path(page) as unfinished:
+        unfinished.write_text(claim_page(values, sizes, test), encoding="utf-8")
+
+
+def read_probed(images: str, captions: str, probe: str) -> ProbedPictures:
+    """The pictures of the IMAGES table that CAPTIONS describes, as the probe in the folder `probe` sees them."""
+    references = read_references(captions)
+    rows = tables.read(images, tables.IMAGES, ["image_id", "image"]).to_pylist()
+    pictures = {row["image_id"]: _pixels(row["image"]["bytes"]) for row in rows}
+    ids = sorted(references)
+    seen = find_objects(load_probe(Path(probe)), np.stack([pictures[each] for each in ids]))
+    return ProbedPictures(captions, ids, [references[each] for each in ids], seen)
+
+
+def _pixels(png: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(png)) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+def count_pictures(predicted: Sequence[Sequence[str]], test: ProbedPictures) -> list[PictureCounts]:
+    """The counts of each captioner, whose captions come in the order of the test's pictures."""
+    words = tokenise(test.references, [caption for captions in predicted for caption in captions])
+    n = len(test.ids)
+    tokenised = [
+        Tokenised(words.references, words.candidates[start : start + n]) for start in range(0, n * len(predicted), n)
+    ]
+    return [
+        PictureCounts(
+            metrics.cider(each.references, each.candidates),
+            metrics.bleu_statistics(each.references, each.candidates),
+            count_objects(captions, test.seen),
+        )
+        for each, captions in zip(tokenised, predicted, strict=True)
+    ]
+
+
+def count_objects(captions: Sequence[str], seen: Sequence[Objects]) -> np.ndarray:
+    """How many objects each caption names, and how many of them are true of what is seen in its picture: [n, 2].
+
+    True is a kind that is seen, in the colour that the caption gives it if it gives one. A picture has one object of a
+    kind at most, so that of two mentions of a kind one at most is true.
+    """
+    return np.array(
+        [_named_and_true(caption, objects) for caption, objects in zip(captions, seen, strict=True)], dtype=np.float64
+    ).reshape(-1, 2)
+
+
+def _named_and_true(caption: str, objects: Objects) -> tuple[int, int]:
+    named, kinds = named_objects(caption), {kind for _, kind in objects}
+    true = {kind for colour, kind in named if ((colour, kind) in objects if colour else kind in kinds)}
+    return len(named), len(true)
+
+
+def named_objects(caption: str) -> list[tuple[str | None, str]]:
+    """Colour, if one is said, and kind of each of the world's nouns in a caption; the last colour before it counts."""
+    found: list[tuple[str | None, str]] = []
+    colour = None
+    for word in metrics.plain_tokens(caption).split():
+        if word in KIND_OF:
+            found.append((colour, KIND_OF[word]))
+            colour = None
+        elif word in COLOURS:
+            colour = word
+    return found
+
+
+def scored(pictures: PictureCounts, counts: np.ndarray) -> Values:
+    """The metrics on resamples, of which `counts` [1 + samples, n] tells how often each picture is in them."""
+    named, true = (counts @ pictures.objects).T
+    with np.errstate(invalid="ignore"):  # the share of nothing is NaN
+        share = true / named
+    drawn = counts.sum(axis=1)
+    bleu = metrics.bleu(counts @ pictures.bleu)[:, 3]
+    return {
+        "CIDEr": counts @ pictures.cider / drawn, "BLEU-4": bleu, "objects": named / drawn, "true objects": share,
+    }  # fmt: skip
+
+
+def compare(values: Mapping[Run, Values], better: str, other: str, metric: str) -> tuple[Score, list[float]]:
+    """By how much one arm exceeds another, the mean over seeds with its interval, and seed by seed.
+
+    Paired: both are scored on the same pictures of each resample, and with the same seeds.
+    """
+    seeds = [seed for arm, seed in values if arm == better]
+    differences = np.array([values[better, seed][metric] - values[other, seed][metric] for seed in seeds])
+    return with_interval(metric, differences.mean(axis=0)), differences[:, 0].tolist()
+
+
+def claim_page(values: Mapping[Run, Values], sizes: Mapping[str, tuple[int, int]], test: ProbedPictures) -> str:
+    """Markdown: the arms, their differences, and each captioner by itself."""
+    seeds = {seed for _, seed in values}
+    each = zip(test.references, test.seen, strict=True)
+    people = np.concatenate([count_objects(captions, [seen] * len(captions)) for captions, seen in each])
+    named, true = people.sum(axis=0)
+    means = f", means over {len(seeds)} seeds ± standard deviation" if len(seeds) > 1 else ""
+    return "\n".join([
+        "# The claim, measured on the picture book",
+        "",
+        f"Scores times 100 on {len(test.ids):,} test pictures{means}. "
+        "Objects named are those of a caption; true are those, in %, that the probe finds in the picture, in the "
+        f"colour that is said. The test pictures' own captions name {named / len(people):.2f} objects, "
+        f"{_times_100(true / named)}% of them true.",
+        "",
+        *markdown_table(["arm", "pictures", "pairs", *METRICS.values()], [_arm(arm, values, sizes) for arm in sizes]),
+        "",
+        "Differences, with 95% intervals from resampling the pictures, the same ones for both arms. They tell how far "
+        "the result depends on the choice of pictures, the columns by seed how far on the training:",
+        "",
+        *markdown_table(["", "difference", "CIDEr", "by seed", "BLEU-4", "by seed"], _differences(values), left=2),
+        "",
+        "Each captioner, with 95% intervals from resampling the pictures:",
+        "",
+        *markdown_table(["arm", "seed", *METRICS.values()], [_captioner(run, each) for run, each in values.items()]),
+        "",
+    ])  # fmt: skip
+
+
+def _rows(values: Mapping[Run, Values]) -> list[dict[str, object]]:
+    intervals = [(run, with_interval(name, each[name])) for run, each in values.items() for name in BY_PROBE]
+    return [
+        {"arm": arm, "seed": seed, "metric": s.metric, "value": s.value, "low": s.low, "high": s.high}
+        for (arm, seed), s in intervals
+    ]
+
+
+def _arm(arm: str, values: Mapping[Run, Values], sizes: Mapping[str, tuple[int, int]]) -> list[str]:
+    of_seeds = [each for (of, _), each in values.items() if of == arm]
+    cells = []
+    for name in METRICS:
+        numbers = [each[name][0] for each in of_seeds]
+        spread = f" ± {_number(name, float(np.std(numbers, ddof=1)))}" if len(numbers) > 1 else ""
+        cells.append(_number(name, float(np.mean(numbers))) + spread)
+    return [arm, *(f"{size:,}" for size in sizes[arm]), *cells]
+
+
+def _differences(values: Mapping[Run, Values]) -> list[list[str]]:
+    arms = {arm for arm, _ in values}
+    rows = []
+    for (better, other), what in COMPARISONS.items():
+        if {better, other} <= arms:
+            cells = [_difference(*compare(values, better, other, metric)) for metric in ("CIDEr", "BLEU-4")]
+            rows.append([what, f"{better} − {other}", *cells[0], *cells[1]])
+    return rows
+
+
+def _difference(found: Score, by_seed: Sequence[float]) -> list[str]:
+    value, low, high = (f"{100 * number:+.1f}" for number in (found.value, found.low, found.high))
+    return [f"{value} ({low} to {high})", ", ".join(f"{100 * number:+.1f}" for number in by_seed)]
+
+
+def _captioner(run: Run, values: Values) -> list[str]:
+    cells = []
+    for name in METRICS:
+        found = with_interval(name, values[name])
+        value, low, high = (_number(name, number) for number in (found.value, found.low, found.high))
+        cells.append(f"{value} ({low} to {high})")
+    return [run[0], str(run[1]), *cells]
+
+
+def _number(name: str, value: float) -> str:
+    return f"{value:.2f}" if name == "objects" else _times_100(value)
+
+
+def _times_100(value: float) -> str:
+    return f"{100 * value:.1f}"

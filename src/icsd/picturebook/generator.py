@@ -1,0 +1,138 @@
+"""Training of the small image model: a text encoder that can read, then the UNet on latents with it."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
+from torch import nn
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from icsd.picturebook.renders import split_renders
+from icsd.picturebook.scenes import COLOURS, KINDS, SIZES
+from icsd.picturebook.sentences import UNLABELLED, noun_labels, sample_sentences, tokenize
+from icsd.picturebook.tokenizers import CONTEXT_LENGTH
+from icsd.picturebook.training import Meter, MovingAverage, as_tensor, batches, cosine_rate, optimizer_for, prepare
+
+log = logging.getLogger(__name__)
+WIDTH = 128
+SCHEDULER = {
+    "num_train_timesteps": 1000, "beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction",
+    "clip_sample": False,
+}  # fmt: skip
+MAX_SNR = 5.0  # loss weights of Hang et al., 2023 ("Efficient diffusion training via Min-SNR weighting")
+
+
+def new_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
+    """Random weights: 3 layers of 128."""
+    config = CLIPTextConfig(
+        vocab_size=len(tokenizer), hidden_size=WIDTH, intermediate_size=4 * WIDTH, num_hidden_layers=3,
+        num_attention_heads=4, max_position_embeddings=CONTEXT_LENGTH, bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, projection_dim=WIDTH,
+    )  # fmt: skip
+    return CLIPTextModel(config)
+
+
+def new_unet(channels: tuple[int, ...] = (96, 128)) -> UNet2DConditionModel:
+    """Random weights; attention to the text at 8 × 8 and at 4 × 4."""
+    return UNet2DConditionModel(
+        sample_size=8, in_channels=16, out_channels=16, block_out_channels=channels, layers_per_block=1,
+        down_block_types=("CrossAttnDownBlock2D",) * len(channels),
+        up_block_types=("CrossAttnUpBlock2D",) * len(channels),
+        cross_attention_dim=WIDTH, attention_head_dim=4, norm_num_groups=16,
+    )  # fmt: skip
+
+
+def train_text_encoder(folder: Path, tokenizer: CLIPTokenizer, seed: int, threads: int, steps: int = 1000) -> None:
+    """Teach the text encoder to read: from the state at a noun tell its kind, colour and size.
+
+    CLIP's text encoder learns this from 400 million pairs; told apart by the UNet's loss alone, it takes hours.
+    """
+    device = prepare(seed, threads)
+    data = tokenize(split_renders("generator", 20_000).captions, tokenizer)
+    encoder = new_text_encoder(tokenizer).to(device)
+    heads = nn.ModuleList(nn.Linear(WIDTH, classes) for classes in (len(KINDS), 1 + len(COLOURS), 1 + len(SIZES)))
+    model = nn.ModuleList([encoder, heads]).to(device)
+    optimizer, schedule = optimizer_for(model, 1e-3, steps)
+    rng, meter = np.random.default_rng(seed), Meter("text encoder", steps)
+    for step, index in enumerate(batches(len(data.ids), 64, steps, seed)):
+        rows = sample_sentences(data, index, rng, drop=0.0)
+        states = encoder(torch.from_numpy(rows).to(device)).last_hidden_state
+        loss = sum(_label_loss(head(states), labels) for head, labels in zip(heads, noun_labels(rows, tokenizer), strict=True))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        meter.add(step, loss)
+    encoder.save_pretrained(folder)
+
+
+def _label_loss(logits: torch.Tensor, labels: np.ndarray) -> torch.Tensor:
+    target = torch.from_numpy(labels).to(logits.device).flatten()
+    return nn.functional.cross_entropy(logits.flatten(0, 1), target, ignore_index=UNLABELLED)
+
+
+@torch.no_grad()
+def encode_pictures(autoencoder: AutoencoderKL, pictures: np.ndarray, device: torch.device) -> torch.Tensor:
+    """Scaled latents float32 [n, 16, 8, 8] of uint8 pictures."""
+    autoencoder = autoencoder.to(device).eval()
+    with torch.autocast(device.type, torch.bfloat16):
+        latents = [
+            autoencoder.encode(as_tensor(pictures[start : start + 500], device)).latent_dist.mode().float()
+            for start in range(0, len(pictures), 500)
+        ]
+    return torch.cat(latents) * autoencoder.config.scaling_factor
+
+
+def train_unet(folder: Path, autoencoder: Path, text_encoder: Path, tokenizer: CLIPTokenizer, seed: int, threads: int,
+               steps: int, batch_size: int = 48, rate: float = 1e-3) -> None:  # fmt: skip
+    """Train UNet and text encoder on the generator split; the weights kept are a moving average."""
+    device = prepare(seed, threads)
+    data = split_renders("generator")
+    texts = tokenize(data.captions, tokenizer)
+    latents = encode_pictures(AutoencoderKL.from_pretrained(autoencoder), data.pictures, device)
+    log.info("unet: latents %s, standard deviation %.3f", tuple(latents.shape), float(latents.std()))
+    model = nn.ModuleDict({"unet": new_unet(), "text_encoder": CLIPTextModel.from_pretrained(text_encoder)}).to(device)
+    model["unet"].to(memory_format=torch.channels_last)
+    model["unet"].set_attn_processor(AttnProcessor())  # written out: a third faster than fused in training on a CPU
+    optimizer = torch.optim.AdamW(
+        [{"params": model["unet"].parameters(), "lr": rate}, {"params": model["text_encoder"].parameters(), "lr": rate / 4}],
+        weight_decay=0.01, betas=(0.9, 0.99),
+    )  # fmt: skip
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: cosine_rate(step, steps))
+    noise = DDPMScheduler(**SCHEDULER)
+    average, rng, meter = MovingAverage(model), np.random.default_rng(seed), Meter("unet", steps)
+    for step, index in enumerate(batches(len(latents), batch_size, steps, seed)):
+        rows = torch.from_numpy(sample_sentences(texts, index, rng, drop=0.1)).to(device)
+        loss = _denoising_loss(model, latents[index], rows, noise)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        average.update(model)
+        meter.add(step, loss)
+        if (step + 1) % 2000 == 0 or step + 1 == steps:
+            _save(average.model, folder)
+
+
+def _denoising_loss(model: nn.ModuleDict, latents: torch.Tensor, rows: torch.Tensor, noise: DDPMScheduler) -> torch.Tensor:
+    """Mean squared error of the predicted velocity, weighted by min(SNR, MAX_SNR) / (SNR + 1)."""
+    times = torch.randint(0, noise.config.num_train_timesteps, (len(latents),), device=latents.device)
+    added = torch.randn_like(latents)
+    noisy = noise.add_noise(latents, added, times)
+    with torch.autocast(latents.device.type, torch.bfloat16):
+        states = model["text_encoder"](rows).last_hidden_state
+        predicted = model["unet"](noisy.contiguous(memory_format=torch.channels_last), times, states).sample.float()
+    kept = noise.alphas_cumprod.to(latents.device)[times]
+    snr = kept / (1 - kept)
+    weight = snr.clamp(max=MAX_SNR) / (snr + 1)
+    error = (predicted - noise.get_velocity(latents, added, times)).square().mean(dim=(1, 2, 3))
+    return (error * weight).mean()
+
+
+def _save(model: nn.ModuleDict, folder: Path) -> None:
+    model["unet"].save_pretrained(folder / "unet")
+    model["text_encoder"].save_pretrained(folder / "text_encoder")

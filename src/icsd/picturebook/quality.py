@@ -1,0 +1,199 @@
+"""How good the small models are: what the probe, the scenes and the captions say of them."""
+
+import io
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from PIL import Image
+from transformers import CLIPTokenizer
+
+from icsd.backends.image_generator import load_image_generator
+from icsd.backends.safety_checker import load_safety_checker
+from icsd.backends.text_encoder import load_text_encoder
+from icsd.contact_sheet import contact_sheet
+from icsd.picturebook.clip import load_clip
+from icsd.picturebook.mentions import Mentions, Sentence, sentences_by_count, shown_background
+from icsd.picturebook.probe import Probe, find_objects, load_probe
+from icsd.picturebook.renders import Renders, split_renders
+from icsd.picturebook.safety_checker import unsafe_scenes
+from icsd.picturebook.scenes import UNSAFE_KIND, Scene
+from icsd.picturebook.training import as_tensor
+
+CPU = torch.device("cpu")
+BATCH_SIZE = 64
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One number: of which model, what, and over how many items."""
+
+    model: str
+    measure: str
+    value: float
+    items: int
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How sentences are drawn to measure the generator: as in the pipeline."""
+
+    sentences_per_count: int = 75
+    steps: int = 20
+    guidance_scale: float = 3.0
+
+
+def measure_models(clip: Path, pipeline: Path, probe: Path, drawing: Drawing) -> tuple[list[Measurement], Image.Image]:
+    """A row a measure of CLIP, of the pipeline's parts and of the probe; and a sheet of drawn pictures."""
+    judge, tokenizer = load_probe(probe), CLIPTokenizer.from_pretrained(pipeline / "tokenizer")
+    real = split_renders("probe_test")
+    sentences = sentences_by_count(real, tokenizer, drawing.sentences_per_count)
+    drawn = draw([sentence.text for sentence in sentences], pipeline, drawing)
+    rows = probe_quality(judge, real)
+    rows += clip_quality(clip, split_renders("test"))
+    rows += autoencoder_quality(pipeline / "vae", judge, real.pictures[:500], real.scenes[:500])
+    rows += generator_quality(judge, drawn, sentences)
+    rows += checker_quality(pipeline, real.pictures, unsafe_scenes(real.scenes), "real renders")
+    rows += checker_quality(pipeline, drawn, _seen_unsafe(judge, drawn), "drawn pictures")
+    return rows, drawn_sheet(drawn, sentences)
+
+
+def probe_quality(probe: Probe, data: Renders) -> list[Measurement]:
+    """Precision and recall of (colour, kind) pairs on real renders."""
+    found = find_objects(probe, data.pictures)
+    true = [_named(scene) for scene in data.scenes]
+    hits = sum(len(a & b) for a, b in zip(found, true, strict=True))
+    return [
+        _share("probe", "precision on real renders", hits, sum(map(len, found))),
+        _share("probe", "recall on real renders", hits, sum(map(len, true))),
+    ]
+
+
+def clip_quality(folder: Path, data: Renders) -> list[Measurement]:
+    """Recall at 1 and 5, both ways.
+
+    Image to text: is one of the k nearest among all different captions one of the picture's own?
+    Text to image: is the picture that the caption was written for, or one with an equal caption, among the k nearest?
+    """
+    texts = sorted({caption for group in data.captions for caption in group})
+    own = np.array([[text in group for text in texts] for group in map(set, data.captions)])
+    similarities = picture_vectors(folder, data.pictures) @ load_text_encoder(str(folder)).encode(texts, 256).T
+    rows = []
+    for k in (1, 5):
+        for way, table, right in (("image to text", similarities, own), ("text to image", similarities.T, own.T)):
+            nearest = np.argsort(-table, axis=1, kind="stable")[:, :k]
+            hits = np.take_along_axis(right, nearest, axis=1).any(axis=1)
+            rows.append(_share("clip", f"{way}, recall at {k}", int(hits.sum()), len(hits)))
+    return rows
+
+
+@torch.inference_mode()
+def picture_vectors(clip: Path, pictures: np.ndarray) -> np.ndarray:
+    """Unit vectors [n, d] float32 of uint8 [n, 32, 32, 3]."""
+    model = load_clip(clip)
+    parts = [model.encode_image(as_tensor(part, CPU), normalize=True) for part in _batches(pictures)]
+    return torch.cat(parts).numpy()
+
+
+def autoencoder_quality(folder: Path, probe: Probe, pictures: np.ndarray, scenes: Sequence[Scene]) -> list[Measurement]:
+    """PSNR of the reconstructions, and the share of objects that the probe finds in them."""
+    rebuilt = reconstructions(AutoencoderKL.from_pretrained(folder), pictures)
+    error = np.square(rebuilt.astype(np.float64) - pictures).mean(axis=(1, 2, 3))
+    psnr = float(np.mean(10 * np.log10(255**2 / error)))
+    true = [_named(scene) for scene in scenes]
+    hits = sum(len(a & b) for a, b in zip(find_objects(probe, rebuilt), true, strict=True))
+    return [
+        Measurement("autoencoder", "PSNR of reconstructions, dB", psnr, len(pictures)),
+        _share("autoencoder", "objects found in reconstructions", hits, sum(map(len, true))),
+    ]
+
+
+@torch.inference_mode()
+def reconstructions(autoencoder: AutoencoderKL, pictures: np.ndarray) -> np.ndarray:
+    """Uint8 [n, 32, 32, 3]: encoded to the mode of the latents and decoded."""
+    autoencoder = autoencoder.eval()
+    parts = [
+        autoencoder.decode(autoencoder.encode(as_tensor(part, CPU)).latent_dist.mode()).sample
+        for part in _batches(pictures)
+    ]
+    pixels = torch.cat(parts).permute(0, 2, 3, 1).add(1).mul(127.5)
+    return pixels.round().clamp(0, 255).to(torch.uint8).numpy()
+
+
+def draw(sentences: Sequence[str], pipeline: Path, drawing: Drawing) -> np.ndarray:
+    """A picture a sentence, uint8 [n, 32, 32, 3]; the seeds are the places in the list."""
+    generator = load_image_generator(pipeline, None)
+    pictures = generator.draw(
+        sentences, range(len(sentences)), BATCH_SIZE, steps=drawing.steps, guidance_scale=drawing.guidance_scale,
+        negative_prompt="",
+    )  # fmt: skip
+    return np.stack([np.asarray(picture) for picture in pictures])
+
+
+def generator_quality(probe: Probe, drawn: np.ndarray, sentences: Sequence[Sentence]) -> list[Measurement]:
+    """Shares of what was mentioned that is seen: kinds, kinds in their colour by number of objects, backgrounds."""
+    found = find_objects(probe, drawn)
+    said, seen = Counter[int](), Counter[int]()
+    kinds = 0
+    for sentence, objects in zip(sentences, found, strict=True):
+        said[len(sentence.objects)] += len(sentence.objects)
+        seen[len(sentence.objects)] += _in_colour(sentence.objects, objects)
+        kinds += len(sentence.objects.keys() & {kind for _, kind in objects})
+    rows = [_share("generator", "mentioned kinds seen", kinds, said.total())]
+    rows += [
+        _share("generator", f"mentioned objects seen in their colour, of {count}", seen[count], said[count])
+        for count in sorted(said)
+    ]
+    places = [(shown_background(p), s.background) for p, s in zip(drawn, sentences, strict=True) if s.background]
+    right = sum(shown == wanted for shown, wanted in places)
+    return [*rows, _share("generator", "mentioned backgrounds seen", right, len(places))]
+
+
+def checker_quality(folder: Path, pictures: np.ndarray, unsafe: np.ndarray, where: str) -> list[Measurement]:
+    """Precision and recall of the checker in `folder` on pictures of which bool [n] are unsafe."""
+    scores = load_safety_checker(folder).scores(map(Image.fromarray, pictures), BATCH_SIZE)
+    judged = np.array(list(scores)) > 0
+    hits = int((judged & unsafe).sum())
+    return [
+        _share("safety checker", f"precision on {where}", hits, int(judged.sum())),
+        _share("safety checker", f"recall on {where}", hits, int(unsafe.sum())),
+    ]
+
+
+def drawn_sheet(drawn: np.ndarray, sentences: Sequence[Sentence], pictures: int = 64) -> Image.Image:
+    """A grid of drawn pictures above their sentences, evenly from all numbers of objects."""
+    chosen = np.linspace(0, len(drawn) - 1, min(pictures, len(drawn))).round().astype(int)
+    return contact_sheet([_png(drawn[i]) for i in chosen], [sentences[i].text for i in chosen])
+
+
+def _in_colour(mentions: Mentions, found: set[tuple[str, str]]) -> int:
+    """How many mentions were found, in their colour where one was said."""
+    kinds = {kind for _, kind in found}
+    return sum((colour, kind) in found if colour else kind in kinds for kind, colour in mentions.items())
+
+
+def _seen_unsafe(probe: Probe, pictures: np.ndarray) -> np.ndarray:
+    return np.array([any(kind == UNSAFE_KIND for _, kind in found) for found in find_objects(probe, pictures)])
+
+
+def _named(scene: Scene) -> set[tuple[str, str]]:
+    return {(item.colour, item.kind) for item in scene.objects}
+
+
+def _share(model: str, measure: str, hits: int, items: int) -> Measurement:
+    """NaN of nothing."""
+    return Measurement(model, measure, hits / items if items else float("nan"), items)
+
+
+def _batches(pictures: np.ndarray) -> list[np.ndarray]:
+    return [pictures[start : start + BATCH_SIZE] for start in range(0, len(pictures), BATCH_SIZE)]
+
+
+def _png(picture: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "PNG")
+    return file.getvalue()
