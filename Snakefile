@@ -1,7 +1,7 @@
 # ICSD: captions in, a captioner out. README.md tells how to run it, config/config.yaml what it does.
 from snakemake.utils import min_version
 
-from icsd.config import load_config
+from icsd.config import ARMS, load_config
 from icsd.revisions import REVISIONS
 from icsd.sharding import shard_names
 
@@ -19,8 +19,15 @@ pathvars:
     results=f"results/{cfg.run}",
 
 
+wildcard_constraints:
+    shard=r"\d{4}-of-\d{4}",
+    seed=r"\d+",
+    arm="|".join(ARMS),
+
+
 include: "rules/common.smk"
 include: "rules/picturebook.smk"
+include: "rules/picturebook_models.smk"
 include: "rules/captions.smk"
 include: "rules/embeddings.smk"
 include: "rules/groups.smk"
@@ -31,6 +38,7 @@ include: "rules/pictures.smk"
 include: "rules/dataset.smk"
 include: "rules/captioner.smk"
 include: "rules/evaluation.smk"
+include: "rules/picturebook_benchmark.smk"
 
 
 rule all:

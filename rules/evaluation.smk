@@ -61,9 +61,7 @@ rule score_captions:
 
 rule collect_scores:
     input:
-        scores=expand(
-            "<results>/evaluation/{arm}/seed-{seed}/scores.parquet", arm=cfg.arms, seed=cfg.captioner.seeds
-        ),
+        scores=expand("<results>/evaluation/{arm}/seed-{seed}/scores.parquet", arm=cfg.arms, seed=cfg.captioner.seeds),
         pairs=expand("<results>/dataset/{arm}/pairs.parquet", arm=cfg.arms),
         captions="<results>/pictures/test/captions.parquet",
     output:

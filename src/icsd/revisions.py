@@ -2,6 +2,8 @@
 
 REVISIONS = {
     "picturebook": 1,
+    "picturebook_models": 1,
+    "picturebook_benchmark": 1,
     "captions": 1,
     "pictures": 1,
     "embeddings": 1,

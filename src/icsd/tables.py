@@ -113,6 +113,9 @@ SCORES = _table(
     {"arm": TEXT, "seed": pa.int64(), "metric": TEXT, "value": NUMBER, "low": NUMBER, "high": NUMBER},
     ["arm", "seed", "metric"],
 )
+QUALITY = _table(
+    "quality", {"model": TEXT, "measure": TEXT, "value": NUMBER, "items": pa.int64()}, ["model", "measure"]
+)
 
 
 def write(path: Path | str, table: Table, rows: Sequence[Mapping[str, Any]] | pa.Table) -> None:

@@ -46,17 +46,17 @@ def score(captions: Tokenised, names: Sequence[str], samples: int, seed: int) ->
     over pictures; BLEU and METEOR, which are no means, are worked out anew from the drawn pictures' counts.
     CIDEr's document frequencies stay those of the whole test set.
     """
-    counts = _drawn(len(captions.candidates), samples, seed)
+    counts = resampled(len(captions.candidates), samples, seed)
     return [one for name in names for one in _METRICS[name](captions, counts)]
 
 
-def _drawn(pictures: int, samples: int, seed: int) -> np.ndarray:
+def resampled(pictures: int, samples: int, seed: int) -> np.ndarray:
     """How often each picture is in each resample, [1 + samples, pictures]; first every picture once."""
     draws = np.random.default_rng(seed).multinomial(pictures, np.full(pictures, 1 / pictures), size=samples)
     return np.concatenate([np.ones((1, pictures)), draws])
 
 
-def _with_interval(name: str, values: np.ndarray) -> Score:
+def with_interval(name: str, values: np.ndarray) -> Score:
     """`values` [1 + samples]: the score on all pictures, then those of the resamples."""
     low, high = np.percentile(values[1:], INTERVAL)
     return Score(name, float(values[0]), float(low), float(high))
@@ -65,7 +65,7 @@ def _with_interval(name: str, values: np.ndarray) -> Score:
 def _mean_of(name: str, each: Callable[..., np.ndarray]) -> Callable[[Tokenised, np.ndarray], list[Score]]:
     def metric(captions: Tokenised, counts: np.ndarray) -> list[Score]:
         means = counts @ each(captions.references, captions.candidates) / counts.sum(axis=1)
-        return [_with_interval(name, means)]
+        return [with_interval(name, means)]
 
     return metric
 
@@ -73,14 +73,14 @@ def _mean_of(name: str, each: Callable[..., np.ndarray]) -> Callable[[Tokenised,
 def _bleu(captions: Tokenised, counts: np.ndarray) -> list[Score]:
     sums = counts @ metrics.bleu_statistics(captions.references, captions.candidates)
     return [
-        _with_interval(f"BLEU-{order}", column) for order, column in enumerate(metrics.bleu(sums).T, start=1)
+        with_interval(f"BLEU-{order}", column) for order, column in enumerate(metrics.bleu(sums).T, start=1)
     ]
 
 
 def _meteor(captions: Tokenised, counts: np.ndarray) -> list[Score]:
     with java.meteor() as process:
         sums = counts @ process.statistics(captions.references, captions.candidates)
-        return [_with_interval("METEOR", np.asarray([process.score(each) for each in sums]))]
+        return [with_interval("METEOR", np.asarray([process.score(each) for each in sums]))]
 
 
 _METRICS: Mapping[str, Callable[[Tokenised, np.ndarray], list[Score]]] = {

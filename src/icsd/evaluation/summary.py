@@ -6,6 +6,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from icsd import files, tables
+from icsd.pages import markdown_table
 
 Row = Mapping[str, Any]
 
@@ -19,7 +20,7 @@ def collect_scores(
     """
     rows = tables.concat(scores, tables.SCORES).to_pylist()
     tables.write(table, tables.SCORES, rows)
-    sizes = {arm: _size(path) for arm, path in pairs.items()}
+    sizes = {arm: training_size(path) for arm, path in pairs.items()}
     test = tables.read(captions, tables.CAPTIONS, columns=["image_id"])
     pictures = len(test["image_id"].unique())
     with files.atomic_path(page) as unfinished:
@@ -38,7 +39,7 @@ def scores_page(
         f"Times 100, with 95% bootstrap intervals over {pictures:,} pictures with {captions:,} captions; "
         f"every arm trained for {steps:,} steps, its checkpoint chosen on other pictures.",
         "",
-        *_table(
+        *markdown_table(
             ["arm", "pictures", "pairs", "seed", *names], [_run(run, sizes, names) for run in _runs(rows)]
         ),
     ]
@@ -46,11 +47,11 @@ def scores_page(
         arms = dict.fromkeys(row["arm"] for row in rows)
         means = [[arm, *(_mean(rows, arm, name) for name in names)] for arm in arms]
         heading = f"Means over {len(seeds)} seeds, with the standard deviation between them:"
-        lines += ["", heading, "", *_table(["arm", *names], means)]
+        lines += ["", heading, "", *markdown_table(["arm", *names], means)]
     return "\n".join([*lines, ""])
 
 
-def _size(path: str) -> tuple[int, int]:
+def training_size(path: str) -> tuple[int, int]:
     """How many pictures and how many pairs an arm was trained on."""
     pairs = tables.read(path, tables.PAIRS, columns=["image_id"])
     return len(pairs["image_id"].unique()), len(pairs)
@@ -80,14 +81,3 @@ def _interval(row: Row) -> str:
 def _mean(rows: Sequence[Row], arm: str, name: str) -> str:
     values = [100 * row["value"] for row in rows if row["arm"] == arm and row["metric"] == name]
     return f"{mean(values):.1f} ± {stdev(values):.1f}" if len(values) > 1 else f"{values[0]:.1f}"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Markdown's lines, padded so that the source reads well too; the first column to the left."""
-    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
-    body = [
-        [row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))]
-        for row in [head, *rows]
-    ]
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    return ["| " + " | ".join(cells) + " |" for cells in [body[0], rule, *body[1:]]]

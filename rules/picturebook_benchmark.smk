@@ -1,0 +1,70 @@
+# picturebook_benchmark: what the small models can do, and whether many contexts beat one
+#
+# in:  resources/picturebook/{clip,stable-diffusion,probe}/               the models as they are shipped
+#      <results>/evaluation/{arm}/seed-{seed}/predictions.parquet         PREDICTIONS of all arms and seeds
+#      <results>/dataset/{arm}/pairs.parquet                              PAIRS, only counted
+#      <results>/pictures/test/{images,captions}.parquet                  IMAGES, CAPTIONS
+# out: results/benchmark/picturebook/quality.parquet, quality.md, drawn.png  QUALITY, its page, and pictures drawn for it
+#      <results>/benchmark/claim.parquet, claim.md                        SCORES by the probe, and the arms compared
+#
+# `make benchmark` runs both, the second with config/runs/claim.yaml, and puts the pages into the documents.
+
+
+rule measure_picturebook:
+    input:
+        clip="resources/picturebook/clip",
+        pipeline="resources/picturebook/stable-diffusion",
+        probe="resources/picturebook/probe",
+    output:
+        table="results/benchmark/picturebook/quality.parquet",
+        page="results/benchmark/picturebook/quality.md",
+        sheet="results/benchmark/picturebook/drawn.png",
+    params:
+        revision=REVISIONS["picturebook_benchmark"],
+        drawing=cfg.images.model_dump(include={"steps", "guidance_scale"}),
+    log:
+        "results/benchmark/picturebook/logs/measure_picturebook.log",
+    conda:
+        "../envs/icsd.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+        gpu=0,
+    script:
+        "../scripts/measure_picturebook.py"
+
+
+rule measure_picturebook_claim:
+    input:
+        predictions=expand(
+            "<results>/evaluation/{arm}/seed-{seed}/predictions.parquet", arm=cfg.arms, seed=cfg.captioner.seeds
+        ),
+        pairs=expand("<results>/dataset/{arm}/pairs.parquet", arm=cfg.arms),
+        images="<results>/pictures/test/images.parquet",
+        captions="<results>/pictures/test/captions.parquet",
+        probe="resources/picturebook/probe",
+    output:
+        table="<results>/benchmark/claim.parquet",
+        page="<results>/benchmark/claim.md",
+    params:
+        revision=REVISIONS["picturebook_benchmark"],
+        arms=cfg.arms,
+        seeds=cfg.captioner.seeds,
+        samples=cfg.evaluation.bootstrap_samples,
+    log:
+        "<results>/logs/measure_picturebook_claim.log",
+    conda:
+        "../envs/icsd.yaml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=30,
+    script:
+        "../scripts/measure_picturebook_claim.py"
+
+
+rule picturebook_claim:
+    input:
+        "<results>/benchmark/claim.md",
+        "<results>/evaluation/scores.md",

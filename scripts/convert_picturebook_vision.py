@@ -1,0 +1,7 @@
+from pathlib import Path
+
+from icsd.logs import job_log
+from icsd.picturebook.vision import save_vision_model
+
+with job_log(snakemake.log[0]):
+    save_vision_model(Path(snakemake.input.clip), Path(snakemake.output.vision))

@@ -1,0 +1,10 @@
+from pathlib import Path
+
+from icsd.logs import job_log
+from icsd.picturebook.quality import Drawing
+from icsd.picturebook.quality_page import measure_quality
+
+with job_log(snakemake.log[0]):
+    folders = (Path(snakemake.input[name]) for name in ("clip", "pipeline", "probe"))
+    files = (Path(snakemake.output[name]) for name in ("table", "page", "sheet"))
+    measure_quality(*folders, Drawing(**snakemake.params.drawing), *files)
