@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from icsd.errors import ICSDError
-from icsd.trace import describe, trace
+from icsd.trace import describe, overview, trace
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,9 +32,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Show where an image comes from: its sentence, captions, prompt, model, seed, verdict, "
         "and the datasets that it is in.",
         epilog="An image's id is its arm and the id of its group or caption: multi-12, single-407, "
-        "single_matched-407, real-33. The contact sheets in images/ARM/ show what was drawn.",
+        "single_matched-407, real-33. Without one, the arms are shown with some of their ids.",
     )
-    command.add_argument("image_id", help="such as multi-12")
+    command.add_argument("image_id", nargs="?", help="such as multi-12")
     command.add_argument(
         "--results",
         type=Path,
@@ -42,8 +42,14 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="a run's folder (default: %(default)s)",
     )
-    command.set_defaults(run=lambda options: describe(trace(options.results, options.image_id)))
+    command.set_defaults(run=_trace)
     return parser
+
+
+def _trace(options: argparse.Namespace) -> str:
+    if options.image_id is None:
+        return overview(options.results)
+    return describe(trace(options.results, options.image_id))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from icsd.references import real_image_id
 
 Row = Mapping[str, Any]
 NEAREST = 3  # ids that the message about an unknown one names
+SHOWN = 3  # ids of each arm that an overview names
 
 
 @dataclass(frozen=True)
@@ -27,15 +28,30 @@ class Trace:
     datasets: Mapping[str, str] = field(default_factory=dict)
 
 
+def overview(results: Path) -> str:
+    """For people: the arms that have images in `results`, how many, and some of their ids."""
+    _check_folder(results, "")
+    known = {arm: _known_ids(results, arm) for arm in [*_drawn_arms(results), "real"]}
+    lines = [f"{arm:<16}{len(ids):,} known, such as {', '.join(ids[:SHOWN])}" for arm, ids in known.items() if ids]
+    if not lines:
+        hint = "run snakemake first, or give a run's folder with --results"
+        raise InputError(results, "", "no image is known yet", hint)
+    return "\n".join(lines)
+
+
 def trace(results: Path, image_id: str) -> Trace:
     """What the tables in `results` say of an image; InputError, naming the nearest ids, if nothing."""
-    if not results.is_dir():
-        raise InputError(results, image_id, "there is no such folder", "give a run's folder with --results")
+    _check_folder(results, image_id)
     arm, _, number = image_id.rpartition("-")
     found = _trace_real(results, image_id) if arm == "real" else _trace_drawn(results, arm, number)
     if found is None:
         raise _unknown(results, arm, number)
     return found
+
+
+def _check_folder(results: Path, image_id: str) -> None:
+    if not results.is_dir():
+        raise InputError(results, image_id, "there is no such folder", "give a run's folder with --results")
 
 
 def _trace_drawn(results: Path, arm: str, number: str) -> Trace | None:
@@ -113,28 +129,31 @@ def _datasets(results: Path, arms: Iterable[str], image_id: str) -> dict[str, st
 def _unknown(results: Path, arm: str, number: str) -> InputError:
     known = _known_ids(results, arm)
     if not known:
-        arms = sorted(path.name for path in (results / "images").glob("*/") if (path / "sentences").is_dir())
-        hint = f"an id is an arm and a number; arms with images there: {', '.join(arms) or 'none'}"
+        hint = f"an id is an arm and a number; arms with images there: {', '.join(_drawn_arms(results)) or 'none'}"
         return InputError(results, f"{arm}-{number}" if arm else number, "no image of that id", hint)
     numbers = {int(image_id.rpartition("-")[2]): image_id for image_id in known}
     wanted = int(number) if number.isdecimal() else 0
     nearest = sorted(numbers, key=lambda other: (abs(other - wanted), other))[:NEAREST]
     hint = f"the nearest are {', '.join(numbers[other] for other in nearest)}"
-    return InputError(
-        results, f"{arm}-{number}", f"no image of that id among the {len(known):,} of {arm}", hint
-    )
+    return InputError(results, f"{arm}-{number}", f"no image of that id among the {len(known):,} of {arm}", hint)
+
+
+def _drawn_arms(results: Path) -> list[str]:
+    return sorted(path.name for path in (results / "images").glob("*/") if (path / "sentences").is_dir())
 
 
 def _known_ids(results: Path, arm: str) -> list[str]:
+    """In the order of their numbers, each once: a run made anew with other shards leaves its old tables behind."""
     paths = _tables(results / "images" / arm / "sentences")
     table = tables.SENTENCES
     if arm == "real":
         paths, table = sorted((results / "pictures").glob("*/images.parquet")), tables.IMAGES
-    return [image_id for path in paths for image_id in _column(path, table, "image_id")]
+    ids = {image_id for path in paths for image_id in _column(path, table, "image_id")}
+    return sorted(ids, key=lambda image_id: int(image_id.rpartition("-")[2]))
 
 
 def _column(path: Path, table: tables.Table, name: str) -> list[Any]:
-    return tables.read(path, table, columns=[name])[name].to_pylist()
+    return list(tables.read(path, table, columns=[name])[name].to_pylist())
 
 
 def describe(found: Trace) -> str:

@@ -13,9 +13,7 @@ SHARD = "0001-of-0002.parquet"
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
     """A run with two pictures drawn of multi and one of single, of which multi-7 was unsafe."""
-    captions = [
-        {"caption_id": i, "image_id": i, "caption": f"caption {i}", "split": "train"} for i in range(20)
-    ]
+    captions = [{"caption_id": i, "image_id": i, "caption": f"caption {i}", "split": "train"} for i in range(20)]
     about = {"prompt_tokens": None, "completion_tokens": None, "model": "merge", "prompt_hash": "abc"}
     ok = {**about, "summary": "a dog", "selected": [4, 9], "status": "ok", "reason": None}
     dropped = {**about, "summary": None, "selected": [], "status": "dropped", "reason": "not JSON"}
@@ -28,9 +26,7 @@ def results(tmp_path: Path) -> Path:
     _write(tmp_path / "captions" / "0000-of-0002.parquet", tables.CAPTIONS, captions[::2])
     _write(tmp_path / "captions" / SHARD, tables.CAPTIONS, captions[1::2])
     _write(tmp_path / "summaries" / SHARD, tables.SUMMARIES, summaries)
-    _write(
-        tmp_path / "images" / "multi" / "sentences" / SHARD, tables.SENTENCES, [_sentence(4), _sentence(7)]
-    )
+    _write(tmp_path / "images" / "multi" / "sentences" / SHARD, tables.SENTENCES, [_sentence(4), _sentence(7)])
     _write(tmp_path / "images" / "multi" / SHARD, tables.IMAGES, [_image("multi-4"), _image("multi-7")])
     checks = [_check("multi-4", -0.25, "safe"), _check("multi-7", 0.5, "unsafe")]
     _write(tmp_path / "safety" / "multi" / SHARD, tables.SAFETY, checks)
@@ -133,6 +129,23 @@ def test_an_unknown_id_is_one_message_with_the_nearest(
     assert main(["trace", image_id, "--results", str(results)]) == 1
     message = capsys.readouterr().err
     assert image_id in message and hint in message
+
+
+def test_without_an_id_the_arms_are_shown_with_some_ids(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # the shards of an earlier run, of which some images are drawn again
+    older = results / "images" / "multi" / "sentences" / "0000-of-0001.parquet"
+    _write(older, tables.SENTENCES, [_sentence(number) for number in (12, 7, 10, 9)])
+    assert main(["trace", "--results", str(results)]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "multi           5 known, such as multi-4, multi-7, multi-9",
+        "single          1 known, such as single-9",
+        "real            1 known, such as real-33",
+    ]
+
+
+def test_without_an_id_and_without_images_is_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["trace", "--results", str(tmp_path)]) == 1
+    assert "run snakemake first" in capsys.readouterr().err
 
 
 def test_a_missing_run_is_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
