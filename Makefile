@@ -1,0 +1,61 @@
+# `make demo` runs the workflow on the picture book, `make test` runs every test; each sets up .venv first.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+PYTHON ?= python3
+BIN := .venv/bin
+RESULTS := results/picturebook
+MODELS := clip stable-diffusion vision bert probe
+
+.PHONY: demo test setup lint dag lock models benchmark
+
+demo: setup
+	$(BIN)/snakemake
+	@echo
+	@cat $(RESULTS)/evaluation/scores.md
+	@echo
+	@echo "Pictures: $(RESULTS)/images/*/*.png"
+	@echo "Where one comes from: $(BIN)/icsd trace ID, of these:"
+	@$(BIN)/icsd trace --results $(RESULTS)
+
+test: setup
+	$(BIN)/pytest
+
+setup: .venv/installed
+
+.venv/installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "$(PYTHON) is older than 3.11: name a newer one, as in make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+lint: setup
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/snakefmt --check Snakefile rules && $(BIN)/mypy
+	$(BIN)/snakemake --lint
+
+# The rule graph in README.md, from the workflow itself; the seed makes Snakemake list the edges in the same order.
+dag: setup
+	@mkdir -p results
+	PYTHONHASHSEED=0 $(BIN)/snakemake --rulegraph mermaid-js > results/rulegraph.mmd
+	$(BIN)/python -m icsd.pages README.md rulegraph --fence mermaid < results/rulegraph.mmd
+
+# requirements.lock and envs/icsd.yaml from what .venv holds: install other versions there, run the tests, then this.
+lock:
+	$(BIN)/python -m icsd.pins
+
+# Train the small models of the picture book anew: hours on two cores.
+models: setup
+	$(BIN)/snakemake train_picturebook
+	mkdir -p resources/picturebook
+	for model in $(MODELS); do \
+		rm -rf resources/picturebook/$$model; \
+		cp -r results/training/picturebook/models/$$model resources/picturebook/$$model; \
+		rm -f resources/picturebook/$$model/.snakemake_timestamp; \
+	done
+
+# Measure the small models, and every arm on three seeds; put the tables into the documents.
+benchmark: setup
+	$(BIN)/snakemake measure_picturebook picturebook_claim --configfile config/runs/claim.yaml
+	$(BIN)/python -m icsd.pages docs/picturebook.md quality < results/benchmark/picturebook/quality.md
+	$(BIN)/python -m icsd.pages README.md claim < results/claim/benchmark/claim.md
