@@ -15,19 +15,7 @@ cfg = load_config(config)
 SHARDS = shard_names(cfg.shards)
 
 
-pathvars:
-    results=f"results/{cfg.run}",
-
-
-wildcard_constraints:
-    shard=r"\d{4}-of-\d{4}",
-    seed=r"\d+",
-    arm="|".join(ARMS),
-
-
 include: "rules/common.smk"
-include: "rules/picturebook.smk"
-include: "rules/picturebook_models.smk"
 include: "rules/captions.smk"
 include: "rules/embeddings.smk"
 include: "rules/groups.smk"
@@ -38,7 +26,7 @@ include: "rules/pictures.smk"
 include: "rules/dataset.smk"
 include: "rules/captioner.smk"
 include: "rules/evaluation.smk"
-include: "rules/picturebook_benchmark.smk"
+include: "rules/picturebook.smk"
 
 
 rule all:

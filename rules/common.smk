@@ -1,6 +1,16 @@
 # What rules need of Snakemake and each other; all else lives in the package.
 
 
+pathvars:
+    results=f"results/{cfg.run}",
+
+
+wildcard_constraints:
+    shard=r"\d{4}-of-\d{4}",
+    seed=r"\d+",
+    arm="|".join(ARMS),
+
+
 def arm_images(wildcards):
     """The IMAGES of an arm: multi_head has multi's pictures, real the photographs."""
     if wildcards.arm == "real":

@@ -41,3 +41,7 @@ rule write_picturebook_pictures:
         runtime=30,
     script:
         "../scripts/write_picturebook_pictures.py"
+
+
+include: "picturebook_models.smk"
+include: "picturebook_benchmark.smk"

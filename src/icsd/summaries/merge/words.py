@@ -123,7 +123,7 @@ BROADER = {  # what a word implies: "a man" is "a person"
                     "batter catcher pitcher officer policeman fireman chef cook student soldier couple".split(), "person"),
     **dict.fromkeys("dog cat horse cow sheep elephant giraffe zebra bear bird lion tiger goat".split(), "animal"),
     **dict.fromkeys("car truck bus van motorcycle".split(), "vehicle"),
-    "puppy": "dog", "kitten": "cat",
+    "puppy": "dog", "kitten": "cat", "cottage": "house", "sailboat": "boat", "rowboat": "boat",
 }  # fmt: skip
 PEOPLE_WORDS = _set(
     "person man woman child boy girl baby player surfer skier snowboarder skateboarder rider worker batter catcher "
