@@ -4,7 +4,5 @@ from icsd.groups import find_neighbors
 from icsd.logs import job_log
 
 with job_log(snakemake.log[0]):
-    embeddings = [Path(path) for path in snakemake.input.embeddings]
-    find_neighbors(
-        Path(snakemake.input.shard), embeddings, Path(snakemake.output.neighbors), snakemake.params.k
-    )
+    shard, embeddings = Path(snakemake.input.shard), Path(snakemake.input.embeddings)
+    find_neighbors(shard, [embeddings], Path(snakemake.output.neighbors), snakemake.params.k)

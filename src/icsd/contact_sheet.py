@@ -45,13 +45,13 @@ def _fit(picture: Image.Image) -> Image.Image:
     """Into CELL by CELL: small pictures in whole steps with their pixels visible, large ones smoothly."""
     longer = max(picture.size)
     if longer > CELL:
-        size = tuple(max(1, round(side * CELL / longer)) for side in picture.size)
-        return picture.resize(size, Image.Resampling.LANCZOS)
+        width, height = (max(1, round(side * CELL / longer)) for side in picture.size)
+        return picture.resize((width, height), Image.Resampling.LANCZOS)
     factor = CELL // longer
     return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
 
 
-def _wrap(text: str, font: ImageFont.FreeTypeFont) -> list[str]:
+def _wrap(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> list[str]:
     """At most LINES lines that fit CELL; an ellipsis tells that there was more."""
     lines = [""]
     for word in text.split():

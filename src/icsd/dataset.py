@@ -47,8 +47,7 @@ class Step:
         """Rows of LEDGER."""
         reasons = ((item, self.dropped.get(item)) for item in self.entered)
         return [
-            {"stage": self.stage, "item_id": item, "kept": reason is None, "reason": reason}
-            for item, reason in reasons
+            {"stage": self.stage, "item_id": item, "kept": reason is None, "reason": reason} for item, reason in reasons
         ]
 
     def __str__(self) -> str:
@@ -85,9 +84,7 @@ def build_real_dataset(images: Path, captions: Path, pairs: Path, ledger: Path) 
     rows = tables.read(captions, tables.CAPTIONS).to_pylist()
     described = {real_image_id(row["image_id"]) for row in rows}
     _check_same(captions, "pictures", described - set(ids), set())
-    step = Step(
-        "pictures", ids, {image_id: "has no caption" for image_id in ids if image_id not in described}
-    )
+    step = Step("pictures", ids, {image_id: "has no caption" for image_id in ids if image_id not in described})
     found = [
         {
             "image_id": real_image_id(row["image_id"]),

@@ -19,11 +19,7 @@ def embed_captions(captions: Path, embeddings: Path, model: str, batch_size: int
     """
     shard = tables.read(captions, tables.CAPTIONS, columns=["caption_id", "caption"])
     texts = shard["caption"].to_pylist()
-    vectors = (
-        to_lists(_encode(texts, model, batch_size))
-        if texts
-        else pa.array([], tables.EMBEDDINGS.schema.types[1])
-    )
+    vectors = to_lists(_encode(texts, model, batch_size)) if texts else pa.array([], tables.EMBEDDINGS.schema.types[1])
     rows = pa.table({"caption_id": shard["caption_id"], "embedding": vectors})
     tables.write(embeddings, tables.EMBEDDINGS, rows)
 

@@ -84,7 +84,7 @@ def _others(
     """Ids and similarities of the k - 1 captions nearest to `head`, from its nearest distinct vectors."""
     places = [copies[number][:k] for number in numbers]  # ids ascend with rows: the first k are enough
     repeated = np.repeat(similarities, [len(copy) for copy in places])
-    rows = np.concatenate(places)
+    rows: np.ndarray = np.concatenate(places)
     order = np.lexsort((rows, -repeated))
     found, repeated = ids[rows[order]], repeated[order]
     other = found != head

@@ -83,9 +83,7 @@ def _single(groups: Sequence[Row], corpus: Sequence[Row], seed: int) -> list[dic
 
 def _single_matched(groups: Sequence[Row], corpus: Sequence[Row], seed: int) -> list[dict[str, Any]]:
     selected = {caption_id for group in groups for caption_id in group["selected"]}
-    chosen = sorted(
-        (row for row in corpus if row["caption_id"] in selected), key=lambda row: _order(row["caption_id"])
-    )
+    chosen = sorted((row for row in corpus if row["caption_id"] in selected), key=lambda row: _order(row["caption_id"]))
     return [_of_caption("single_matched", row, seed) for row in chosen]
 
 
@@ -153,9 +151,7 @@ def _draw(rows: Sequence[Row], settings: Drawing, batch_size: int, drawn: Drawn)
     return [kept[key] for key in keys]
 
 
-def _draw_new(
-    rows: Sequence[Row], folder: Path, settings: Drawing, batch_size: int
-) -> Iterable["Image.Image"]:
+def _draw_new(rows: Sequence[Row], folder: Path, settings: Drawing, batch_size: int) -> Iterable["Image.Image"]:
     from icsd.backends.image_generator import load_image_generator  # late: what is drawn needs no torch
 
     generator = load_image_generator(folder, settings.size)

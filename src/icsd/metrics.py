@@ -58,9 +58,7 @@ def _closest(lengths: Sequence[int], length: int) -> int:
     return min((abs(each - length), each) for each in lengths)[1]
 
 
-def _as_coco(
-    references: References, candidates: Sequence[str]
-) -> tuple[dict[int, list[str]], dict[int, list[str]]]:
+def _as_coco(references: References, candidates: Sequence[str]) -> tuple[dict[int, list[str]], dict[int, list[str]]]:
     """The dictionaries that pycocoevalcap takes, keyed by position."""
     true = {row: list(texts) for row, texts in enumerate(references)}
     return true, {row: [text] for row, text in enumerate(candidates)}

@@ -23,8 +23,7 @@ def read_pictures(annotations: Path, folder: Path, split: str, images: Path, cap
     found = read_annotations(annotations)
     names = sorted(found.file_names.items())
     pictures = [
-        _picture(annotations, folder, image_id, name)
-        for image_id, name in progress(names, len(names), "pictures")
+        _picture(annotations, folder, image_id, name) for image_id, name in progress(names, len(names), "pictures")
     ]
     tables.write(images, tables.IMAGES, pictures)
     rows = [

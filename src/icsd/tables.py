@@ -60,9 +60,7 @@ def _table(name: str, columns: Mapping[str, pa.DataType], key: Sequence[str], **
     return Table(name, 1, pa.schema(list(columns.items())), tuple(key), **options)
 
 
-CAPTIONS = _table(
-    "captions", {"caption_id": ID, "image_id": ID, "caption": TEXT, "split": TEXT}, ["caption_id"]
-)
+CAPTIONS = _table("captions", {"caption_id": ID, "image_id": ID, "caption": TEXT, "split": TEXT}, ["caption_id"])
 EMBEDDINGS = _table("embeddings", {"caption_id": ID, "embedding": pa.list_(pa.float32())}, ["caption_id"])
 NEIGHBORS = _table(
     "neighbors",
@@ -99,9 +97,7 @@ IMAGES = _table(
 )
 SAFETY = _table("safety", {"image_id": TEXT, "score": pa.float32(), "verdict": TEXT}, ["image_id"])
 PAIRS = _table("pairs", {"image_id": TEXT, "caption_id": ID, "caption": TEXT}, ["image_id", "caption_id"])
-LEDGER = _table(
-    "ledger", {"stage": TEXT, "item_id": TEXT, "kept": pa.bool_(), "reason": TEXT}, ["stage", "item_id"]
-)
+LEDGER = _table("ledger", {"stage": TEXT, "item_id": TEXT, "kept": pa.bool_(), "reason": TEXT}, ["stage", "item_id"])
 HISTORY = _table(
     "history",
     {"step": pa.int64(), "loss": NUMBER, "learning_rate": NUMBER, "metric": TEXT, "value": NUMBER},
@@ -119,7 +115,7 @@ QUALITY = _table(
 
 
 def write(path: Path | str, table: Table, rows: Sequence[Mapping[str, Any]] | pa.Table) -> None:
-    """Write rows as a file of this kind; ValueError for a doubled key, pa.ArrowInvalid for a value that does not fit."""
+    """Write rows as a file of this kind; ValueError for a doubled key, pa.ArrowInvalid for a value that doesn't fit."""
     data = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows), schema=table.schema)
     data = data.select(table.schema.names).cast(table.schema)
     doubled = _doubled(data, table.key)
@@ -152,6 +148,11 @@ def read(path: Path | str, table: Table, columns: Sequence[str] | None = None) -
 def concat(paths: Sequence[Path | str], table: Table, columns: Sequence[str] | None = None) -> pa.Table:
     """The rows of several files of this kind, in the order of `paths`."""
     return pa.concat_tables([read(path, table, columns) for path in paths])
+
+
+def gather(paths: Sequence[Path | str], table: Table, path: Path | str) -> None:
+    """Write the rows of several files of this kind as one, for jobs that each need them all."""
+    write(path, table, concat(paths, table))
 
 
 def _check(path: Path | str, table: Table, schema: pa.Schema) -> None:

@@ -28,9 +28,7 @@ Make = Callable[..., DrawnArm]
 def make(tmp_path: Path) -> Make:
     def write(arm: str, verdicts: dict[int, str] = VERDICTS) -> DrawnArm:
         ids = {f"{arm}-{i}": (i, captions) for i, captions in DRAWN[arm].items()}
-        captions = [
-            {"caption_id": i, "image_id": i, "caption": f"caption {i}", "split": "train"} for i in range(1, 7)
-        ]
+        captions = [{"caption_id": i, "image_id": i, "caption": f"caption {i}", "split": "train"} for i in range(1, 7)]
         sentences = [
             {
                 "image_id": image_id,
@@ -78,9 +76,7 @@ def _read(folder: Path) -> tuple[list[tuple], list[tuple]]:
     ledger = tables.read(folder / "ledger.parquet", tables.LEDGER).to_pylist()
     assert all(row["caption"] == f"caption {row['caption_id']}" for row in pairs)
     assert all(row["kept"] == (row["reason"] is None) for row in ledger)
-    return [(r["image_id"], r["caption_id"]) for r in pairs], [
-        (r["stage"], r["item_id"], r["reason"]) for r in ledger
-    ]
+    return [(r["image_id"], r["caption_id"]) for r in pairs], [(r["stage"], r["item_id"], r["reason"]) for r in ledger]
 
 
 def test_multi_pairs_each_safe_picture_with_its_selected_captions(tmp_path: Path, make: Make) -> None:
@@ -171,8 +167,7 @@ def _real(folder: Path, pictures: list[int], described: list[int]) -> tuple[Path
     image = {"image": {"bytes": b"", "path": ""}, "sentence": "", "seed": 0, "model": "photograph"}
     images = [{"image_id": f"real-{i}", **image} for i in pictures]
     captions = [
-        {"caption_id": n, "image_id": i, "caption": f"caption {n}", "split": "real"}
-        for n, i in enumerate(described)
+        {"caption_id": n, "image_id": i, "caption": f"caption {n}", "split": "real"} for n, i in enumerate(described)
     ]
     tables.write(folder / "images.parquet", tables.IMAGES, images)
     tables.write(folder / "captions.parquet", tables.CAPTIONS, captions)

@@ -23,9 +23,7 @@ CAPTIONS = [
 
 
 def _write_captions(path: Path, captions: dict[int, str]) -> Path:
-    rows = [
-        {"caption_id": i, "image_id": 1, "caption": text, "split": "train"} for i, text in captions.items()
-    ]
+    rows = [{"caption_id": i, "image_id": 1, "caption": text, "split": "train"} for i, text in captions.items()]
     tables.write(path, tables.CAPTIONS, rows)
     return path
 
@@ -57,9 +55,7 @@ def test_embed_captions_gives_open_clips_unit_vectors(tmp_path: Path, clip_folde
     np.testing.assert_allclose([np.linalg.norm(v) for v in found.values()], 1, atol=1e-5)
 
 
-def test_embed_captions_gives_the_same_bits_for_any_shards_and_batches(
-    tmp_path: Path, clip_folder: Path
-) -> None:
+def test_embed_captions_gives_the_same_bits_for_any_shards_and_batches(tmp_path: Path, clip_folder: Path) -> None:
     captions = {i: f"{CAPTIONS[i % 6]} with {'many ' * (i % 7)}things {i % 20}" for i in range(60)}
     one = _embed(tmp_path, captions, clip_folder, shards=1, batch_size=64)
     four = _embed(tmp_path, captions, clip_folder, shards=4, batch_size=3)
@@ -90,9 +86,7 @@ def test_a_truncated_shard_is_named(tmp_path: Path, clip_folder: Path) -> None:
 
 def test_a_missing_weights_folder_is_named_with_the_way_out(tmp_path: Path) -> None:
     missing = tmp_path / "clip"
-    with pytest.raises(
-        ModelError, match=r"embeddings\.model=.*clip: no such folder.*open_clip_model\.safetensors"
-    ):
+    with pytest.raises(ModelError, match=r"embeddings\.model=.*clip: no such folder.*open_clip_model\.safetensors"):
         load_text_encoder(str(missing))
 
 

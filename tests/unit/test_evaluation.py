@@ -39,31 +39,24 @@ def test_bleu_is_that_of_pycocoevalcap():
     theirs, _ = Bleu(4).compute_score(
         dict(enumerate(REFERENCES)), {n: [c] for n, c in enumerate(CANDIDATES)}, verbose=0
     )
-    assert metrics.bleu(metrics.bleu_statistics(REFERENCES, CANDIDATES).sum(axis=0)) == pytest.approx(
-        theirs, rel=1e-6
-    )
+    assert metrics.bleu(metrics.bleu_statistics(REFERENCES, CANDIDATES).sum(axis=0)) == pytest.approx(theirs, rel=1e-6)
 
 
 def test_rouge_l_by_hand():
-    assert metrics.rouge_l([["a b c d"]], ["a c d"])[0] == pytest.approx(
-        2.44 * 0.75 / (0.75 + 1.44), rel=1e-6
-    )
+    assert metrics.rouge_l([["a b c d"]], ["a c d"])[0] == pytest.approx(2.44 * 0.75 / (0.75 + 1.44), rel=1e-6)
 
 
 def test_cider_of_the_reference_itself_is_ten_and_of_other_words_nothing():
     references = [["the red ball lies here"], ["one small green boat sails"], ["my star shines at night"]]
-    values = metrics.cider(
-        references, ["the red ball lies here", "one small green boat sails", "nobody knows"]
-    )
+    values = metrics.cider(references, ["the red ball lies here", "one small green boat sails", "nobody knows"])
     assert values == pytest.approx([10, 10, 0])
 
 
 def test_meteor_is_one_for_the_same_words_and_its_process_ends():
     with java.meteor() as process:
         pid = process._process
-        sums = process.statistics(
-            [["a red ball lies on the green grass"]], ["a red ball lies on the green grass"]
-        ).sum(axis=0)
+        caption = "a red ball lies on the green grass"
+        sums = process.statistics([[caption]], [caption]).sum(axis=0)
         assert process.score(sums) == pytest.approx(1.0, abs=0.01)
     assert pid.poll() is not None
     assert pid.stdout.closed
@@ -85,9 +78,7 @@ def test_java_leaves_the_path_as_it_was():
 
 
 def test_tokenise_keeps_the_order_and_empty_captions():
-    tokenised = tokenise(
-        [["A dog, running.", "The man's dog"], [" "]], ["", "Two\nlines\u2028and \x85 three!"]
-    )
+    tokenised = tokenise([["A dog, running.", "The man's dog"], [" "]], ["", "Two\nlines\u2028and \x85 three!"])
     assert tokenised.references == [["a dog running", "the man 's dog"], [""]]
     assert tokenised.candidates == ["", "two lines and three"]
 
@@ -156,9 +147,7 @@ def test_test_set_without_captions_is_one_message(tmp_path: Path):
 
 
 def rows_of(arm: str, seed: int, value: float) -> list[dict]:
-    return [
-        {"arm": arm, "seed": seed, "metric": "CIDEr", "value": value, "low": value - 0.1, "high": value + 0.1}
-    ]
+    return [{"arm": arm, "seed": seed, "metric": "CIDEr", "value": value, "low": value - 0.1, "high": value + 0.1}]
 
 
 def test_collected_scores_are_a_table_and_a_page(tmp_path: Path):
@@ -182,21 +171,15 @@ def test_page_of_several_seeds_shows_their_means():
     assert "| multi | 130.0 ± 14.1 |" in scores_page(rows, {"multi": (10, 20)}, 5, 25, 500)
 
 
-@pytest.mark.skipif(
-    not SHARED.exists(), reason="coco-caption's example is not beside this checkout (../shared/data)"
-)
+@pytest.mark.skipif(not SHARED.exists(), reason="coco-caption's example is not beside this checkout (../shared/data)")
 def test_published_scores_of_coco_captions_example():
     import pyarrow.parquet as pq
 
     results = json.loads((SHARED / "coco_caption_fakecap_results.json").read_text())
     references: dict[int, list[str]] = {row["image_id"]: [] for row in results}
-    for row in pq.read_table(
-        SHARED / "coco_val2014_captions.parquet", columns=["image_id", "caption"]
-    ).to_pylist():
+    for row in pq.read_table(SHARED / "coco_val2014_captions.parquet", columns=["image_id", "caption"]).to_pylist():
         references.get(row["image_id"], []).append(row["caption"])
-    tokenised = tokenise(
-        [references[row["image_id"]] for row in results], [row["caption"] for row in results]
-    )
+    tokenised = tokenise([references[row["image_id"]] for row in results], [row["caption"] for row in results])
     found = {one.metric: one.value for one in score(tokenised, ["BLEU", "METEOR", "ROUGE_L", "CIDEr"], 20, 0)}
     published = {
         "BLEU-1": 0.579,

@@ -47,9 +47,7 @@ def test_nearest_captions_equals_brute_force() -> None:
 @pytest.mark.usefixtures("small_blocks")
 def test_ties_go_to_the_lower_id_whatever_the_blocks() -> None:
     # corners of a square and many copies: nearly all similarities tie, far more than the spare candidates
-    vectors = np.array([[1, 0], [0, 1], [-1, 0], [0, -1]], np.float32)[
-        np.random.default_rng(2).integers(0, 4, 50)
-    ]
+    vectors = np.array([[1, 0], [0, 1], [-1, 0], [0, -1]], np.float32)[np.random.default_rng(2).integers(0, 4, 50)]
     ids = np.random.default_rng(3).permutation(50)
     found = nearest_captions(ids, ids, vectors, 12)
     assert found.ids.tolist() == _brute_force(ids, ids, vectors, 12)
@@ -58,9 +56,7 @@ def test_ties_go_to_the_lower_id_whatever_the_blocks() -> None:
 # few spare candidates need the second look at the whole corpus, many do not
 @pytest.mark.parametrize("spare", [2, 100])
 @pytest.mark.usefixtures("small_blocks")
-def test_ties_between_different_vectors_go_to_the_lower_column(
-    monkeypatch: pytest.MonkeyPatch, spare: int
-) -> None:
+def test_ties_between_different_vectors_go_to_the_lower_column(monkeypatch: pytest.MonkeyPatch, spare: int) -> None:
     monkeypatch.setattr(backend, "SPARE", spare)
     # the signs of the last coordinates do not count: 32 different vectors at the same similarity to the query
     signs = np.array(np.meshgrid(*[[-1, 1]] * 5)).reshape(5, 32).T
@@ -71,9 +67,7 @@ def test_ties_between_different_vectors_go_to_the_lower_column(
 
 @pytest.mark.parametrize("spare", [2, 100])
 @pytest.mark.usefixtures("small_blocks")
-def test_vectors_closer_than_float32_can_tell_are_ordered_exactly(
-    monkeypatch: pytest.MonkeyPatch, spare: int
-) -> None:
+def test_vectors_closer_than_float32_can_tell_are_ordered_exactly(monkeypatch: pytest.MonkeyPatch, spare: int) -> None:
     monkeypatch.setattr(backend, "SPARE", spare)
     rng = np.random.default_rng(4)
     corpus = on_grid(_vectors(1, 64) + rng.integers(-2, 3, size=(80, 64)) * 2.0**-22)

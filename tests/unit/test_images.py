@@ -43,9 +43,7 @@ def _corpus(folder: Path) -> tuple[list[Path], list[Path]]:
     """Twelve summaries, the fourth of them dropped, and forty captions, in two shards each."""
     summaries = [_summary(i, [i, i + 1, 30]) for i in range(12)]
     summaries[3] = _summary(3, [], "dropped")
-    captions = [
-        {"caption_id": i, "image_id": i, "caption": f"caption {i}", "split": "train"} for i in range(40)
-    ]
+    captions = [{"caption_id": i, "image_id": i, "caption": f"caption {i}", "split": "train"} for i in range(40)]
     paths: list[list[Path]] = [[], []]
     for name, rows, table, found in zip(
         ["summaries", "captions"],
@@ -103,9 +101,7 @@ def test_single_draws_as_many_captions_as_multi_summaries(tmp_path: Path) -> Non
 
 def test_single_matched_draws_each_selected_caption_once(tmp_path: Path) -> None:
     multi, rows = _select(tmp_path, "multi", 5), _select(tmp_path, "single_matched", 5)
-    assert sorted(row["caption_ids"][0] for row in rows) == sorted(
-        {i for row in multi for i in row["caption_ids"]}
-    )
+    assert sorted(row["caption_ids"][0] for row in rows) == sorted({i for row in multi for i in row["caption_ids"]})
 
 
 @pytest.mark.parametrize("arm", ARMS)
@@ -145,9 +141,7 @@ def _sentences(path: Path, numbers: list[int]) -> Path:
     return path
 
 
-def _generate(
-    folder: Path, numbers: list[int], settings: Drawing, batch_size: int = 8
-) -> dict[str, np.ndarray]:
+def _generate(folder: Path, numbers: list[int], settings: Drawing, batch_size: int = 8) -> dict[str, np.ndarray]:
     path = folder / "images" / "single" / "0000-of-0001.parquet"
     sentences = _sentences(folder / "sentences.parquet", numbers)
     generate_images(sentences, path, path.with_suffix(".png"), settings, batch_size)
@@ -165,27 +159,21 @@ def _assert_same_pictures(found: dict[str, np.ndarray], expected: dict[str, np.n
 def test_pictures_do_not_depend_on_batch_or_shard(tmp_path: Path, settings: Drawing) -> None:
     together = _generate(tmp_path / "together", [1, 2, 3, 4, 5], settings)
     alone = _generate(tmp_path / "alone", [1, 2, 3, 4, 5], settings, batch_size=2)
-    shards = _generate(tmp_path / "first", [4, 1], settings) | _generate(
-        tmp_path / "second", [2, 5, 3], settings
-    )
+    shards = _generate(tmp_path / "first", [4, 1], settings) | _generate(tmp_path / "second", [2, 5, 3], settings)
     _assert_same_pictures(alone, together)
     _assert_same_pictures(shards, together)
     assert together["single-1"].shape == (16, 16, 3)
     assert not np.array_equal(together["single-1"], together["single-2"])
 
 
-@pytest.mark.parametrize(
-    "change", [{"steps": 4}, {"guidance_scale": 7.5}, {"size": 24}, {"negative_prompt": "fog"}]
-)
+@pytest.mark.parametrize("change", [{"steps": 4}, {"guidance_scale": 7.5}, {"size": 24}, {"negative_prompt": "fog"}])
 def test_each_setting_changes_the_picture(tmp_path: Path, settings: Drawing, change: dict) -> None:
     before = _generate(tmp_path, [1], settings)["single-1"]
     after = _generate(tmp_path, [1], replace(settings, **change))["single-1"]
     assert not np.array_equal(before, after)
 
 
-def test_only_new_sentences_are_drawn(
-    tmp_path: Path, settings: Drawing, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_new_sentences_are_drawn(tmp_path: Path, settings: Drawing, monkeypatch: pytest.MonkeyPatch) -> None:
     from icsd.backends.image_generator import ImageGenerator
 
     asked: list[str] = []
@@ -299,9 +287,7 @@ def test_a_broken_model_folder_is_named(
         _generate(tmp_path, [1], replace(settings, model=str(copy)))
 
 
-def test_pickled_weights_are_refused(
-    tmp_path: Path, settings: Drawing, stable_diffusion_folder: Path
-) -> None:
+def test_pickled_weights_are_refused(tmp_path: Path, settings: Drawing, stable_diffusion_folder: Path) -> None:
     import torch
     from safetensors.torch import load_file
 
@@ -315,9 +301,7 @@ def test_pickled_weights_are_refused(
 
 
 def test_a_size_that_the_model_cannot_draw_is_an_error(tmp_path: Path, settings: Drawing) -> None:
-    with pytest.raises(
-        ConfigError, match=r"^images\.size=30 must be a multiple of 8, in config/config\.yaml$"
-    ):
+    with pytest.raises(ConfigError, match=r"^images\.size=30 must be a multiple of 8, in config/config\.yaml$"):
         _generate(tmp_path, [1], replace(settings, size=30))
 
 

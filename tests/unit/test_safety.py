@@ -77,9 +77,7 @@ def test_verdict_is_that_of_the_class_itself(tmp_path: Path, strict_folder: Path
     found = _check(tmp_path, [_png(pixels) for pixels in pictures], strict_folder)
     model = StableDiffusionSafetyChecker.from_pretrained(strict_folder / "safety_checker").eval()
     processor = CLIPImageProcessor.from_pretrained(strict_folder / "feature_extractor")
-    pixels = processor([Image.fromarray(picture) for picture in pictures], return_tensors="pt")[
-        "pixel_values"
-    ]
+    pixels = processor([Image.fromarray(picture) for picture in pictures], return_tensors="pt")["pixel_values"]
     _, unsafe = model(pixels, [picture.copy() for picture in pictures])
     assert [row["verdict"] for row in found] == ["unsafe" if bad else "safe" for bad in unsafe]
     assert 5 < sum(unsafe) < 35

@@ -196,9 +196,7 @@ def test_unset_key_is_one_message(monkeypatch: pytest.MonkeyPatch, value: str | 
         _ask("http://127.0.0.1:9/v1")
 
 
-def test_server_without_keys_needs_none(
-    serve: Callable[[Reply], _Server], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_server_without_keys_needs_none(serve: Callable[[Reply], _Server], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     server = serve(lambda prompt: (200, _completion(GOOD)))
     assert _ask(server.url, api_key_env=None)[0].reason is None

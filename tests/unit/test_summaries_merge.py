@@ -89,10 +89,16 @@ def test_contradicting_captions_are_not_merged(first: str, second: str) -> None:
 @pytest.mark.parametrize(
     ("captions", "sentence"),
     [
-        (("a red ball on the beach", "a small dog near the water"), "A red ball on the beach and a small dog near the water."),
+        (
+            ("a red ball on the beach", "a small dog near the water"),
+            "A red ball on the beach and a small dog near the water.",
+        ),
         (("A man riding a wave", "A man on a yellow surfboard"), "A man riding a wave on a yellow surfboard."),
         (("a ball on the grass", "there is a red ball on the grass"), "A red ball on the grass."),
-        (("a red ball on the beach", "on the beach there is a green kite"), "A red ball on the beach and a green kite."),
+        (
+            ("a red ball on the beach", "on the beach there is a green kite"),
+            "A red ball on the beach and a green kite.",
+        ),
         (
             ("a red ball on the sand", "a big house with a red ball to the left of it"),
             "A red ball on the sand and a big house with the red ball to the left of it.",
@@ -158,7 +164,7 @@ def test_at_most_ten_captions_are_selected() -> None:
     assert _selected(*["A dog on a couch."] * 30) == tuple(range(10))
 
 
-# --- Limits and bad input ----------------------------------------------------------------------------------------------
+# --- Limits and bad input ---------------------------------------------------------------------------------------------
 def test_sentence_stays_within_the_words_and_things_allowed() -> None:
     captions = [f"a {noun} near the water" for noun in ("dog", "cup", "lamp", "hat", "drum", "vase", "fork")]
     assert _sentence(*captions).count(" near the water") == LIMITS.max_phrases
@@ -175,16 +181,25 @@ def test_captions_that_name_nothing_give_no_sentence(captions: list[str]) -> Non
 
 @pytest.mark.parametrize(
     "caption",
-    ["Ein Hund läuft über die Wiese.", "狗在草地上", "<b>dog</b> & 'cat' {{ x }}", "a " * 200, "dog's", "A, B, C, D", "\x00dog"],
+    [
+        "Ein Hund läuft über die Wiese.",
+        "狗在草地上",
+        "<b>dog</b> & 'cat' {{ x }}",
+        "a " * 200,
+        "dog's",
+        "A, B, C, D",
+        "\x00dog",
+    ],
 )
 def test_any_text_is_taken_without_an_error(caption: str) -> None:
     merge([caption, "A dog on the grass", caption], LIMITS)
 
 
-# --- Properties on made-up captions ------------------------------------------------------------------------------------
+# --- Properties on made-up captions -----------------------------------------------------------------------------------
 def _made_up(rng: random.Random) -> list[str]:
     nouns = "dog cat man woman ball car tree cup table boat kite horse people children bus".split()
-    colours, places = ["red ", "blue ", "black and white ", "", ""], ["on the beach", "in a kitchen", "on the grass", ""]
+    colours = ["red ", "blue ", "black and white ", "", ""]
+    places = ["on the beach", "in a kitchen", "on the grass", ""]
     links = ["next to", "on", "under", "with", "riding", "holding", "is near", "and"]
     pairs = [rng.sample(nouns, 2) for _ in range(30)]
     return [
@@ -237,8 +252,10 @@ def test_merger_knows_no_world_of_its_own() -> None:
     assert not {"ghost", "phantom", "balloon", "cottage", "sailboat"} & closed_classes.SYNONYMS.keys()
 
 
-# --- Real captions -----------------------------------------------------------------------------------------------------
-@pytest.mark.skipif(not COCO.exists(), reason="the real captions are not here: ../shared/data/coco_val2017_captions.parquet")
+# --- Real captions ----------------------------------------------------------------------------------------------------
+@pytest.mark.skipif(
+    not COCO.exists(), reason="the real captions are not here: ../shared/data/coco_val2017_captions.parquet"
+)
 def test_real_captions_are_merged_within_the_limits() -> None:
     import pyarrow.parquet as pq
 

@@ -38,9 +38,7 @@ class ImageGenerator:
         for start in range(0, len(sentences), batch_size):
             batch = list(sentences[start : start + batch_size])
             # on the CPU: the same noise on every device
-            generators = [
-                torch.Generator("cpu").manual_seed(seed) for seed in seeds[start : start + batch_size]
-            ]
+            generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds[start : start + batch_size]]
             yield from self.pipeline(
                 batch,
                 height=self.size,

@@ -36,9 +36,7 @@ def model_folder(setting: str, model: str, files: Sequence[str]) -> Path:
         return Path(snapshot_download(model, allow_patterns=list(files)))
     except Exception as error:
         problem = f"no such folder, and the hub does not give it: {error}"
-        raise ModelError(
-            f"{setting}={model}: {problem}; give a model folder, in config/config.yaml"
-        ) from error
+        raise ModelError(f"{setting}={model}: {problem}; give a model folder, in config/config.yaml") from error
 
 
 def folder_digest(folder: Path, without: Sequence[str] = ()) -> str:

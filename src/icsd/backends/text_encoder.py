@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import open_clip
@@ -48,12 +49,8 @@ class TextEncoder:
 
     def _features(self, tokens: torch.Tensor) -> torch.Tensor:
         """What `encode_text` gives, [m, d], for tokens [m, context], without padding that they do not see."""
-        model = self.model
-        if (
-            not isinstance(model, open_clip.CLIP)
-            or model.attn_mask is None
-            or model.text_pool_type != "argmax"
-        ):
+        model: Any = self.model  # open_clip's classes come without types
+        if not isinstance(model, open_clip.CLIP) or model.attn_mask is None or model.text_pool_type != "argmax":
             return model.encode_text(tokens)
         # causal: what follows the end mark, the highest token, does not reach it
         tokens = tokens[:, : int(tokens.argmax(1).max()) + 1]

@@ -14,9 +14,7 @@ class Augmentation:
     """How training pictures are varied. `flip` also turns left into right, which captions may name."""
 
     flip: bool = False
-    crop: float | None = (
-        None  # the smallest share of the area that a random resized crop keeps; None: no cropping
-    )
+    crop: float | None = None  # the smallest share of the area that a random resized crop keeps; None: no cropping
 
 
 def rows_of_step(step: int, batch_size: int, rows: int, seed: int) -> np.ndarray:
@@ -27,9 +25,7 @@ def rows_of_step(step: int, batch_size: int, rows: int, seed: int) -> np.ndarray
     """
     places = np.arange(step * batch_size, (step + 1) * batch_size)
     epochs = places // rows
-    orders = {
-        epoch: np.random.default_rng([seed, int(epoch)]).permutation(rows) for epoch in np.unique(epochs)
-    }
+    orders = {epoch: np.random.default_rng([seed, int(epoch)]).permutation(rows) for epoch in np.unique(epochs)}
     return np.asarray([orders[epoch][place % rows] for epoch, place in zip(epochs, places, strict=True)])
 
 
@@ -39,9 +35,7 @@ def augment(pixels: torch.Tensor, how: Augmentation, generator: np.random.Genera
         return pixels
     theta = torch.from_numpy(_views(len(pixels), how, generator)).to(pixels)
     grid = functional.affine_grid(theta, list(pixels.shape), align_corners=False)
-    return functional.grid_sample(
-        pixels, grid, mode="bicubic", padding_mode="reflection", align_corners=False
-    )
+    return functional.grid_sample(pixels, grid, mode="bicubic", padding_mode="reflection", align_corners=False)
 
 
 def _views(count: int, how: Augmentation, generator: np.random.Generator) -> np.ndarray:

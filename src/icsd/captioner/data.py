@@ -52,16 +52,12 @@ def read_pairs(path: Path | str, images: Sequence[Path | str], size: int, max_wo
     cleaned = [(image_id, clean_caption(caption, max_words)) for image_id, _, caption in rows]
     kept = [(image_id, caption) for image_id, caption in cleaned if caption]
     if len(kept) < len(rows):
-        _log.warning(
-            "%d of %d pairs have a caption without a word and are left out", len(rows) - len(kept), len(rows)
-        )
+        _log.warning("%d of %d pairs have a caption without a word and are left out", len(rows) - len(kept), len(rows))
     if not kept:
         hint = "its ledger beside it tells why every picture fell away"
         raise InputError(path, "", "holds no pair to train on", hint)
     pictures = read_pictures(images, size, (image_id for image_id, _ in kept), path)
-    return Pairs(
-        [caption for _, caption in kept], pictures.rows_of(image_id for image_id, _ in kept), pictures
-    )
+    return Pairs([caption for _, caption in kept], pictures.rows_of(image_id for image_id, _ in kept), pictures)
 
 
 def read_validation(images: Path | str, captions: Path | str, size: int, at_most: int) -> Validation:

@@ -37,7 +37,7 @@ class Captioner:
     @property
     def picture_size(self) -> int:
         """Side of the square pictures that the encoder takes, in pixels."""
-        return int(self.model.config.encoder.image_size)  # type: ignore[union-attr]
+        return int(self.model.config.encoder.image_size)
 
     def pixel_values(self, pixels: np.ndarray) -> torch.Tensor:
         """Normalised float [b, 3, size, size] of RGB uint8 [b, size, size, 3]."""
@@ -145,9 +145,7 @@ def _weights(kind: type[Any], folder: str, key: str) -> Any:
     model, info = _loaded(kind, folder, key, output_loading_info=True, **options)
     unfit = sorted([*info["missing_keys"], *(name for name, *_ in info["mismatched_keys"])])
     if unfit:
-        problem = (
-            f"its weights are not those of a {kind.__name__} as its config.json says (no fitting {unfit[0]})"
-        )
+        problem = f"its weights are not those of a {kind.__name__} as its config.json says (no fitting {unfit[0]})"
         raise ModelError(f"{key}={folder}: {problem}")
     return model
 

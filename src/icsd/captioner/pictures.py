@@ -27,9 +27,7 @@ class Pictures:
         return np.asarray([row[image_id] for image_id in image_ids], dtype=np.int64)
 
 
-def read_pictures(
-    paths: Sequence[Path | str], size: int, wanted: Iterable[str], wanted_by: Path | str
-) -> Pictures:
+def read_pictures(paths: Sequence[Path | str], size: int, wanted: Iterable[str], wanted_by: Path | str) -> Pictures:
     """The pictures with the ids `wanted`, each fitted to `size` by `size`.
 
     Raises InputError for an id that no shard holds, naming the table that asks for it, and for bytes that
@@ -65,9 +63,7 @@ def _decode(data: bytes, size: int, image_id: str, path: Path | str) -> np.ndarr
     try:
         image = Image.open(io.BytesIO(data)).convert("RGB")
     except (UnidentifiedImageError, OSError) as error:
-        raise InputError(
-            path, image_id, f"is no picture that can be read ({error})", "make the images anew"
-        ) from error
+        raise InputError(path, image_id, f"is no picture that can be read ({error})", "make the images anew") from error
     if image.size != (size, size):
         scale = size / min(image.size)
         width, height = (max(size, round(side * scale)) for side in image.size)

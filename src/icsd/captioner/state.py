@@ -27,9 +27,7 @@ class Progress:
     best: Tensors = field(default_factory=dict)
 
 
-def save(
-    folder: Path, key: str, progress: Progress, model: torch.nn.Module, optimizer: torch.optim.AdamW
-) -> None:
+def save(folder: Path, key: str, progress: Progress, model: torch.nn.Module, optimizer: torch.optim.AdamW) -> None:
     """Everything in one file, renamed into place: a kill leaves the old state or the new, no mixture."""
     parts = {f"model.{name}": value for name, value in weights_of(model).items()}
     parts |= {f"best.{name}": value for name, value in progress.best.items()}
@@ -45,7 +43,7 @@ def save(
     folder.mkdir(parents=True, exist_ok=True)
     unfinished = folder / f".{FILE}.{os.getpid()}"
     save_file(parts, unfinished, metadata={"progress": json.dumps(about)})
-    os.replace(unfinished, folder / FILE)
+    unfinished.replace(folder / FILE)
 
 
 def restore(folder: Path, key: str, model: torch.nn.Module, optimizer: torch.optim.AdamW) -> Progress:

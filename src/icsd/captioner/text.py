@@ -8,9 +8,7 @@ from transformers import BertTokenizer
 
 from icsd.errors import ModelError
 
-MAX_TOKENS = (
-    128  # positions of the decoder; 30 words are far fewer, unless all of them are spelled letter by letter
-)
+MAX_TOKENS = 128  # positions of the decoder; 30 words are far fewer, unless all of them are spelled letter by letter
 _PUNCTUATION = str.maketrans(dict.fromkeys('.!"()*#:;~', " "))
 
 
@@ -33,9 +31,7 @@ def prompt_ids(tokenizer: BertTokenizer, prefix: str) -> list[int]:
     ids = tokenizer(prefix)["input_ids"][:-1]
     if tokenizer.unk_token_id in ids:  # so is every word, where the folder holds no vocabulary
         name = f"captioner.tokenizer={tokenizer.name_or_path}"
-        raise ModelError(
-            f"{name} lacks words of captioner.prefix={prefix!r}: is it a BertTokenizer's folder?"
-        )
+        raise ModelError(f"{name} lacks words of captioner.prefix={prefix!r}: is it a BertTokenizer's folder?")
     return ids
 
 
@@ -44,6 +40,4 @@ def encode(captions: Sequence[str], tokenizer: BertTokenizer, prefix: str) -> To
     texts = [f"{prefix} {caption}".strip() for caption in captions]
     encoded = tokenizer(texts, padding=True, truncation=True, max_length=MAX_TOKENS)
     lengths = np.asarray(encoded["attention_mask"]).sum(axis=1)
-    return Tokens(
-        np.asarray(encoded["input_ids"], dtype=np.int64), lengths, len(prompt_ids(tokenizer, prefix))
-    )
+    return Tokens(np.asarray(encoded["input_ids"], dtype=np.int64), lengths, len(prompt_ids(tokenizer, prefix)))

@@ -58,9 +58,7 @@ class Training:
     seed: int
 
 
-def train_captioner(
-    paths: Files, settings: Settings, search: Search, seed: int, threads: int, save_every: int
-) -> None:
+def train_captioner(paths: Files, settings: Settings, search: Search, seed: int, threads: int, save_every: int) -> None:
     """Train for `settings.steps` steps; write the checkpoint that val chose and the history of all steps.
 
     Saves its state every `save_every` steps and goes on from it. The same input, seed and machine give the
@@ -115,6 +113,8 @@ def decoder_batch(tokens: Tokens, rows: np.ndarray) -> tuple[torch.Tensor, torch
 
 def _prepare(paths: Files, settings: Settings, search: Search, seed: int) -> Training:
     captioner = new_captioner(settings.vision_model, settings.tokenizer, settings.decoder, seed)
+    if settings.vision_learning_rate_scale == 0:  # then its gradients need not be worked out
+        captioner.model.encoder.requires_grad_(False)
     size = captioner.picture_size
     pairs = read_pairs(paths.pairs, paths.images, size, settings.max_words)
     validation = read_validation(paths.val_images, paths.val_captions, size, settings.validation_pictures)
@@ -130,15 +130,14 @@ def _prepare(paths: Files, settings: Settings, search: Search, seed: int) -> Tra
         captioner.model.device,
         len(validation.references),
     )
-    return Training(
-        captioner, _optimizer(captioner, settings), pairs, tokens, validation, settings, search, seed
-    )
+    return Training(captioner, _optimizer(captioner, settings), pairs, tokens, validation, settings, search, seed)
 
 
 def _optimizer(captioner: Captioner, settings: Settings) -> torch.optim.AdamW:
     """AdamW; biases and norms are not decayed; a group's `share` scales the schedule's rate."""
     groups: dict[tuple[bool, bool], list[torch.nn.Parameter]] = {}
-    for name, value in captioner.model.named_parameters():
+    trained = ((name, value) for name, value in captioner.model.named_parameters() if value.requires_grad)
+    for name, value in trained:
         groups.setdefault((name.startswith("encoder."), value.ndim > 1), []).append(value)
     return torch.optim.AdamW(
         [

@@ -48,9 +48,7 @@ class Meteor:
         """What METEOR sums over pictures, [n, 23]: lengths, matches by kind, chunks, words matched."""
         stat = self._scorer._stat  # type: ignore[attr-defined]
         pairs = zip(candidates, references, strict=True)
-        rows = np.asarray(
-            [[float(count) for count in stat(text, list(refs)).split()] for text, refs in pairs]
-        )
+        rows = np.asarray([[float(count) for count in stat(text, list(refs)).split()] for text, refs in pairs])
         # METEOR counts no chunk for a caption that is the reference word for word, so that it scores 1
         whole = (rows[:, _MATCHED] == rows[:, _LENGTHS]).all(axis=1) & (rows[:, _CHUNKS] == 1)
         rows[whole, _CHUNKS] = 0

@@ -72,9 +72,7 @@ def _mean_of(name: str, each: Callable[..., np.ndarray]) -> Callable[[Tokenised,
 
 def _bleu(captions: Tokenised, counts: np.ndarray) -> list[Score]:
     sums = counts @ metrics.bleu_statistics(captions.references, captions.candidates)
-    return [
-        with_interval(f"BLEU-{order}", column) for order, column in enumerate(metrics.bleu(sums).T, start=1)
-    ]
+    return [with_interval(f"BLEU-{order}", column) for order, column in enumerate(metrics.bleu(sums).T, start=1)]
 
 
 def _meteor(captions: Tokenised, counts: np.ndarray) -> list[Score]:

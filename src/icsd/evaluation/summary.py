@@ -39,9 +39,7 @@ def scores_page(
         f"Times 100, with 95% bootstrap intervals over {pictures:,} pictures with {captions:,} captions; "
         f"every arm trained for {steps:,} steps, its checkpoint chosen on other pictures.",
         "",
-        *markdown_table(
-            ["arm", "pictures", "pairs", "seed", *names], [_run(run, sizes, names) for run in _runs(rows)]
-        ),
+        *markdown_table(["arm", "pictures", "pairs", "seed", *names], [_run(run, sizes, names) for run in _runs(rows)]),
     ]
     if len(seeds) > 1:
         arms = dict.fromkeys(row["arm"] for row in rows)

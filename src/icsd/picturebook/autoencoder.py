@@ -24,12 +24,12 @@ def new_autoencoder(channels: tuple[int, ...] = (32, 64, 128), latent_channels: 
     )  # fmt: skip
 
 
-def train_autoencoder(folder: Path, seed: int, threads: int, steps: int = 6000, **shape: object) -> None:
+def train_autoencoder(folder: Path, seed: int, threads: int, steps: int = 6000) -> None:
     """Train on renders, set `scaling_factor` so that latents have unit variance, and save as safetensors."""
     device = prepare(seed, threads)
     data = split_renders("generator")
     masks = torch.from_numpy(object_masks(data.scenes, data.pictures)).to(device)
-    model = new_autoencoder(**shape).to(device).to(memory_format=torch.channels_last)
+    model = new_autoencoder().to(device).to(memory_format=torch.channels_last)
     optimizer, schedule = optimizer_for(model, 2e-3, steps)
     average, meter = MovingAverage(model), Meter("autoencoder", steps)
     for step, index in enumerate(batches(len(data.scenes), 32, steps, seed)):

@@ -1,6 +1,6 @@
 """Drawing of scenes: 32 × 32 RGB pictures, drawn with Pillow at eight times the size and averaged down."""
 
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -50,7 +50,7 @@ def _paste(canvas: np.ndarray, item: SceneObject) -> None:
     canvas[y0:y1, x0:x1] = canvas[y0:y1, x0:x1] * (1 - alpha) + sprite[..., :3]
 
 
-@lru_cache(maxsize=None)
+@cache
 def _sprite(kind: str, colour: str, size: str) -> np.ndarray:
     """Float32 [side, side, 4]: colour times opacity, and opacity in 0..1."""
     side = SPRITE_PIXELS[size]
@@ -179,7 +179,7 @@ _SHAPES = {
 }  # fmt: skip
 
 
-@lru_cache(maxsize=None)
+@cache
 def _background(name: str, variant: int) -> np.ndarray:
     """Float32 [32, 32, 3]. The variant, 0 to 2, moves its marks sideways."""
     upper, lower, horizon = _GROUNDS[name]
@@ -203,8 +203,10 @@ Mark = tuple[int, int, int, int, RGB]  # top, bottom, left, right, colour
 _MARKS: dict[str, tuple[Mark, ...]] = {
     "field": tuple((y, y + 2, x, x + 1, (95, 165, 70)) for y, x in ((19, 3), (23, 13), (20, 22), (26, 29), (27, 6))),
     "beach": ((15, 19, 0, 32, (95, 175, 220)), (24, 25, 4, 6, (220, 195, 130)), (27, 28, 18, 20, (220, 195, 130))),
-    "sea": tuple((y, y + 1, x, x + 5, (150, 205, 238)) for y, x in ((18, 2), (18, 19), (23, 11), (23, 27), (28, 4), (28, 20))),
-    "snow": tuple((y, y + 1, x, x + 1, (250, 252, 255)) for y, x in ((2, 4), (4, 15), (3, 26), (9, 9), (11, 21), (8, 30), (13, 2))),
+    "sea": tuple((y, y + 1, x, x + 5, (150, 205, 238))
+                 for y, x in ((18, 2), (18, 19), (23, 11), (23, 27), (28, 4), (28, 20))),
+    "snow": tuple((y, y + 1, x, x + 1, (250, 252, 255))
+                  for y, x in ((2, 4), (4, 15), (3, 26), (9, 9), (11, 21), (8, 30), (13, 2))),
     "street": ((11, 17, 2, 8, (196, 188, 182)), (9, 17, 12, 17, (186, 180, 176)), (12, 17, 21, 28, (196, 188, 182)),
                *((24, 25, x, x + 4, (235, 235, 230)) for x in (1, 12, 23))),
     "room": ((14, 15, 0, 32, (135, 90, 50)), (15, 16, 0, 32, (215, 180, 150))),

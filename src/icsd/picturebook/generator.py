@@ -60,7 +60,9 @@ def train_text_encoder(folder: Path, tokenizer: CLIPTokenizer, seed: int, thread
     for step, index in enumerate(batches(len(data.ids), 64, steps, seed)):
         rows = sample_sentences(data, index, rng, drop=0.0)
         states = encoder(torch.from_numpy(rows).to(device)).last_hidden_state
-        loss = sum(_label_loss(head(states), labels) for head, labels in zip(heads, noun_labels(rows, tokenizer), strict=True))
+        pairs = zip(heads, noun_labels(rows, tokenizer), strict=True)
+        losses = (_label_loss(head(states), labels) for head, labels in pairs)
+        loss = sum(losses, start=torch.zeros((), device=device))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -94,11 +96,12 @@ def train_unet(folder: Path, autoencoder: Path, text_encoder: Path, tokenizer: C
     texts = tokenize(data.captions, tokenizer)
     latents = encode_pictures(AutoencoderKL.from_pretrained(autoencoder), data.pictures, device)
     log.info("unet: latents %s, standard deviation %.3f", tuple(latents.shape), float(latents.std()))
-    model = nn.ModuleDict({"unet": new_unet(), "text_encoder": CLIPTextModel.from_pretrained(text_encoder)}).to(device)
-    model["unet"].to(memory_format=torch.channels_last)
-    model["unet"].set_attn_processor(AttnProcessor())  # written out: a third faster than fused in training on a CPU
+    unet, reader = new_unet(), CLIPTextModel.from_pretrained(text_encoder)
+    model = nn.ModuleDict({"unet": unet, "text_encoder": reader}).to(device)
+    unet.to(memory_format=torch.channels_last)
+    unet.set_attn_processor(AttnProcessor())  # written out: a third faster than fused in training on a CPU
     optimizer = torch.optim.AdamW(
-        [{"params": model["unet"].parameters(), "lr": rate}, {"params": model["text_encoder"].parameters(), "lr": rate / 4}],
+        [{"params": unet.parameters(), "lr": rate}, {"params": reader.parameters(), "lr": rate / 4}],
         weight_decay=0.01, betas=(0.9, 0.99),
     )  # fmt: skip
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: cosine_rate(step, steps))
@@ -115,10 +118,12 @@ def train_unet(folder: Path, autoencoder: Path, text_encoder: Path, tokenizer: C
         average.update(model)
         meter.add(step, loss)
         if (step + 1) % 2000 == 0 or step + 1 == steps:
-            _save(average.model, folder)
+            _save(average.model["unet"], average.model["text_encoder"], folder)
 
 
-def _denoising_loss(model: nn.ModuleDict, latents: torch.Tensor, rows: torch.Tensor, noise: DDPMScheduler) -> torch.Tensor:
+def _denoising_loss(
+    model: nn.ModuleDict, latents: torch.Tensor, rows: torch.Tensor, noise: DDPMScheduler
+) -> torch.Tensor:
     """Mean squared error of the predicted velocity, weighted by min(SNR, MAX_SNR) / (SNR + 1)."""
     times = torch.randint(0, noise.config.num_train_timesteps, (len(latents),), device=latents.device)
     added = torch.randn_like(latents)
@@ -133,6 +138,6 @@ def _denoising_loss(model: nn.ModuleDict, latents: torch.Tensor, rows: torch.Ten
     return (error * weight).mean()
 
 
-def _save(model: nn.ModuleDict, folder: Path) -> None:
-    model["unet"].save_pretrained(folder / "unet")
-    model["text_encoder"].save_pretrained(folder / "text_encoder")
+def _save(unet: UNet2DConditionModel, text_encoder: CLIPTextModel, folder: Path) -> None:
+    unet.save_pretrained(folder / "unet")
+    text_encoder.save_pretrained(folder / "text_encoder")

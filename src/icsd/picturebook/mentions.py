@@ -44,7 +44,7 @@ def mentioned_objects(texts: list[str], tokenizer: CLIPTokenizer) -> list[Mentio
     """The kinds that each text names, with the colours that it gives them; a scene has one object of a kind."""
     rows = tokenizer(texts, padding="max_length", truncation=True, max_length=CONTEXT_LENGTH, return_tensors="np")
     kinds, colours, _ = noun_labels(rows.input_ids, tokenizer)
-    mentions = []
+    mentions: list[Mentions] = []
     for kind_row, colour_row in zip(kinds, colours, strict=True):
         said: dict[str, str | None] = {}
         for kind, colour in zip(kind_row, colour_row, strict=True):

@@ -87,7 +87,7 @@ def clip_quality(folder: Path, data: Renders) -> list[Measurement]:
         for way, table, right in (("image to text", similarities, own), ("text to image", similarities.T, own.T)):
             nearest = np.argsort(-table, axis=1, kind="stable")[:, :k]
             hits = np.take_along_axis(right, nearest, axis=1).any(axis=1)
-            rows.append(_share("clip", f"{way}, recall at {k}", int(hits.sum()), len(hits)))
+            rows.append(_share("clip", f"{way}, recall at {k}", int(hits.sum()), len(nearest)))
     return rows
 
 

@@ -58,7 +58,7 @@ def noun_labels(rows: np.ndarray, tokenizer: CLIPTokenizer) -> tuple[np.ndarray,
     kinds = {word(noun): KINDS.index(kind) for kind, nouns in NOUNS.items() for noun in nouns}
     colours = {word(colour): 1 + number for number, colour in enumerate(COLOURS)}
     sizes = {word(text): 1 + SIZES.index(size) for size, words in SIZE_WORDS.items() for text in words}
-    labels = tuple(np.full(rows.shape, UNLABELLED) for _ in range(3))
+    labels = np.full(rows.shape, UNLABELLED), np.full(rows.shape, UNLABELLED), np.full(rows.shape, UNLABELLED)
     for row in range(len(rows)):
         colour = size = 0
         for column, token in enumerate(rows[row].tolist()):

@@ -5,6 +5,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch import nn
 
 log = logging.getLogger(__name__)
 Optimization = tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]
+Model = TypeVar("Model", bound=nn.Module)
 
 
 def prepare(seed: int, threads: int) -> torch.device:
@@ -62,16 +64,16 @@ def roughened(pictures: torch.Tensor) -> torch.Tensor:
     return blended + 0.1 * noise_share.square() * torch.randn_like(pictures)
 
 
-class MovingAverage:
+class MovingAverage(Generic[Model]):
     """An exponential moving average of a model's weights, with a warm-up (decay never above (1+n)/(10+n))."""
 
-    def __init__(self, model: nn.Module, decay: float = 0.999) -> None:
+    def __init__(self, model: Model, decay: float = 0.999) -> None:
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
         self.decay = decay
         self.updates = 0
 
     @torch.no_grad()
-    def update(self, model: nn.Module) -> None:
+    def update(self, model: Model) -> None:
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         averaged = list(self.model.state_dict().values())
@@ -88,7 +90,8 @@ class Meter:
 
     def __init__(self, what: str, steps: int, every: int = 200) -> None:
         self.what, self.steps, self.every = what, steps, every
-        self.start, self.losses = time.perf_counter(), []
+        self.start = time.perf_counter()
+        self.losses: list[float] = []
 
     def add(self, step: int, loss: torch.Tensor) -> None:
         self.losses.append(float(loss.detach()))

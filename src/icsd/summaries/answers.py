@@ -73,8 +73,9 @@ def _parse_json(text: str) -> Any:
     if not stripped:
         _refuse("empty-answer", "nothing was answered")
     fenced = _FENCED.match(stripped)
+    answer = fenced.group(1) if fenced else stripped
     try:
-        return json.loads(fenced.group(1) if fenced else stripped, parse_constant=lambda name: _refuse("not-json", name))
+        return json.loads(answer, parse_constant=lambda name: _refuse("not-json", name))
     except (ValueError, RecursionError) as error:
         raise BadAnswer("not-json", shown(stripped)) from error
 

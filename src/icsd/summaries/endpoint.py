@@ -1,7 +1,7 @@
 """The `openai` provider: any endpoint that speaks OpenAI's chat completions.
 
-The key is read from its environment variable when the client is made, is held by the client alone, and is blanked out of
-everything that is kept of the server's words.
+The key is read from its environment variable when the client is made, is held by the client alone, and is blanked out
+of everything that is kept of the server's words.
 """
 
 import os
@@ -15,8 +15,8 @@ from openai.types.chat import ChatCompletion
 
 from icsd.errors import ConfigError, ICSDError
 from icsd.summaries.answers import BadAnswer, parse_answer, shown
-from icsd.summaries.records import Group, Summary, dropped
 from icsd.summaries.prompts import Prompt
+from icsd.summaries.records import Group, Summary, dropped
 
 NO_KEY = "none"  # the client insists on one; a server without keys ignores it
 

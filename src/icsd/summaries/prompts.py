@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from jinja2 import StrictUndefined, Template, TemplateError
+from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError
 from jinja2.sandbox import SandboxedEnvironment
 
 from icsd.errors import InputError
@@ -53,7 +53,7 @@ def load_prompt(path: Path, max_words: int) -> Prompt:
     try:
         rendered = prompt.render(samples)
     except TemplateError as error:
-        line = f"line {error.lineno}" if getattr(error, "lineno", None) else ""
+        line = f"line {error.lineno}" if isinstance(error, TemplateSyntaxError) else ""
         raise InputError(path, line, f"is no valid template: {error}", _HINT) from error
     if not all(f"<{number}> {caption}" in rendered for number, caption in enumerate(samples, start=1)):
         raise InputError(path, "", "does not list the captions as `<1> A dog.`, numbered from 1", _HINT)

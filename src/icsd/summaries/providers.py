@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 
 from icsd.config import SummariesConfig
-from icsd.summaries.records import Group, Summary, dropped
 from icsd.summaries.merge import Limits, merge
 from icsd.summaries.prompts import Prompt
+from icsd.summaries.records import Group, Summary, dropped
 
 
 def answer(groups: Sequence[Group], prompt: Prompt, config: SummariesConfig) -> Iterator[Summary]:

@@ -16,8 +16,8 @@ class Group:
 class Summary:
     """What a provider answered: `reason` is None, or says why there is no usable summary ("code: detail").
 
-    `places` are those of the selected captions in the group, 0-based and ascending. Tokens are None where nothing counts
-    them.
+    `places` are those of the selected captions in the group, 0-based and ascending. Tokens are None where nothing
+    counts them.
     """
 
     text: str | None = None

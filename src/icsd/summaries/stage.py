@@ -12,9 +12,9 @@ from icsd import tables
 from icsd.config import SummariesConfig
 from icsd.errors import ICSDError, InputError
 from icsd.logs import progress
-from icsd.summaries.records import Group, Summary
 from icsd.summaries.prompts import load_prompt
 from icsd.summaries.providers import answer, model_name
+from icsd.summaries.records import Group, Summary
 
 
 class TooManyDropped(ICSDError):
@@ -26,15 +26,14 @@ def summarize_groups(
 ) -> None:
     """Write the SUMMARIES of a GROUPS shard: a row for every group, dropped ones with their reason.
 
-    `captions` are all CAPTIONS shards: members of a group lie anywhere. Every row holds the hash of the prompt file that
-    the run names, though `merge` does not read it. An empty shard gives an empty table, and asks nobody.
+    `captions` are all CAPTIONS shards: members of a group lie anywhere. Every row holds the hash of the prompt file
+    that the run names, though `merge` does not read it. An empty shard gives an empty table, and asks nobody.
     """
     checked = load_prompt(prompt, config.max_words)
     members = _read_groups(groups, captions)
     answers = progress(answer(members, checked, config), len(members), "summaries") if members else ()
     rows = [
-        _row(group, summary, model_name(config), checked.hash)
-        for group, summary in zip(members, answers, strict=True)
+        _row(group, summary, model_name(config), checked.hash) for group, summary in zip(members, answers, strict=True)
     ]
     _refuse_if_too_many_dropped(groups, rows, config.max_drop_share)
     tables.write(summaries, tables.SUMMARIES, rows)
@@ -87,6 +86,6 @@ def _refuse_if_too_many_dropped(groups: Path, rows: Sequence[dict[str, Any]], li
     raise TooManyDropped(
         f"{reasons.total():,} of {len(rows):,} groups of {groups} were dropped, more than "
         f"summaries.max_drop_share={limit} allows. The commonest reasons: {commonest}; for example group "
-        f"{example['group_id']}: {example['reason']}. Mend what the reasons name (the model, the prompt, the server), or "
-        "raise the share in config/config.yaml"
+        f"{example['group_id']}: {example['reason']}. Mend what the reasons name (the model, the prompt, the server), "
+        "or raise the share in config/config.yaml"
     )

@@ -1,4 +1,4 @@
-"""The built-in merger: selects captions that can describe one scene and merges them into one sentence, without a model."""
+"""The built-in merger: selects captions that can describe one scene, merges them into one sentence; without a model."""
 
 from icsd.summaries.merge.merging import Limits, Merged, merge
 

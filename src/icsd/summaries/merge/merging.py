@@ -80,9 +80,7 @@ def _consistent(scene: Scene) -> bool:
     """Whether no noun of the finished sentence has two colours or numbers."""
     mentions = list(scene.mentions())
     return not any(
-        one.head == two.head and contradict(one, two)
-        for place, one in enumerate(mentions)
-        for two in mentions[:place]
+        one.head == two.head and contradict(one, two) for place, one in enumerate(mentions) for two in mentions[:place]
     )
 
 
@@ -99,7 +97,7 @@ def _with(scene: Scene, reading: Reading) -> Iterator[Scene]:
         yield Scene((*scene.phrases, added))
 
 
-# --- More about the same subject -----------------------------------------------------------------------------------------
+# --- More about the same subject --------------------------------------------------------------------------------------
 def _extended(phrase: Reading, reading: Reading, scene: Scene) -> Reading | None:
     """`phrase` with the adjectives and the parts of the predicate that `reading` adds; None if that cannot be told."""
     subjects = [mention.head for mention in phrase.mentions[: phrase.subjects]]
@@ -126,7 +124,7 @@ def _are_whole(reading: Reading, news: Sequence[tuple[int, int]]) -> bool:
 
 
 def _may_join(phrase: Reading, reading: Reading, segment: tuple[int, int]) -> bool:
-    """Whether a part of the predicate can stand beside those of the phrase: one thing is done at a time, in one place."""
+    """Whether a part of the predicate can stand beside those of the phrase: one deed at a time, in one place."""
     start, end = segment
     heads = {mention.head for mention in phrase.mentions}
     nouns = [mention.head for mention in reading.mentions if start <= mention.start < end]
@@ -181,7 +179,7 @@ def _is_same(mention: Mention, claim: Mention) -> bool:
 def _insertions(
     phrase: Reading, reading: Reading, news: Sequence[tuple[int, int]]
 ) -> Iterator[tuple[int, tuple[int, int]]]:
-    """Where each new part goes: behind the noun that it follows in its own caption, else at the end. Last place first."""
+    """Where each new part goes: behind the noun that it follows in its own caption, else at the end; last first."""
     spots = []
     for segment in news:
         owner = next((m for m in reversed(reading.mentions) if m.end == segment[0]), None)
@@ -267,7 +265,7 @@ def _words_of_kind(reading: Reading, claim: Mention, kind: str) -> list[str]:
     return inside[places[0] : places[-1] + 1] if places else []
 
 
-# --- Something else --------------------------------------------------------------------------------------------------------
+# --- Something else ---------------------------------------------------------------------------------------------------
 def _new_phrase(reading: Reading, scene: Scene) -> Reading | None:
     """A phrase about what the scene has not named yet, without the place that it has; None if its subject is named."""
     named = {mention.head for mention in scene.mentions()}

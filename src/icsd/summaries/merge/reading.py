@@ -129,10 +129,10 @@ def covers(mention: Mention, claim: Mention) -> bool:
 
 def contradict(one: Mention, other: Mention) -> bool:
     """Whether two mentions of one noun cannot be one thing: another colour, size, state, or (but for places) number."""
-    counted = not (one.is_setting or other.is_setting)
-    if counted and one.number is not None and other.number is not None and one.number != other.number:
-        if 1 in (one.number, other.number) or PLURAL not in (one.number, other.number):
-            return True
+    numbers = {one.number, other.number}
+    counted = not (one.is_setting or other.is_setting) and len(numbers) == 2 and None not in numbers
+    if counted and (1 in numbers or PLURAL not in numbers):
+        return True
     return any(kind != "plain" and kind in other.kinds and other.kinds[kind] != v for kind, v in one.kinds.items())
 
 
@@ -160,18 +160,19 @@ def _chunk_end(phrase: Tagged, start: int) -> int:
         kind = tags[place]
         if kind == "N":
             seen_noun = True
-        elif kind in "DQA" and not seen_noun:
-            pass
         elif kind == "S" and seen_noun:  # 's
             seen_noun = False
-        elif kind in ",C" and not seen_noun and tags[place - 1] == "A" and tags[place + 1 : place + 2] == "A":
-            pass
-        elif kind == "R" and not seen_noun and phrase.words[place] in w.INTENSIFIERS:
-            pass
-        else:
+        elif seen_noun or not _stands_before_noun(phrase, place):
             break
         place += 1
     return place
+
+
+def _stands_before_noun(phrase: Tagged, place: int) -> bool:
+    kind = phrase.tags[place]
+    if kind in ",C":  # "black and white"
+        return phrase.tags[place - 1] == "A" and phrase.tags[place + 1 : place + 2] == "A"
+    return kind in "DQA" or kind == "R" and phrase.words[place] in w.INTENSIFIERS
 
 
 def _with_collective(phrase: Tagged, start: int, end: int) -> tuple[int, int]:
@@ -245,7 +246,7 @@ _STATE_AXIS = {value: " ".join(sorted(axis)) for axis in w.OPPOSITE_STATES for v
 
 
 def _relation(phrase: Tagged, start: int, earlier: list[Mention]) -> tuple[str | None, frozenset[str]]:
-    """How the noun phrase stands to those before it, and to which: the last, and its subject if the last is an object."""
+    """How the noun phrase stands to those before it, and to which: the last, and its subject if that is an object."""
     before = start - 1
     if before < 0 or phrase.tags[before] != "P" or not earlier:
         return None, frozenset()
@@ -256,7 +257,7 @@ def _relation(phrase: Tagged, start: int, earlier: list[Mention]) -> tuple[str |
     return w.RELATIONS.get(phrase.words[before]), frozenset(owners)
 
 
-# --- The rest of the phrase --------------------------------------------------------------------------------------------
+# --- The rest of the phrase -------------------------------------------------------------------------------------------
 def _subjects(phrase: Tagged, mentions: tuple[Mention, ...]) -> int:
     """How many noun phrases "a man, a woman and a dog ..." starts with."""
     count = 1
@@ -310,7 +311,9 @@ def _settings(phrase: Tagged, mentions: tuple[Mention, ...]) -> dict[str, frozen
         said -= {"room"}
     away = {word for i in near for word in (phrase.words[i], singular[i])}
     places = frozenset(w.PLACES[word] for word in said - away if word in w.PLACES)
-    sides = {w.INDOORS for word in said if word in w.INDOOR_WORDS} | {w.OUTDOORS for word in said if word in w.OUTDOOR_WORDS}
+    sides = {w.INDOORS for word in said if word in w.INDOOR_WORDS} | {
+        w.OUTDOORS for word in said if word in w.OUTDOOR_WORDS
+    }
     sides |= {w.OUTDOORS for place in places if place not in w.INDOOR_PLACES}
     if not sides:
         sides = {w.INDOORS for word in said & w.INDOOR_THINGS} | {w.OUTDOORS for word in said & w.OUTDOOR_THINGS}
@@ -321,4 +324,3 @@ def _settings(phrase: Tagged, mentions: tuple[Mention, ...]) -> dict[str, frozen
         "weather": frozenset(w.WEATHER[word] for word in said if word in w.WEATHER),
     }
     return {axis: values for axis, values in found.items() if values}
-

@@ -1,4 +1,4 @@
-"""A scene under construction: phrases that stand side by side in one sentence, and whether a caption fits among them."""
+"""A scene under construction: phrases side by side in one sentence, and whether a caption fits among them."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -46,15 +46,15 @@ def _listed(texts: list[str]) -> str:
     return " and ".join(texts) if plain else ", ".join(texts[:-1]) + ", and " + texts[-1]
 
 
-# --- Cover -------------------------------------------------------------------------------------------------------------
+# --- Cover ------------------------------------------------------------------------------------------------------------
 def _phrase_covers(phrase: Reading, caption: Reading, scene: Scene) -> bool:
     said = phrase.others.union(*(other.others & w.SIDE_ADVERBS for other in scene.phrases))
     if not (caption.verbs <= phrase.verbs and caption.others <= said):
         return False
     if caption.is_negative and caption.tokens != phrase.tokens:
         return False
-    matches = [_match(claim, phrase, scene) for claim in caption.mentions]
-    if not all(matches):
+    matches = [match for claim in caption.mentions if (match := _match(claim, phrase, scene)) is not None]
+    if len(matches) < len(caption.mentions):
         return False
     subject = matches[0]
     if subject.head != phrase.mentions[0].head and caption.verbs:
@@ -83,12 +83,13 @@ def _relation_holds(claim: Mention, mention: Mention) -> bool:
     return claim.relation == mention.relation and bool(claim.owners & mention.owners)
 
 
-# --- Contradiction -----------------------------------------------------------------------------------------------------
+# --- Contradiction ----------------------------------------------------------------------------------------------------
 def _phrases_contradict(phrase: Reading, caption: Reading) -> bool:
     if _settings_differ(phrase, caption) or _things_differ(phrase.mentions, caption.mentions):
         return True
     if same_subject(phrase, caption):
-        return bool(phrase.posture and caption.posture and phrase.posture != caption.posture) or _elsewhere(phrase, caption)
+        postures = {phrase.posture, caption.posture}
+        return len(postures) == 2 and None not in postures or _elsewhere(phrase, caption)
     return _rivals(phrase, caption) or _other_person(phrase, caption)
 
 
@@ -97,10 +98,10 @@ def _elsewhere(phrase: Reading, caption: Reading) -> bool:
     subject = phrase.mentions[0].head
     for said in phrase.mentions:
         for claim in caption.mentions:
-            both = said.relation == claim.relation and said.relation is not None
-            if both and subject in said.owners and claim.owners & {subject, caption.mentions[0].head}:
-                if said.head != claim.head and said.place is None and claim.place is None:
-                    return True
+            alike = said.relation == claim.relation and said.relation is not None
+            apart = said.head != claim.head and said.place is None and claim.place is None
+            if alike and apart and subject in said.owners and claim.owners & {subject, caption.mentions[0].head}:
+                return True
     return False
 
 
@@ -135,7 +136,7 @@ def _vague(said: Mention, claim: Mention) -> bool:
 
 
 def _rivals(phrase: Reading, caption: Reading) -> bool:
-    """Whether they say the same of different subjects: "a cat on the sofa", "a dog on the sofa": two pictures, not one."""
+    """Whether they say the same of different subjects: "a cat on the sofa", "a dog on the sofa": two pictures."""
     both = (*caption.mentions[: caption.subjects], *phrase.mentions[: phrase.subjects])
     rest = caption.content - {mention.head for mention in both}
     doing = caption.verbs & phrase.verbs - _POSING

@@ -1,7 +1,7 @@
 """A caption as a phrase of tagged words: "There is a man riding a wave." -> a/D man/N riding/V a/D wave/N.
 
-Tags: D determiner, Q number, A adjective, N noun, S possessive 's, V verb, X auxiliary, P preposition, F "of", R adverb, O pronoun,
-W clause word, C conjunction, "," comma.
+Tags: D determiner, Q number, A adjective, N noun, S possessive 's, V verb, X auxiliary, P preposition, F "of",
+R adverb, O pronoun, W clause word, C conjunction, "," comma.
 """
 
 import re
@@ -26,8 +26,11 @@ _LONGEST = max(compound.count("_") + 1 for compound in w.COMPOUNDS)
 _SEEN = (("can", "be", "seen"), ("is", "seen"), ("are", "seen"), ("is", "shown"), ("are", "shown"), ("is", "pictured"))
 _LEADS = tuple(
     tuple(lead.split())
-    for lead in "there is|there are|there's|this is|these are|here is|here are|it is|it's|we see|you can see|we can see|i see|"
-    "picture of|photo of|photograph of|image of|pictures of|photos of|close-up of|closeup of|close up of|view of|shot of".split("|")
+    for lead in (
+        "there is|there are|there's|this is|these are|here is|here are|it is|it's|we see|you can see|we can see|i see|"
+        "picture of|photo of|photograph of|image of|pictures of|photos of|close-up of|closeup of|close up of|view of|"
+        "shot of"
+    ).split("|")
 )
 
 
@@ -53,7 +56,7 @@ def _tagged(tokens: list[str]) -> Tagged:
     return Tagged(tuple(tokens), words, _tags(words))
 
 
-# --- From text to tokens -----------------------------------------------------------------------------------------------
+# --- From text to tokens ----------------------------------------------------------------------------------------------
 def _tokens(caption: str) -> list[str]:
     """Words and commas; what ends a sentence within the caption becomes a comma."""
     text = caption.lower() if caption.isupper() else caption
@@ -112,7 +115,7 @@ def _place_last(tokens: list[str]) -> list[str]:
     return tokens
 
 
-# --- Tags --------------------------------------------------------------------------------------------------------------
+# --- Tags -------------------------------------------------------------------------------------------------------------
 def _tags(words: tuple[str, ...]) -> str:
     tags: list[str] = []
     for place, word in enumerate(words):
@@ -148,7 +151,9 @@ _ALSO_PREPOSITIONS = frozenset(("inside", "outside", "up", "down"))
 def _closed_tag(word: str, closed: str, following: str, before: str) -> str:
     if word in ("that", "whose"):
         return "W" if before in ("N", "V") else "D"
-    if word in _ALSO_PREPOSITIONS and (following in w.DETERMINERS or closed == "R" and before == "V" and _is_open(following)):
+    if word in _ALSO_PREPOSITIONS and (
+        following in w.DETERMINERS or closed == "R" and before == "V" and _is_open(following)
+    ):
         return "P"
     if word == "like" and before in ("O", ""):
         return "V"
@@ -215,7 +220,7 @@ def _opens_object(word: str) -> bool:
     return _CLOSED.get(word, "N") in "DPRO" or word in w.NUMBERS or word.endswith("ing")
 
 
-# --- From a sentence to a phrase ---------------------------------------------------------------------------------------
+# --- From a sentence to a phrase --------------------------------------------------------------------------------------
 def _as_phrase(sentence: Tagged) -> Tagged:
     """ "A man is riding a wave", "a man rides a wave" -> "a man riding a wave"; as it is where that cannot be told."""
     clause = sentence.tags.split("W")[0]
