@@ -2,6 +2,7 @@
 #
 # in:  config: captions.annotations        COCO annotation JSON
 # out: <results>/captions/{shard}.parquet  CAPTIONS, each in the shard that a stable hash of its id names
+#      <results>/captions/all.parquet      CAPTIONS of all shards, for jobs of which each needs them all
 
 
 rule read_captions:
@@ -25,3 +26,23 @@ rule read_captions:
         runtime=30,
     script:
         "../scripts/read_captions.py"
+
+
+# one file more, and not an edge from every shard to every job: a thousand shards would be a million edges
+rule gather_captions:
+    input:
+        captions=collect("<results>/captions/{shard}.parquet", shard=SHARDS),
+    output:
+        captions="<results>/captions/all.parquet",
+    params:
+        revision=REVISIONS["captions"],
+    log:
+        "<results>/logs/gather_captions.log",
+    conda:
+        "../envs/icsd.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    script:
+        "../scripts/gather_captions.py"

@@ -2,6 +2,7 @@
 #
 # in:  <results>/captions/{shard}.parquet    CAPTIONS
 # out: <results>/embeddings/{shard}.parquet  EMBEDDINGS: float32, length 1, the same for any shard count and batch size
+#      <results>/embeddings/all.parquet      EMBEDDINGS of all shards, for jobs of which each needs them all
 
 
 rule embed_captions:
@@ -26,3 +27,23 @@ rule embed_captions:
         batch_size=cfg.embeddings.batch_size,
     script:
         "../scripts/embed_captions.py"
+
+
+# one file more, and not an edge from every shard to every job: a thousand shards would be a million edges
+rule gather_embeddings:
+    input:
+        embeddings=collect("<results>/embeddings/{shard}.parquet", shard=SHARDS),
+    output:
+        embeddings="<results>/embeddings/all.parquet",
+    params:
+        revision=REVISIONS["embeddings"],
+    log:
+        "<results>/logs/gather_embeddings.log",
+    conda:
+        "../envs/icsd.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    script:
+        "../scripts/gather_embeddings.py"

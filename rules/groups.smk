@@ -1,6 +1,6 @@
 # groups: embeddings -> each caption with its nearest captions, identical sets kept once
 #
-# in:  <results>/embeddings/{shard}.parquet        EMBEDDINGS
+# in:  <results>/embeddings/{shard,all}.parquet    EMBEDDINGS
 # out: <results>/groups/neighbors/{shard}.parquet  NEIGHBORS: the k nearest of the shard's captions among all
 #      <results>/groups/{shard}.parquet            GROUPS, in the shard of the head caption's id
 #      <results>/groups/group_times.parquet        GROUP_TIMES: how many groups each caption is in
@@ -9,7 +9,7 @@
 rule find_neighbors:
     input:
         shard="<results>/embeddings/{shard}.parquet",
-        embeddings=collect("<results>/embeddings/{shard}.parquet", shard=SHARDS),
+        embeddings="<results>/embeddings/all.parquet",
     output:
         neighbors="<results>/groups/neighbors/{shard}.parquet",
     params:

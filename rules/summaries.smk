@@ -1,7 +1,7 @@
 # summaries: groups -> the captions of each that can describe one scene, condensed into one sentence
 #
 # in:  <results>/groups/{shard}.parquet     GROUPS
-#      <results>/captions/{shard}.parquet   CAPTIONS, all shards: members of a group lie anywhere
+#      <results>/captions/all.parquet       CAPTIONS: members of a group lie anywhere
 #      config: summaries.prompt             the prompt file; editing it reruns summaries and what follows
 # out: <results>/summaries/{shard}.parquet  SUMMARIES: a row for every group, dropped ones with their reason
 
@@ -9,7 +9,7 @@
 rule summarize_groups:
     input:
         groups="<results>/groups/{shard}.parquet",
-        captions=collect("<results>/captions/{shard}.parquet", shard=SHARDS),
+        captions="<results>/captions/all.parquet",
         prompt=cfg.summaries.prompt,
     output:
         summaries="<results>/summaries/{shard}.parquet",

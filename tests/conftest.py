@@ -24,9 +24,7 @@ def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     text |= {"width": 32, "heads": 2, "layers": 2}
     vision = {"image_size": 32, "patch_size": 8, "width": 32, "head_width": 16, "layers": 1}
     config = {"embed_dim": 16, "vision_cfg": vision, "text_cfg": text}
-    (folder / "open_clip_config.json").write_text(
-        json.dumps({"model_cfg": config, "preprocess_cfg": {"size": 32}})
-    )
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": {"size": 32}}))
     torch.manual_seed(0)
     model = open_clip.create_model(f"local-dir:{folder}", load_weights=False)
     weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
@@ -55,9 +53,7 @@ def stable_diffusion_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     text = {**small, **marks, "vocab_size": len(tokens), "max_position_embeddings": 24}
     vision = {**small, "image_size": 16, "patch_size": 8}
-    checker = StableDiffusionSafetyChecker(
-        CLIPConfig(text_config=text, vision_config=vision, projection_dim=8)
-    )
+    checker = StableDiffusionSafetyChecker(CLIPConfig(text_config=text, vision_config=vision, projection_dim=8))
     for concepts in (checker.concept_embeds, checker.special_care_embeds):
         concepts.data.normal_()
     side = {"height": 16, "width": 16}
@@ -86,4 +82,30 @@ def stable_diffusion_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         safety_checker=checker,
         feature_extractor=CLIPImageProcessor(size={"shortest_edge": 16}, crop_size=side),
     ).save_pretrained(folder)
+    return folder
+
+
+WORDS = """
+a the an of and on in at to with by is are it this there picture left right above below under beside next near
+over seen be can little small tiny big large red orange yellow green blue purple white boat sailboat ball tree
+house cottage car automobile kite flower blossom balloon fish star cup mug ghost sea beach sand snow snowy day
+road street field meadow grass room
+""".split()
+
+
+@pytest.fixture(scope="session")
+def captioner_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """vision/: a CLIPVisionModel of 16 by 16 pixels; tokenizer/: a BertTokenizer of `WORDS`. Do not write into them."""
+    import torch
+    from transformers import BertTokenizer, CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModel
+
+    folder = tmp_path_factory.mktemp("captioner")
+    torch.manual_seed(0)
+    small = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+    CLIPVisionModel(CLIPVisionConfig(**small, image_size=16, patch_size=8)).save_pretrained(folder / "vision")
+    half = [0.5, 0.5, 0.5]
+    sizes = {"size": {"shortest_edge": 16}, "crop_size": {"height": 16, "width": 16}}
+    CLIPImageProcessor(**sizes, image_mean=half, image_std=half).save_pretrained(folder / "vision")
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *sorted(WORDS)]
+    BertTokenizer(vocab={word: number for number, word in enumerate(vocabulary)}).save_pretrained(folder / "tokenizer")
     return folder

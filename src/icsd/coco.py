@@ -10,6 +10,8 @@ from icsd.errors import InputError
 
 SHAPE = '{"images": [{"id", "file_name"}, …], "annotations": [{"id", "image_id", "caption"}, …]}'
 HINT = f"give an annotation file of the form {SHAPE}"
+LARGEST = 2**63 - 1  # what a column of ids holds
+SHOWN_CHARACTERS = 60
 
 
 @dataclass(frozen=True)
@@ -43,16 +45,19 @@ def read_annotations(path: Path) -> Annotations:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(path.read_bytes().decode("utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(path, "", "there is no such file", "mend its path in config/config.yaml") from error
+        document = json.loads(path.read_bytes().decode("utf-8-sig"))  # some editors begin a file with a mark
+    except OSError as error:
+        problem = (
+            "there is no such file" if isinstance(error, FileNotFoundError) else f"is unreadable ({error.strerror})"
+        )
+        raise InputError(path, "", problem, "mend its path in config/config.yaml") from error
     except UnicodeDecodeError as error:
-        raise InputError(
-            path, f"byte {error.start:,}", "is not UTF-8", "convert the file to UTF-8"
-        ) from error
+        raise InputError(path, f"byte {error.start:,}", "is not UTF-8", "convert the file to UTF-8") from error
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise InputError(path, place, f"is not JSON ({error.msg}); was it cut short?", HINT) from error
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits, brackets 100,000 deep
+        raise InputError(path, "", f"is JSON that cannot be read ({error})", HINT) from error
     if not isinstance(document, dict):
         raise InputError(path, "", f"holds a {type(document).__name__}, not an object", HINT)
     return document
@@ -66,18 +71,35 @@ def _records(path: Path, document: dict[str, Any], name: str) -> Iterator[tuple[
     for number, record in enumerate(records):
         if not isinstance(record, dict):
             raise InputError(path, f"{name}[{number}]", "is no object", HINT)
-        yield record, f"{name}[{number}]"
+        known = f" (id {record['id']})" if isinstance(record.get("id"), int) else ""
+        yield record, f"{name}[{number}]{known}"
 
 
 def _number(path: Path, record: dict[str, Any], place: str, key: str) -> int:
     value = record.get(key)
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise InputError(path, place, f"its {key} is {value!r}, not a whole number", HINT)
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) > LARGEST:
+        raise InputError(path, place, _unfit(record, key, "a whole number of 64 bits"), HINT)
     return value
 
 
 def _text(path: Path, record: dict[str, Any], place: str, key: str) -> str:
     value = record.get(key)
-    if not isinstance(value, str) or not value.strip():
-        raise InputError(path, place, f"its {key} is {value!r}, not a text", HINT)
+    if not isinstance(value, str):
+        raise InputError(path, place, _unfit(record, key, "a text"), HINT)
+    if not value.strip():
+        raise InputError(path, place, f"its {key} is empty", "give it one or remove the record")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:  # an escape such as \ud800 alone
+        problem = f"character {error.start} of its {key} is half of a surrogate pair"
+        raise InputError(path, place, problem, "mend or remove the record") from error
     return value
+
+
+def _unfit(record: dict[str, Any], key: str, wanted: str) -> str:
+    if key not in record:
+        return f"has no {key}"
+    shown = json.dumps(record[key])
+    if len(shown) > SHOWN_CHARACTERS:
+        shown = shown[: SHOWN_CHARACTERS - 1] + "…"
+    return f"its {key} is {shown}, not {wanted}"

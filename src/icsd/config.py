@@ -1,6 +1,7 @@
-"""The config: every key with its type, limits and one sentence. config/config.yaml holds the values of the default run."""
+"""The config: every key with its type, limits and one sentence. config/config.yaml holds the default run's values."""
 
 import difflib
+import math
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
@@ -27,9 +28,13 @@ class Section(BaseModel):
 class CaptionsConfig(Section):
     """The corpus of captions."""
 
-    annotations: str = Field(description="COCO annotation JSON whose captions are the corpus; its pictures are not read.")
+    annotations: str = Field(
+        description="COCO annotation JSON whose captions are the corpus; its pictures are not read."
+    )
     split: str = Field("train", description="What the captions' split column says.")
-    max_characters: Count = Field(1000, description="A longer caption is an error: no sentence that people say of a picture.")
+    max_characters: Count = Field(
+        1000, description="A longer caption is an error: no sentence that people say of a picture."
+    )
 
 
 class PicturesSplit(Section):
@@ -71,7 +76,9 @@ class OpenAIConfig(Section):
     temperature: Annotated[float, Field(ge=0, le=2)] | None = Field(0.0, description="Null leaves it to the server.")
     max_tokens: Count = Field(500, description="Tokens of an answer at most.")
     timeout_s: Count = Field(60, description="Seconds to wait for an answer.")
-    retries: Annotated[int, Field(ge=0)] = Field(5, description="How often the client asks again after 429, 5xx and cuts.")
+    retries: Annotated[int, Field(ge=0)] = Field(
+        5, description="How often the client asks again after 429, 5xx and cuts."
+    )
     concurrency: Count = Field(16, description="Requests under way at once in a job.")
 
 
@@ -90,7 +97,9 @@ _RUNTIME = {"api_key_env", "timeout_s", "retries", "concurrency"}
 class SummariesConfig(Section):
     """From a group of captions to one sentence of many contexts."""
 
-    provider: Literal["merge", "openai"] = Field("merge", description="merge needs no network; openai asks an endpoint.")
+    provider: Literal["merge", "openai"] = Field(
+        "merge", description="merge needs no network; openai asks an endpoint."
+    )
     prompt: str = Field("config/prompts/paper.txt", description="The prompt file, Jinja2; editing it reruns summaries.")
     max_words: Count = Field(50, description="Words of a summary at most.")
     max_drop_share: Share = Field(0.5, description="A larger share of dropped groups fails the shard.")
@@ -237,7 +246,7 @@ class Config(Section):
 def load_config(values: Mapping[str, Any]) -> Config:
     """The checked config; ConfigError names every key that is unknown, missing or out of its limits."""
     try:
-        return Config(**values)
+        return Config.model_validate(dict(values))
     except ValidationError as error:
         faults = "; ".join(_fault(detail, values) for detail in error.errors())
         raise ConfigError(f"{faults}, in {SOURCE}") from None
@@ -250,11 +259,22 @@ def _fault(detail: Mapping[str, Any], values: Mapping[str, Any]) -> str:
         return f"{key} is no key" + (f" (did you mean {near[0]}?)" if near else "")
     if detail["type"] == "missing":
         return f"{key} is missing"
+    if detail["type"] == "model_type":
+        return f"{key}={detail['input']!r}: give the section's keys below it, or leave it out"
     problem = detail["msg"].removeprefix("Value error, ")
     shown = repr(detail["input"])
     if not key or len(shown) > SHOWN_CHARACTERS:
         return f"{key}: {problem}" if key else problem
+    if detail["type"] == "float_type" and _is_number(detail["input"]):
+        problem += " (YAML reads 1e-3 as text: write 1.0e-3, without quotes)"
     return f"{key}={shown}: {problem[0].lower()}{problem[1:]}"
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and math.isfinite(float(value))
+    except ValueError:
+        return False
 
 
 def known_keys(section: type[BaseModel], prefix: str = "") -> Iterator[str]:

@@ -4,7 +4,6 @@ import logging
 import sys
 import time
 import traceback
-import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,14 +25,13 @@ def job_log(path: Path | str) -> Iterator[None]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    job = f"{path.parent.name}/{path.stem}" if path.parent.name != "logs" else path.stem
     file, terminal = logging.FileHandler(path, mode="w", encoding="utf-8"), logging.StreamHandler(sys.stderr)
     file.setFormatter(logging.Formatter(FORMAT))
-    terminal.setFormatter(logging.Formatter(f"[{job}] %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[file, terminal], force=True)
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line a request drowns the progress
+    terminal.setFormatter(_TerminalFormatter(job_name(path)))
+    # libraries say a dozen lines a model and a line a request: the progress would drown
+    logging.basicConfig(level=logging.WARNING, handlers=[file, terminal], force=True)
+    logging.getLogger("icsd").setLevel(logging.INFO)
     logging.captureWarnings(capture=True)
-    warnings.simplefilter("default")
     try:
         yield
     except ICSDError as error:
@@ -41,17 +39,37 @@ def job_log(path: Path | str) -> Iterator[None]:
         raise SystemExit(1) from error
     except Exception as error:
         _log.error("%s: %s (a traceback is in %s)", type(error).__name__, error, path)
-        file.stream.write(traceback.format_exc())
+        with path.open("a", encoding="utf-8") as log:
+            log.write(traceback.format_exc())
         raise SystemExit(1) from error
     finally:
         logging.shutdown([lambda: file])
+
+
+def job_name(path: Path) -> str:
+    """What a job is called on the terminal: its log's path below the last folder `logs`, without the suffix."""
+    parts = path.with_suffix("").parts
+    below = parts[::-1].index("logs") if "logs" in parts else 1
+    return "/".join(parts[-below:])
+
+
+class _TerminalFormatter(logging.Formatter):
+    """The job and the message; the level only where something is wrong, so that it stands out from the progress."""
+
+    def __init__(self, job: str) -> None:
+        super().__init__(f"[{job}] %(message)s")
+        self._wrong = logging.Formatter(f"[{job}] %(levelname)s: %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """A line for the terminal."""
+        return self._wrong.format(record) if record.levelno >= logging.WARNING else super().format(record)
 
 
 def progress(items: Iterable[T], total: int, what: str) -> Iterator[T]:
     """The items, with a line in the log every few seconds: how many of how many, items a second, time left."""
     start = last = time.monotonic()
     done = 0
-    for done, item in enumerate(items, start=1):  # noqa: B007 - the count is wanted after the loop
+    for done, item in enumerate(items, start=1):
         yield item
         now = time.monotonic()
         if now - last >= EVERY_S and done < total:

@@ -1,0 +1,116 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from icsd import tables
+from icsd.captions import read_captions
+from icsd.errors import InputError
+from icsd.sharding import shard_of
+
+IMAGES = [{"id": number, "file_name": f"{number}.jpg"} for number in (1, 2)]
+ANNOTATIONS = [
+    {"id": 12, "image_id": 1, "caption": "a dog"},
+    {"id": 10, "image_id": 2, "caption": " A café at night.\n"},
+    {"id": 11, "image_id": 1, "caption": "a dog"},
+]
+GOOD = {"images": IMAGES, "annotations": ANNOTATIONS}
+
+
+def _read(folder: Path, content: object, shards: int = 1, max_characters: int = 1_000) -> list[Path]:
+    """Read a file of this content: bytes as they are, all else as JSON."""
+    path = folder / "annotations.json"
+    path.write_bytes(content if isinstance(content, bytes) else json.dumps(content, ensure_ascii=False).encode())
+    paths = [folder / "out" / f"{number}.parquet" for number in range(shards)]
+    read_captions(path, "train", max_characters, paths)
+    return paths
+
+
+def _annotation(**changes: Any) -> dict[str, Any]:
+    """A good document whose first annotation is changed; None leaves a key out."""
+    record = {key: value for key, value in (ANNOTATIONS[0] | changes).items() if value is not None}
+    return {"images": IMAGES, "annotations": [record, *ANNOTATIONS[1:]]}
+
+
+def test_captions_come_as_published_and_by_id(tmp_path: Path) -> None:
+    rows = tables.concat(_read(tmp_path, GOOD), tables.CAPTIONS).to_pylist()
+    assert rows == [
+        {"caption_id": 10, "image_id": 2, "caption": " A café at night.\n", "split": "train"},
+        {"caption_id": 11, "image_id": 1, "caption": "a dog", "split": "train"},
+        {"caption_id": 12, "image_id": 1, "caption": "a dog", "split": "train"},
+    ]
+
+
+def test_each_caption_lies_in_its_ids_shard_and_a_shard_may_be_empty(tmp_path: Path) -> None:
+    found = [tables.read(path, tables.CAPTIONS)["caption_id"].to_pylist() for path in _read(tmp_path, GOOD, shards=40)]
+    assert {number: shard for shard, ids in enumerate(found) for number in ids} == {
+        number: shard_of(number, 40) for number in (10, 11, 12)
+    }
+    assert found.count([]) >= 37
+
+
+def test_the_order_of_the_file_changes_nothing(tmp_path: Path) -> None:
+    (first,) = _read(tmp_path, GOOD)
+    before = first.read_bytes()
+    (second,) = _read(tmp_path, GOOD | {"annotations": ANNOTATIONS[::-1]})
+    assert second.read_bytes() == before
+
+
+def test_a_byte_order_mark_is_no_caption(tmp_path: Path) -> None:
+    content = b"\xef\xbb\xbf" + json.dumps(GOOD).encode()
+    assert len(tables.concat(_read(tmp_path, content), tables.CAPTIONS)) == 3
+
+
+def test_the_longest_caption_allowed_is_read(tmp_path: Path) -> None:
+    (path,) = _read(tmp_path, _annotation(caption="x" * 1_000))
+    assert max(len(text) for text in tables.read(path, tables.CAPTIONS)["caption"].to_pylist()) == 1_000
+
+
+WHOLE = json.dumps(GOOD).encode()
+
+
+@pytest.mark.parametrize(
+    ("content", "parts"),
+    [
+        (WHOLE[:-20], ["line 1, column ", "is not JSON", "was it cut short?", "annotation file of the form"]),
+        (b"", ["is not JSON"]),
+        (WHOLE.replace(b"dog", b"d\xffg", 1), ["byte 1", "is not UTF-8", "convert the file"]),
+        (json.dumps(GOOD).encode("utf-16"), ["is not UTF-8"]),
+        (b'{"images": ' + b"[" * 100_000, ["is JSON that cannot be read"]),
+        (b'{"images": [{"id": ' + b"1" * 5_000 + b"}]}", ["is JSON that cannot be read"]),
+        ([GOOD], ["holds a list, not an object"]),
+        ({"annotations": ANNOTATIONS}, ["images", "is missing"]),
+        (GOOD | {"annotations": {"1": "a dog"}}, ["annotations", "is no list"]),
+        (GOOD | {"annotations": []}, ["holds no caption", "give a file with captions"]),
+        (GOOD | {"annotations": ["a dog"]}, ["annotations[0]", "is no object"]),
+        (_annotation(id=None), ["annotations[0]", "has no id"]),
+        (_annotation(id="12"), ["annotations[0]", 'its id is "12", not a whole number']),
+        (_annotation(id=True), ["annotations[0]", "its id is true"]),
+        (_annotation(id=2**63), ["annotations[0]", "not a whole number of 64 bits"]),
+        (_annotation(id=11), ["annotations[2] (id 11)", "doubles the id 11", "keep one of the two"]),
+        (_annotation(image_id=None), ["annotations[0] (id 12)", "has no image_id"]),
+        (_annotation(image_id=7), ["annotation 12 is of image 7", "add the image or remove the annotation"]),
+        (_annotation(caption=None), ["annotations[0] (id 12)", "has no caption"]),
+        (_annotation(caption=""), ["annotations[0] (id 12)", "its caption is empty", "remove the record"]),
+        (_annotation(caption=" \n"), ["annotations[0] (id 12)", "its caption is empty"]),
+        (_annotation(caption=["x" * 500]), ["annotations[0] (id 12)", "its caption is [", "…, not a text"]),
+        (_annotation(caption="x" * 5_000), ["annotation 12", "5,000 characters", "captions.max_characters=1,000"]),
+        (WHOLE.replace(b"dog", b"\\ud83d", 1), ["annotations[0] (id 12)", "character 2", "half of a surrogate pair"]),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_named_and_nothing_is_written(tmp_path: Path, content: object, parts: list[str]) -> None:
+    with pytest.raises(InputError) as error:
+        _read(tmp_path, content)
+    message = str(error.value)
+    assert all(part in message for part in [str(tmp_path / "annotations.json"), *parts]), message
+    assert len(message) < 500
+    assert "\n" not in message
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"none\.json: there is no such file; mend its path"):
+        read_captions(tmp_path / "none.json", "train", 100, [tmp_path / "out.parquet"])
+    with pytest.raises(InputError, match=r"is unreadable \(Is a directory\)"):
+        read_captions(tmp_path, "train", 100, [tmp_path / "out.parquet"])

@@ -1,0 +1,141 @@
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from icsd.config import Config, SummariesConfig, known_keys, load_config
+from icsd.errors import ConfigError
+
+PATH = Path(__file__).parents[2] / "config" / "config.yaml"
+DEFAULT = yaml.safe_load(PATH.read_text(encoding="utf-8"))
+PLACE = "in config/config.yaml, or in the file given with --configfile"
+
+
+def _with(key: str, value: Any) -> dict[str, Any]:
+    """The default config with one dotted key set."""
+    config = copy.deepcopy(DEFAULT)
+    *sections, last = key.split(".")
+    section = config
+    for name in sections:
+        section = section[name]
+    section[last] = value
+    return config
+
+
+def _message(config: dict[Any, Any]) -> str:
+    with pytest.raises(ConfigError) as error:
+        load_config(config)
+    message = str(error.value)
+    assert message.endswith(PLACE)
+    assert "\n" not in message
+    return message.removesuffix(f", {PLACE}")
+
+
+def _keys(config: Any, prefix: str = "") -> set[str]:
+    if not isinstance(config, dict):
+        return set()
+    return {prefix + key for key in config} | {k for key, v in config.items() for k in _keys(v, f"{prefix}{key}.")}
+
+
+def test_the_default_config_names_every_key() -> None:
+    load_config(DEFAULT)
+    assert _keys(DEFAULT) == set(known_keys(Config))
+
+
+def test_every_key_has_a_sentence() -> None:
+    def sections(model: Any) -> list[Any]:
+        inner = [part for field in model.model_fields.values() for part in _models(field.annotation)]
+        return [model, *(found for part in inner for found in sections(part))]
+
+    for section in sections(Config):
+        for name, field in section.model_fields.items():
+            assert field.description or _models(field.annotation), f"{section.__name__}.{name}"
+
+
+def _models(annotation: Any) -> list[Any]:
+    parts = getattr(annotation, "__args__", (annotation,))
+    return [part for part in parts if isinstance(part, type) and hasattr(part, "model_fields")]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("shard", 3, "shard is no key (did you mean shards?)"),
+        ("images.batch_sise", 3, "images.batch_sise is no key (did you mean images.batch_size?)"),
+        ("captioner.decoder.width", 3, "captioner.decoder.width is no key"),
+        ("shards", "4", "shards='4': input should be a valid integer"),
+        ("shards", 4.0, "shards=4.0: input should be a valid integer"),
+        ("shards", True, "shards=True: input should be a valid integer"),
+        ("shards", 0, "shards=0: input should be greater than or equal to 1"),
+        ("shards", 10_000, "shards=10000: input should be less than or equal to 9999"),
+        ("run", "../other", "run='../other': string should match pattern"),
+        ("arms", "multi", "arms='multi': input should be a valid list"),
+        ("arms", ["mult"], "arms.0='mult': input should be 'multi', 'single'"),
+        ("arms", ["multi", "multi"], "arms=['multi', 'multi'] must differ from one another"),
+        ("arms", [], "arms=[]: list should have at least 1 item"),
+        ("groups", 30, "groups=30: give the section's keys below it"),
+        ("safety", None, "safety=None: give the section's keys below it"),
+        ("groups.k", 1, "groups.k=1: input should be greater than or equal to 2"),
+        ("captioner.learning_rate", "1e-3", "(YAML reads 1e-3 as text: write 1.0e-3, without quotes)"),
+        ("captioner.learning_rate", float("nan"), "captioner.learning_rate=nan: input should be a finite number"),
+        ("captioner.flip", "yes", "captioner.flip='yes': input should be a valid boolean"),
+        ("captioner.seeds", [1, 1], "seeds=[1, 1] must differ from one another"),
+        ("captioner.decoder", {"hidden": 10, "heads": 3}, "heads=3 must divide hidden=10"),
+        ("evaluation.metrics", ["SPICE"], "evaluation.metrics.0='SPICE': input should be 'BLEU'"),
+        ("summaries.provider", "gpt", "summaries.provider='gpt': input should be 'merge' or 'openai'"),
+        ("pictures.real", None, "the arm real needs pictures.real, which is null"),
+        ("captions", {}, "captions.annotations is missing"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_named_with_its_place(key: str, value: Any, message: str) -> None:
+    assert message in _message(_with(key, value))
+
+
+@pytest.mark.parametrize("key", [1, False])
+def test_a_key_that_is_no_text_is_refused(key: object) -> None:
+    """YAML reads the key `no` as False."""
+    assert "keys should be strings" in _message(DEFAULT | {key: 1})
+
+
+def test_all_mistakes_are_named_at_once() -> None:
+    message = _message(_with("shards", "4") | {"arm": 1, "groups": {"k": 0}})
+    assert all(part in message for part in ("shards='4'", "arm is no key", "groups.k=0"))
+
+
+def test_a_corpus_without_real_pairs_needs_no_real_arm() -> None:
+    config = _with("pictures.real", None) | {"arms": ["multi"]}
+    assert load_config(config).pictures.real is None
+
+
+@pytest.mark.parametrize(
+    "runtime", [{"timeout_s": 9}, {"retries": 0}, {"concurrency": 1}, {"api_key_env": "OTHER_KEY"}], ids=str
+)
+def test_what_changes_no_answer_decides_nothing(runtime: dict[str, Any]) -> None:
+    settings = DEFAULT["summaries"] | {"provider": "openai"}
+    changed = settings | {"openai": settings["openai"] | runtime}
+    assert SummariesConfig(**changed).deciding() == SummariesConfig(**settings).deciding()
+
+
+def test_the_provider_that_is_not_asked_decides_nothing() -> None:
+    settings = DEFAULT["summaries"]
+    other = settings | {"openai": settings["openai"] | {"model": "another"}}
+    assert SummariesConfig(**other).deciding() == SummariesConfig(**settings).deciding()
+    asked = [SummariesConfig(**(config | {"provider": "openai"})).deciding() for config in (settings, other)]
+    assert asked[0] != asked[1]
+
+
+@pytest.mark.parametrize("provider", ["merge", "openai"])
+@pytest.mark.parametrize("key", ["OPENAI_API_KEY", None])
+def test_a_job_gets_the_section_back(provider: str, key: str | None) -> None:
+    settings = DEFAULT["summaries"] | {"provider": provider, "max_words": 20}
+    config = SummariesConfig(**(settings | {"openai": settings["openai"] | {"api_key_env": key, "retries": 2}}))
+
+    class Resources:
+        concurrency, timeout_s, retries = config.openai.concurrency, config.openai.timeout_s, 2
+        api_key_env = key or ""
+
+    back = SummariesConfig.decided(config.deciding(), Resources)
+    assert back.deciding() == config.deciding()
+    assert (back.openai.api_key_env, back.openai.retries) == (key, 2)
