@@ -1,0 +1,103 @@
+"""A small world to run the workflow in: tiny random models, a corpus of 60 captions, a copy of the checkout.
+
+Each test gets a copy of what one whole run left behind, so that the costly jobs run once.
+"""
+
+import copy
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from checkout import Checkout, Config
+
+from icsd.picturebook.corpus import write_annotations, write_pictures
+
+ROOT = Path(__file__).parents[2]
+CHECKED_OUT = ("Snakefile", "rules", "scripts", "envs", "config", "profiles")
+ALL_ARMS = ["multi", "single", "single_matched", "multi_head", "real"]
+SCENES = 12  # with five captions each
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """annotations/captions_{split}.json of 12 scenes each, and images/{split}/. Do not write into it."""
+    folder = tmp_path_factory.mktemp("corpus")
+    for split in ("text", "real", "val", "test"):
+        write_annotations(split, folder / "annotations" / f"captions_{split}.json", SCENES)
+    for split in ("real", "val", "test"):
+        write_pictures(split, folder / "images" / split, SCENES)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny(corpus: Path, clip_folder: Path, stable_diffusion_folder: Path, captioner_folder: Path) -> Config:
+    """The overlay: all that is small. Copy before a change."""
+    return {
+        "run": "tiny",
+        "shards": 1,
+        "arms": ALL_ARMS,
+        "captions": {"annotations": str(corpus / "annotations/captions_text.json")},
+        "pictures": {
+            split: {
+                "annotations": str(corpus / f"annotations/captions_{split}.json"),
+                "images": str(corpus / f"images/{split}"),
+            }
+            for split in ("real", "val", "test")
+        },
+        "embeddings": {"model": str(clip_folder)},
+        "groups": {"k": 6},
+        "images": {"model": str(stable_diffusion_folder), "steps": 2},
+        "captioner": {
+            "vision_model": str(captioner_folder / "vision"),
+            "tokenizer": str(captioner_folder / "tokenizer"),
+            "decoder": {"layers": 1, "hidden": 32, "heads": 2},
+            "steps": 12,
+            "batch_size": 16,
+            "learning_rate": 1.0e-2,
+            "warmup_steps": 2,
+            "precision": "float32",
+            "validate_every": 6,
+            "checkpoint_every": 4,
+        },
+        "evaluation": {"max_tokens": 12, "beams": 2, "bootstrap_samples": 50, "metrics": ["BLEU", "ROUGE_L", "CIDEr"]},
+    }
+
+
+@pytest.fixture(scope="session")
+def check_out(tiny: Config) -> Callable[[Path], Checkout]:
+    """Makes a checkout in a new folder, in which nothing has run."""
+
+    def make(folder: Path) -> Checkout:
+        for name in CHECKED_OUT:
+            source = ROOT / name
+            if source.is_dir():
+                shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".snakemake"))
+            else:
+                folder.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(source, folder / name)
+        checkout = Checkout(folder, copy.deepcopy(tiny))
+        checkout.save()
+        return checkout
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def whole_run(check_out: Callable[[Path], Checkout], tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """One run of everything: five arms, one shard, two cores. Do not write into it."""
+    checkout = check_out(tmp_path_factory.mktemp("whole") / "icsd")
+    checkout.run(cores=2)
+    return checkout
+
+
+@pytest.fixture
+def fresh(check_out: Callable[[Path], Checkout], tmp_path: Path) -> Checkout:
+    """A checkout in which nothing has run."""
+    return check_out(tmp_path / "icsd")
+
+
+@pytest.fixture
+def done(whole_run: Checkout, tmp_path: Path) -> Checkout:
+    """A copy of the whole run, to be changed."""
+    return whole_run.copy(tmp_path / "icsd")

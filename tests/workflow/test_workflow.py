@@ -1,0 +1,232 @@
+"""The whole workflow: the same tables whatever the shards, the cores and the accidents."""
+
+import io
+import re
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from checkout import Checkout
+from PIL import Image
+
+from icsd import tables
+
+ROOT = Path(__file__).parents[2]
+TABLES = {
+    "captions": tables.CAPTIONS,
+    "embeddings": tables.EMBEDDINGS,
+    "groups/neighbors": tables.NEIGHBORS,
+    "groups": tables.GROUPS,
+    "summaries": tables.SUMMARIES,
+    "images/multi/sentences": tables.SENTENCES,
+    "images/multi": tables.IMAGES,
+    "safety/multi": tables.SAFETY,
+}
+SINGLE_FILES = {
+    "groups/group_times": tables.GROUP_TIMES,
+    "dataset/multi/pairs": tables.PAIRS,
+    "dataset/multi/ledger": tables.LEDGER,
+    "evaluation/multi/seed-0/predictions": tables.PREDICTIONS,
+    "evaluation/multi/seed-0/scores": tables.SCORES,
+}
+
+
+@pytest.fixture(scope="module")
+def four_shards(check_out: Callable[[Path], Checkout], tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """A run of the arm multi in four shards on one core. Do not write into it."""
+    checkout = check_out(tmp_path_factory.mktemp("four") / "icsd")
+    checkout.edit("shards", 4)
+    checkout.edit("arms", ["multi"])
+    checkout.run()
+    return checkout
+
+
+def _rows(checkout: Checkout, name: str) -> pa.Table:
+    """All shards' rows of a stage, or those of a single file, by key."""
+    if name in SINGLE_FILES:
+        return _sorted(tables.read(checkout.results / f"{name}.parquet", SINGLE_FILES[name]), SINGLE_FILES[name])
+    shards = sorted((checkout.results / name).glob("????-of-????.parquet"))
+    assert len(shards) == checkout.config["shards"]
+    return _sorted(tables.concat(shards, TABLES[name]), TABLES[name])
+
+
+def _sorted(rows: pa.Table, table: tables.Table) -> pa.Table:
+    return rows.sort_by([(column, "ascending") for column in table.key])
+
+
+def _assert_same(one: Checkout, other: Checkout, name: str) -> None:
+    """Equal rows and texts; numbers to 1e-5; pictures up to rounding."""
+    left, right = _rows(one, name), _rows(other, name)
+    assert len(left) == len(right) > 0
+    for column in left.schema:
+        values = [rows[column.name].combine_chunks() for rows in (left, right)]
+        if column.name == "image":
+            _assert_pictures_same(*(value.to_pylist() for value in values))
+        elif pa.types.is_floating(column.type):
+            np.testing.assert_allclose(*values, atol=1e-5)
+        elif pa.types.is_list(column.type) and pa.types.is_floating(column.type.value_type):
+            np.testing.assert_allclose(*(value.flatten() for value in values), atol=1e-5)
+        else:
+            assert values[0].equals(values[1]), column.name
+
+
+def _assert_pictures_same(left: list[dict], right: list[dict]) -> None:
+    for one, other in zip(left, right, strict=True):
+        pixels = [np.asarray(Image.open(io.BytesIO(row["bytes"])), dtype=int) for row in (one, other)]
+        assert np.abs(pixels[0] - pixels[1]).max() <= 1
+        assert one["path"] == other["path"]
+
+
+def test_every_arm_has_its_scores_and_equal_steps(whole_run: Checkout) -> None:
+    rows = tables.read(whole_run.results / "evaluation" / "scores.parquet", tables.SCORES).to_pylist()
+    assert {row["arm"] for row in rows} == set(whole_run.config["arms"])
+    assert len({row["metric"] for row in rows}) >= 6
+    assert len(rows) % 5 == 0
+    assert all(row["low"] <= row["value"] <= row["high"] for row in rows)
+    assert any(row["value"] > 0 for row in rows if row["metric"] == "CIDEr")
+    page = (whole_run.results / "evaluation" / "scores.md").read_text()
+    assert all(f"| {arm} " in page for arm in whole_run.config["arms"])
+    for arm in whole_run.config["arms"]:
+        history = tables.read(whole_run.results / f"captioner/{arm}/seed-0/history.parquet", tables.HISTORY)
+        assert max(history["step"].to_pylist()) == whole_run.config["captioner"]["steps"]
+
+
+def test_arms_have_the_pictures_that_they_should(whole_run: Checkout) -> None:
+    pairs = {
+        arm: tables.read(whole_run.results / f"dataset/{arm}/pairs.parquet", tables.PAIRS).to_pylist()
+        for arm in whole_run.config["arms"]
+    }
+    pictures = {arm: {row["image_id"] for row in rows} for arm, rows in pairs.items()}
+    captions = {arm: [row["caption_id"] for row in rows] for arm, rows in pairs.items()}
+    assert len(pictures["single"]) == len(pictures["multi"])
+    assert pictures["multi_head"] == pictures["multi"]
+    assert len(captions["multi_head"]) == len(pictures["multi"]) < len(captions["multi"])
+    assert sorted(captions["single_matched"]) == sorted(set(captions["multi"]))
+    assert len(pictures["single_matched"]) == len(captions["single_matched"])
+    assert len(captions["real"]) == 60
+
+
+def test_nothing_is_lost_between_the_stages(whole_run: Checkout) -> None:
+    ledger = tables.read(whole_run.results / "dataset/multi/ledger.parquet", tables.LEDGER).to_pylist()
+    groups = _rows(whole_run, "groups")["group_id"].to_pylist()
+    counts = Counter((row["stage"], row["kept"]) for row in ledger)
+    assert counts["summaries", True] + counts["summaries", False] == len(groups)
+    assert counts["images", True] + counts["images", False] == counts["summaries", True]
+    assert counts["safety", True] + counts["safety", False] == counts["images", True]
+    assert all(bool(row["reason"]) != row["kept"] for row in ledger)
+
+
+def test_every_parquet_file_is_a_table_of_the_project(whole_run: Checkout) -> None:
+    files = list(whole_run.results.rglob("*.parquet"))
+    assert len(files) > 40
+    assert all(b"icsd" in (pq.read_schema(path).metadata or {}) for path in files)
+    assert list(whole_run.results.rglob("*.unfinished")) == []
+
+
+@pytest.mark.parametrize("name", [*TABLES, *SINGLE_FILES])
+def test_four_shards_on_one_core_give_the_tables_of_one_shard_on_two(
+    whole_run: Checkout, four_shards: Checkout, name: str
+) -> None:
+    _assert_same(whole_run, four_shards, name)
+
+
+def test_a_killed_run_goes_on_and_ends_in_the_same_tables(whole_run: Checkout, done: Checkout) -> None:
+    """Killed twice: while it draws, and while it trains. Pictures and training steps are not done again."""
+    for name in ("images", "safety", "dataset", "captioner", "evaluation"):
+        done.remove(name)
+    done.edit("arms", ["multi"])
+    done.edit("images.batch_size", 1)  # neither changes a result: each picture is kept at once,
+    done.edit("captioner.checkpoint_every", 2)  # and so is every second step
+    drawn = done.results / "images" / "drawn"
+    done.kill_when(lambda: any(drawn.glob("*/*.png")))
+    kept = {path: path.stat().st_mtime_ns for path in drawn.glob("*/*.png")}
+    assert not (done.results / "images/multi/0000-of-0001.parquet").exists()
+
+    locked = done.snakemake()
+    assert locked.returncode != 0
+    assert "--unlock" in locked.stderr
+    done.run("--unlock")
+    state = done.results / "captioner/multi/seed-0/resume/state.safetensors"
+    said = done.kill_when(state.exists)
+    assert f"images: {len(kept)} of " in said
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+
+    done.run("--unlock")
+    assert "going on after step" in done.run().stderr
+    assert not state.parent.exists()
+    assert list(done.results.rglob("*.unfinished")) == []
+    for name in (*TABLES, *SINGLE_FILES):
+        _assert_same(whole_run, done, name)
+
+
+# What Snakemake draws and checks.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--dry-run"], "This was a dry-run"),
+        (["--rulegraph"], "digraph"),
+        (["--dag"], "digraph"),
+        (["--lint"], "Congratulations, your workflow is in a good condition!"),
+    ],
+)
+def test_the_workflow_shows_itself_and_is_clean(fresh: Checkout, arguments: list[str], said: str) -> None:
+    shown = fresh.run(*arguments)
+    assert said in shown.stdout + shown.stderr
+    assert not fresh.results.exists()
+
+
+def test_a_thousand_shards_can_be_planned(fresh: Checkout) -> None:
+    fresh.edit("shards", 1_000)
+    fresh.edit("arms", ["multi", "real"])
+    start = time.monotonic()
+    planned = fresh.planned("--quiet", "rules")
+    print(f"a dry run of {sum(planned.values()):,} jobs: {time.monotonic() - start:.1f} s")
+    assert planned["generate_images"] == planned["embed_captions"] == planned["find_neighbors"] == 1_000
+
+
+def test_the_login_node_loads_no_torch(fresh: Checkout) -> None:
+    shown = fresh.dry_run_with_imports()
+    loaded = set(re.findall(r"^import time:.*\| +([\w.]+)$", shown, re.MULTILINE))
+    assert {"icsd.config", "snakemake.workflow"} <= loaded
+    assert loaded.isdisjoint({"torch", "transformers", "diffusers", "open_clip", "pyarrow"})
+
+
+# What every rule says.
+
+
+def _rules() -> list[tuple[str, str]]:
+    """Name and text of every rule that is not made from another, and of no file to make."""
+    text = "\n".join(path.read_text() for path in sorted((ROOT / "rules").glob("*.smk")))
+    found = re.findall(r"^rule (\w+):\n(.*?)(?=^\S|\Z)", text, re.MULTILINE | re.DOTALL)
+    return [(name, body) for name, body in found if "output:" in body]
+
+
+@pytest.mark.parametrize(("name", "body"), _rules(), ids=[name for name, _ in _rules()])
+def test_every_rule_says_what_a_cluster_needs(name: str, body: str) -> None:
+    said = set(re.findall(r"^    (\w+):", body, re.MULTILINE))
+    assert {"log", "conda", "threads", "resources", "params"} <= said
+    assert {"mem_mb", "runtime"} <= set(re.findall(r"^        (\w+)=", body, re.MULTILINE))
+    assert "revision=REVISIONS[" in body
+    assert f'script:\n        "../scripts/{name}.py"' in body
+
+
+def test_every_rule_file_opens_with_its_contract() -> None:
+    for path in (ROOT / "rules").glob("*.smk"):
+        first = path.read_text().splitlines()[0]
+        assert first.startswith("# "), path
+        assert path.stem == "common" or first.startswith(f"# {path.stem}: "), path
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "scripts").glob("*.py")), ids=lambda path: path.stem)
+def test_every_script_is_an_adapter(path: Path) -> None:
+    text = path.read_text()
+    assert len(text.splitlines()) < 20
+    assert "with job_log(snakemake.log[0]):" in text
+    assert "snakemake.config" not in text
