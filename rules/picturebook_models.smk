@@ -112,7 +112,7 @@ rule train_picturebook_unet:
         "results/training/picturebook/benchmarks/train_picturebook_unet.tsv"
     conda:
         "../envs/icsd.yaml"
-    threads: 2
+    threads: 1
     resources:
         mem_mb=8000,
         runtime=1440,

@@ -4,6 +4,7 @@ After "Image Captioning with Multi-Context Synthetic Data" (ICSD, AAAI 2024) and
 inner products of unit vectors, every caption heads a group.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from icsd import tables
 from icsd.errors import ConfigError, InputError
 from icsd.sharding import shard_of
 from icsd.vectors import from_lists, on_grid, to_lists
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,7 @@ def form_groups(neighbors: Sequence[Path], groups: Sequence[Path], group_times: 
     """
     heads, members = _read_neighbors(neighbors)
     kept = first_of_each_set(members.ids)
+    _log.info("groups: %s of %s captions, identical sets kept once", f"{len(kept):,}", f"{len(heads):,}")
     shards = np.array([shard_of(int(head), len(groups)) for head in heads[kept]], dtype=np.int64)
     for number, path in enumerate(groups):
         _write_groups(path, heads, members, kept[shards == number])

@@ -66,15 +66,20 @@ class _TerminalFormatter(logging.Formatter):
 
 
 def progress(items: Iterable[T], total: int, what: str) -> Iterator[T]:
-    """The items, with a line in the log every few seconds: how many of how many, items a second, time left."""
+    """The items, with a line in the log every few seconds: how many of how many, items a second, time left.
+
+    Items may come in batches, the first after a model was loaded: a line is due when an item arrives, and counts those
+    that went before it.
+    """
     start = last = time.monotonic()
     done = 0
-    for done, item in enumerate(items, start=1):
-        yield item
+    for item in items:
         now = time.monotonic()
-        if now - last >= EVERY_S and done < total:
+        if now - last >= EVERY_S and done:
             last = now
             _log.info("%s", progress_line(what, done, total, now - start))
+        yield item
+        done += 1
     _log.info("%s", progress_line(what, done, total, time.monotonic() - start))
 
 

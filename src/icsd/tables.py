@@ -5,6 +5,7 @@ name and is renamed, so that a table is whole or not there.
 """
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ STAMP = b"icsd"
 HUGGINGFACE = b"huggingface"
 AGAIN = "delete the file and run snakemake again"
 SHOWN_CHARACTERS = 60
+_log = logging.getLogger(__name__)
 
 ID = pa.int64()
 TEXT = pa.string()
@@ -152,7 +154,9 @@ def concat(paths: Sequence[Path | str], table: Table, columns: Sequence[str] | N
 
 def gather(paths: Sequence[Path | str], table: Table, path: Path | str) -> None:
     """Write the rows of several files of this kind as one, for jobs that each need them all."""
-    write(path, table, concat(paths, table))
+    rows = concat(paths, table)
+    write(path, table, rows)
+    _log.info("%s: %s rows of %s shards", table.name, f"{len(rows):,}", f"{len(paths):,}")
 
 
 def _check(path: Path | str, table: Table, schema: pa.Schema) -> None:

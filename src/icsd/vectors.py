@@ -3,7 +3,7 @@
 Why a grid: products of multiples of 2^-22 are multiples of 2^-44, and a sum of them that stays under 2 needs
 46 bits. float64 has 53, so that dot products of such vectors are exact: the same number in any order of
 adding, for any block shape, on any machine. Equal texts tie exactly, and ties can be broken by id. See
-docs/decisions/0010-ties.md.
+docs/decisions/0006-ties.md.
 """
 
 import numpy as np

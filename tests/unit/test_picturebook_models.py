@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from transformers import CLIPImageProcessor, CLIPTokenizer, CLIPVisionModel
+from transformers import BertTokenizer, CLIPImageProcessor, CLIPTokenizer, CLIPVisionModel
 
 from icsd.backends.image_generator import load_image_generator
 from icsd.backends.safety_checker import load_safety_checker
@@ -17,14 +17,16 @@ from icsd.picturebook.autoencoder import new_autoencoder
 from icsd.picturebook.clip import load_clip, picture_tokens, train_clip
 from icsd.picturebook.generator import new_text_encoder, new_unet
 from icsd.picturebook.mentions import mentioned_background, mentioned_objects, sentences_by_count, shown_background
-from icsd.picturebook.pipeline import PipelineParts, assemble_pipeline, folder_megabytes
-from icsd.picturebook.probe import Probe
+from icsd.picturebook.pipeline import PipelineParts, assemble_pipeline
+from icsd.picturebook.probe import Probe, load_probe
 from icsd.picturebook.quality import Drawing, measure_models
 from icsd.picturebook.renders import Renders, split_renders
 from icsd.picturebook.safety_checker import new_safety_checker, train_safety_checker
 from icsd.picturebook.tokenizers import new_bert_tokenizer, new_clip_tokenizer, save_tokenizer, world_texts
 from icsd.picturebook.training import as_tensor
 from icsd.picturebook.vision import save_vision_model
+
+SHIPPED = Path(__file__).parents[2] / "resources" / "picturebook"
 
 # diffusers' scheduler with numpy 2
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -126,7 +128,18 @@ def test_pipeline_folder_holds_only_safetensors_in_half_precision(pipeline: Path
     for path in files:
         weights = load_file(path).values()
         assert {tensor.dtype for tensor in weights if tensor.is_floating_point()} == {torch.float16}
-    assert folder_megabytes(pipeline) > sum(path.stat().st_size for path in files) / 1e6
+
+
+def test_shipped_models_load_and_stay_within_25_megabytes() -> None:
+    files = [path for path in SHIPPED.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= 25e6
+    assert {path.suffix for path in files} <= {".safetensors", ".json", ".txt"}
+    load_text_encoder(str(SHIPPED / "clip"))
+    load_image_generator(SHIPPED / "stable-diffusion", None)
+    load_safety_checker(SHIPPED / "stable-diffusion")
+    CLIPVisionModel.from_pretrained(SHIPPED / "vision")
+    assert "[UNK]" not in BertTokenizer.from_pretrained(SHIPPED / "bert").tokenize("a picture of a red ball, at sea")
+    assert load_probe(SHIPPED / "probe")
 
 
 @pytest.mark.parametrize("model", ["clip", "checker"])

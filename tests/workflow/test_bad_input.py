@@ -126,6 +126,7 @@ def test_more_neighbours_than_captions_are_refused(done: Checkout) -> None:
         ("embeddings.model", f"embeddings/{SHARD}.parquet", f"embed_captions/{SHARD}"),
         ("images.model", f"images/multi/{SHARD}.parquet", f"generate_images/multi/{SHARD}"),
         ("captioner.vision_model", "captioner/real/seed-0/history.parquet", "train_captioner/real-seed-0"),
+        ("captioner.tokenizer", "captioner/real/seed-0/history.parquet", "train_captioner/real-seed-0"),
     ],
 )
 def test_a_missing_weights_folder_is_named(done: Checkout, key: str, target: str, log: str) -> None:

@@ -98,6 +98,8 @@ def load_safety_checker(folder: Path) -> SafetyChecker:
         )
     except Exception as error:
         needs = "a pipeline folder with safety_checker and feature_extractor, or a checker's own"
-        message = f"safety.model: diffusers cannot load the safety checker in {folder}: {error}; give {needs}"
+        message = (
+            f"safety.model or images.model: diffusers cannot load the safety checker in {folder}: {error}; give {needs}"
+        )
         raise ModelError(f"{message}, with safetensors weights, in config/config.yaml") from error
     return SafetyChecker(model.eval().to("cuda" if torch.cuda.is_available() else "cpu"), processor)

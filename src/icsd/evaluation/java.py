@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from icsd.errors import InputError
+from icsd.logs import progress
 
 _LENGTHS, _CHUNKS, _MATCHED = (
     [0, 1],
@@ -47,7 +48,7 @@ class Meteor:
     def statistics(self, references: Sequence[Sequence[str]], candidates: Sequence[str]) -> np.ndarray:
         """What METEOR sums over pictures, [n, 23]: lengths, matches by kind, chunks, words matched."""
         stat = self._scorer._stat  # type: ignore[attr-defined]
-        pairs = zip(candidates, references, strict=True)
+        pairs = progress(zip(candidates, references, strict=True), len(candidates), "captions read by METEOR")
         rows = np.asarray([[float(count) for count in stat(text, list(refs)).split()] for text, refs in pairs])
         # METEOR counts no chunk for a caption that is the reference word for word, so that it scores 1
         whole = (rows[:, _MATCHED] == rows[:, _LENGTHS]).all(axis=1) & (rows[:, _CHUNKS] == 1)

@@ -46,8 +46,3 @@ def new_scheduler() -> DPMSolverMultistepScheduler:
         **training, algorithm_type="dpmsolver++", lambda_min_clipped=MIN_LOG_SNR,
         steps_offset=1,  # unused with the solver's spacing, but StableDiffusionPipeline insists on it
     )  # fmt: skip
-
-
-def folder_megabytes(folder: Path) -> float:
-    """Size of all files below a folder, in MB of 10^6 bytes."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
