@@ -122,6 +122,11 @@ def test_pipeline_folder_draws_a_picture_a_sentence(pipeline: Path) -> None:
     assert [picture.size for picture in drawn] == [(32, 32)] * 2
 
 
+def test_pipeline_folder_names_no_path_of_the_machine(pipeline: Path, tmp_path: Path) -> None:
+    configs = [path.read_text() for path in [*pipeline.rglob("*.json"), *SHIPPED.rglob("*.json")]]
+    assert configs and not [text for text in configs if '"_name_or_path": "/' in text or str(tmp_path.parent) in text]
+
+
 def test_pipeline_folder_holds_only_safetensors_in_half_precision(pipeline: Path) -> None:
     files = {path for path in pipeline.rglob("*") if path.is_file() and path.suffix not in {".json", ".txt"}}
     assert {path.suffix for path in files} == {".safetensors"}

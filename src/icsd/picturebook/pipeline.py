@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, StableDiffusionPipeline, UNet2DConditionModel
@@ -12,6 +13,9 @@ from icsd.picturebook.generator import SCHEDULER
 
 # Where sampling starts: below it the cosine schedule leaves no signal, and the solver's steps become unstable.
 MIN_LOG_SNR = -5.1  # half of the log, as diffusers advises for squaredcos_cap_v2
+
+
+Model = TypeVar("Model", AutoencoderKL, UNet2DConditionModel)
 
 
 @dataclass(frozen=True)
@@ -28,15 +32,21 @@ class PipelineParts:
 def assemble_pipeline(folder: Path, parts: PipelineParts, dtype: torch.dtype = torch.float16) -> None:
     """Write the pipeline as safetensors, its weights in `dtype`: in half precision they take half the room."""
     pipeline = StableDiffusionPipeline(
-        vae=AutoencoderKL.from_pretrained(parts.autoencoder, torch_dtype=dtype),
+        vae=_placeless(AutoencoderKL.from_pretrained(parts.autoencoder, torch_dtype=dtype)),
         text_encoder=CLIPTextModel.from_pretrained(parts.text_encoder, dtype=dtype),
         tokenizer=CLIPTokenizer.from_pretrained(parts.tokenizer),
-        unet=UNet2DConditionModel.from_pretrained(parts.unet, torch_dtype=dtype),
+        unet=_placeless(UNet2DConditionModel.from_pretrained(parts.unet, torch_dtype=dtype)),
         scheduler=new_scheduler(),
         safety_checker=StableDiffusionSafetyChecker.from_pretrained(parts.safety_checker, dtype=dtype),
         feature_extractor=CLIPImageProcessor.from_pretrained(parts.safety_checker),
     )
     pipeline.save_pretrained(folder, safe_serialization=True)
+
+
+def _placeless(model: Model) -> Model:
+    """The model, whose config no longer tells from which folder of this machine it was read."""
+    model.register_to_config(_name_or_path="")
+    return model
 
 
 def new_scheduler() -> DPMSolverMultistepScheduler:
