@@ -9,7 +9,7 @@ MODELS := clip stable-diffusion vision bert probe
 .PHONY: demo test setup lint dag lock models benchmark
 
 demo: setup
-	$(BIN)/snakemake
+	$(BIN)/snakemake || { echo "Was the last run killed? Then type $(BIN)/snakemake --unlock, and make demo again."; exit 1; }
 	@echo
 	@cat $(RESULTS)/evaluation/scores.md
 	@echo
