@@ -11,10 +11,10 @@
 # `make models` copies the models to resources/picturebook/, which the config names and git holds.
 
 SEED = 0
+UNET_CYCLES = [5000, 6500]  # steps; each begins where the one before it ended
 STEPS = {
     "text_encoder": 1000,
     "autoencoder": 4500,
-    "unet": 5000,
     "clip": 1800,
     "safety_checker": 1200,
     "probe": 2500,
@@ -105,7 +105,7 @@ rule train_picturebook_unet:
     params:
         revision=REVISIONS["picturebook_models"],
         seed=SEED,
-        steps=STEPS["unet"],
+        cycles=UNET_CYCLES,
     log:
         "results/training/picturebook/logs/train_picturebook_unet.log",
     benchmark:

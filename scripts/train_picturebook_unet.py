@@ -9,4 +9,4 @@ with job_log(snakemake.log[0]):
     tokenizer, params = CLIPTokenizer.from_pretrained(snakemake.input.tokenizer), snakemake.params
     autoencoder, text_encoder = Path(snakemake.input.autoencoder), Path(snakemake.input.text_encoder)
     folder, threads = Path(snakemake.output.unet), snakemake.threads
-    train_unet(folder, autoencoder, text_encoder, tokenizer, params.seed, threads, steps=params.steps)
+    train_unet(folder, autoencoder, text_encoder, tokenizer, params.seed, threads, cycles=params.cycles)

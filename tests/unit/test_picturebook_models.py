@@ -13,12 +13,12 @@ from transformers import BertTokenizer, CLIPImageProcessor, CLIPTokenizer, CLIPV
 from icsd.backends.image_generator import load_image_generator
 from icsd.backends.safety_checker import load_safety_checker
 from icsd.backends.text_encoder import load_text_encoder
-from icsd.picturebook.autoencoder import new_autoencoder
+from icsd.picturebook.autoencoder import new_autoencoder, train_autoencoder
 from icsd.picturebook.clip import load_clip, picture_tokens, train_clip
-from icsd.picturebook.generator import new_text_encoder, new_unet
+from icsd.picturebook.generator import new_text_encoder, new_unet, train_text_encoder, train_unet
 from icsd.picturebook.mentions import mentioned_background, mentioned_objects, sentences_by_count, shown_background
 from icsd.picturebook.pipeline import PipelineParts, assemble_pipeline
-from icsd.picturebook.probe import Probe, load_probe
+from icsd.picturebook.probe import Probe, load_probe, train_probe
 from icsd.picturebook.quality import Drawing, measure_models
 from icsd.picturebook.renders import Renders, split_renders
 from icsd.picturebook.safety_checker import new_safety_checker, train_safety_checker
@@ -147,17 +147,37 @@ def test_shipped_models_load_and_stay_within_25_megabytes() -> None:
     assert load_probe(SHIPPED / "probe")
 
 
-@pytest.mark.parametrize("model", ["clip", "checker"])
+@pytest.mark.parametrize("model", ["clip", "checker", "autoencoder", "probe", "text_encoder", "unet"])
 def test_training_gives_the_same_weights_for_the_same_seed(
-    model: str, clip: Path, checker: Path, tokenizer: CLIPTokenizer, tmp_path: Path
+    model: str, clip: Path, pipeline: Path, tokenizer: CLIPTokenizer, tmp_path: Path
 ) -> None:
-    trainings: dict[str, Callable[[], None]] = {
-        "clip": lambda: train_clip(tmp_path, tokenizer, seed=0, threads=1, steps=3, batch_size=16, scenes=64),
-        "checker": lambda: train_safety_checker(tmp_path, clip, 0, 1, steps=3, batch_size=16, scenes=64),
+    few = {"seed": 0, "threads": 1, "scenes": 64}
+    vae, text_encoder = pipeline / "vae", pipeline / "text_encoder"
+    trainings: dict[str, Callable[[Path], None]] = {
+        "clip": lambda folder: train_clip(folder, tokenizer, steps=3, batch_size=16, **few),
+        "checker": lambda folder: train_safety_checker(folder, clip, steps=3, batch_size=16, **few),
+        "autoencoder": lambda folder: train_autoencoder(folder, steps=2, **few),
+        "probe": lambda folder: train_probe(folder, steps=3, **few),
+        "text_encoder": lambda folder: train_text_encoder(folder, tokenizer, steps=3, **few),
+        "unet": lambda folder: train_unet(folder, vae, text_encoder, tokenizer, cycles=[2, 1], batch_size=8, **few),
     }
-    trainings[model]()
-    name = "open_clip_model.safetensors" if model == "clip" else "model.safetensors"
-    assert (tmp_path / name).read_bytes() == ({"clip": clip, "checker": checker}[model] / name).read_bytes()
+    weights = []
+    for folder in (tmp_path / "one", tmp_path / "two"):
+        trainings[model](folder)
+        weights.append({p.relative_to(folder): p.read_bytes() for p in sorted(folder.rglob("*.safetensors"))})
+    assert weights[0] == weights[1] and len(weights[0]) == (2 if model == "unet" else 1)
+
+
+def test_a_further_cycle_goes_on_from_the_one_before(pipeline: Path, tokenizer: CLIPTokenizer, tmp_path: Path) -> None:
+    weights = []
+    for cycles in ([2], [2, 3]):
+        train_unet(
+            tmp_path, pipeline / "vae", pipeline / "text_encoder", tokenizer, seed=0, threads=1, cycles=cycles,
+            batch_size=8, scenes=64,
+        )  # fmt: skip
+        weights.append(load_file(tmp_path / "unet" / "diffusion_pytorch_model.safetensors"))
+    distances = [float((weights[1][name] - weights[0][name]).abs().max()) for name in weights[0]]
+    assert 0 < max(distances) < 0.02  # three steps of at most 1e-3 each, not another beginning
 
 
 def test_mentioned_objects_have_the_colours_that_the_text_gives_them(tokenizer: CLIPTokenizer) -> None:

@@ -21,6 +21,7 @@ from icsd.captioner.text import Tokens, encode
 from icsd.config import Captioner as Settings
 from icsd.errors import ModelError
 from icsd.logs import progress
+from icsd.precision import has_bfloat16
 from icsd.sharding import item_seed
 
 IGNORED = -100  # the label of a token that is not in the loss
@@ -235,13 +236,10 @@ def _key(training: Training) -> str:
 
 
 def _precision(settings: Settings) -> str:
-    """`settings.precision`; "auto" is bfloat16 where the processor has it, else float32."""
+    """`settings.precision`; "auto" is bfloat16 where the device has it, else float32."""
     if settings.precision != "auto":
         return settings.precision
-    if torch.cuda.is_available():
-        return "bfloat16"
-    able = torch.cpu.get_capabilities()
-    return "bfloat16" if able.get("amx_bf16") or able.get("avx512_bf16") else "float32"
+    return "bfloat16" if has_bfloat16("cuda" if torch.cuda.is_available() else "cpu") else "float32"
 
 
 def _autocast(settings: Settings, captioner: Captioner) -> AbstractContextManager[None]:

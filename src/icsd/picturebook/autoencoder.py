@@ -8,7 +8,7 @@ from torch import nn
 
 from icsd.picturebook.drawing import PIXELS
 from icsd.picturebook.renders import Renders, object_masks, split_renders
-from icsd.picturebook.training import Meter, MovingAverage, as_tensor, batches, optimizer_for, prepare
+from icsd.picturebook.training import Meter, MovingAverage, as_tensor, autocast, batches, optimizer_for, prepare
 
 KL_WEIGHT = 1e-6
 OBJECT_WEIGHT = 3.0  # objects cover a tenth of the pixels and carry all that captions speak of
@@ -24,17 +24,17 @@ def new_autoencoder(channels: tuple[int, ...] = (32, 64, 128), latent_channels: 
     )  # fmt: skip
 
 
-def train_autoencoder(folder: Path, seed: int, threads: int, steps: int = 6000) -> None:
+def train_autoencoder(folder: Path, seed: int, threads: int, steps: int, scenes: int | None = None) -> None:
     """Train on renders, set `scaling_factor` so that latents have unit variance, and save as safetensors."""
     device = prepare(seed, threads)
-    data = split_renders("generator")
+    data = split_renders("generator", scenes)
     masks = torch.from_numpy(object_masks(data.scenes, data.pictures)).to(device)
     model = new_autoencoder().to(device).to(memory_format=torch.channels_last)
     optimizer, schedule = optimizer_for(model, 2e-3, steps)
     average, meter = MovingAverage(model), Meter("autoencoder", steps)
     for step, index in enumerate(batches(len(data.scenes), 32, steps, seed)):
         pictures = as_tensor(data.pictures[index], device)
-        with torch.autocast(device.type, torch.bfloat16):
+        with autocast(device):
             posterior = model.encode(pictures).latent_dist
             decoded = model.decode(posterior.sample()).sample.float()
         loss = _reconstruction_loss(decoded, pictures, masks[index]) + KL_WEIGHT * posterior.kl().mean()

@@ -18,7 +18,7 @@ from icsd.picturebook.renders import colour_labels, split_renders
 from icsd.picturebook.scenes import COLOURS, KINDS
 from icsd.picturebook.sentences import tokenize
 from icsd.picturebook.tokenizers import CONTEXT_LENGTH, save_tokenizer
-from icsd.picturebook.training import Meter, as_tensor, batches, optimizer_for, prepare, roughened
+from icsd.picturebook.training import Meter, as_tensor, autocast, batches, optimizer_for, prepare, roughened
 
 CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
 WIDTH = 128
@@ -55,7 +55,7 @@ def train_clip(folder: Path, tokenizer: CLIPTokenizer, seed: int, threads: int, 
     for step, index in enumerate(batches(len(rows), batch_size, steps, seed)):
         pictures = roughened(as_tensor(data.pictures[index], device))
         said = torch.from_numpy(rows[index, rng.integers(rows.shape[1], size=len(index))]).to(device)
-        with torch.autocast(device.type, torch.bfloat16):
+        with autocast(device):
             tokens = picture_tokens(model.visual, pictures)
             logits = head(tokens[:, 1:]).float()
             image, text = _pooled(model.visual, tokens).float(), text_features(model, said).float()

@@ -1,6 +1,7 @@
 """Training of the small image model: a text encoder that can read, then the UNet on latents with it."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,18 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from icsd.picturebook.renders import split_renders
 from icsd.picturebook.scenes import COLOURS, KINDS, SIZES
-from icsd.picturebook.sentences import UNLABELLED, noun_labels, sample_sentences, tokenize
+from icsd.picturebook.sentences import UNLABELLED, TokenizedCaptions, noun_labels, sample_sentences, tokenize
 from icsd.picturebook.tokenizers import CONTEXT_LENGTH
-from icsd.picturebook.training import Meter, MovingAverage, as_tensor, batches, cosine_rate, optimizer_for, prepare
+from icsd.picturebook.training import (
+    Meter,
+    MovingAverage,
+    as_tensor,
+    autocast,
+    batches,
+    cosine_rate,
+    optimizer_for,
+    prepare,
+)
 
 log = logging.getLogger(__name__)
 WIDTH = 128
@@ -45,13 +55,28 @@ def new_unet(channels: tuple[int, ...] = (96, 128)) -> UNet2DConditionModel:
     )  # fmt: skip
 
 
-def train_text_encoder(folder: Path, tokenizer: CLIPTokenizer, seed: int, threads: int, steps: int = 1000) -> None:
+class TextToLatents(nn.Module):
+    """What is trained together: the UNet, and the text encoder that it reads with."""
+
+    def __init__(self, unet: UNet2DConditionModel, text_encoder: CLIPTextModel) -> None:
+        super().__init__()
+        self.unet = unet
+        self.text_encoder = text_encoder
+
+    def save(self, folder: Path) -> None:
+        """Write `unet/` and `text_encoder/` into the folder."""
+        self.unet.save_pretrained(folder / "unet")
+        self.text_encoder.save_pretrained(folder / "text_encoder")
+
+
+def train_text_encoder(folder: Path, tokenizer: CLIPTokenizer, seed: int, threads: int, steps: int,
+                       scenes: int = 20_000) -> None:  # fmt: skip
     """Teach the text encoder to read: from the state at a noun tell its kind, colour and size.
 
     CLIP's text encoder learns this from 400 million pairs; told apart by the UNet's loss alone, it takes hours.
     """
     device = prepare(seed, threads)
-    data = tokenize(split_renders("generator", 20_000).captions, tokenizer)
+    data = tokenize(split_renders("generator", scenes).captions, tokenizer)
     encoder = new_text_encoder(tokenizer).to(device)
     heads = nn.ModuleList(nn.Linear(WIDTH, classes) for classes in (len(KINDS), 1 + len(COLOURS), 1 + len(SIZES)))
     model = nn.ModuleList([encoder, heads]).to(device)
@@ -80,7 +105,7 @@ def _label_loss(logits: torch.Tensor, labels: np.ndarray) -> torch.Tensor:
 def encode_pictures(autoencoder: AutoencoderKL, pictures: np.ndarray, device: torch.device) -> torch.Tensor:
     """Scaled latents float32 [n, 16, 8, 8] of uint8 pictures."""
     autoencoder = autoencoder.to(device).eval()
-    with torch.autocast(device.type, torch.bfloat16):
+    with autocast(device):
         latents = [
             autoencoder.encode(as_tensor(pictures[start : start + 500], device)).latent_dist.mode().float()
             for start in range(0, len(pictures), 500)
@@ -89,15 +114,33 @@ def encode_pictures(autoencoder: AutoencoderKL, pictures: np.ndarray, device: to
 
 
 def train_unet(folder: Path, autoencoder: Path, text_encoder: Path, tokenizer: CLIPTokenizer, seed: int, threads: int,
-               steps: int, batch_size: int = 48, rate: float = 1e-3) -> None:  # fmt: skip
-    """Train UNet and text encoder on the generator split; the weights kept are a moving average."""
+               cycles: Sequence[int], batch_size: int = 48, scenes: int | None = None) -> None:  # fmt: skip
+    """Train UNet and text encoder on the generator split, in cycles of so many steps.
+
+    The weights kept are a moving average. Each cycle starts from those of the one before, with a learning rate raised
+    anew (Loshchilov and Hutter, 2017, "SGDR"), so that a longer training adds a cycle and begins nothing again.
+    """
     device = prepare(seed, threads)
-    data = split_renders("generator")
-    texts = tokenize(data.captions, tokenizer)
-    latents = encode_pictures(AutoencoderKL.from_pretrained(autoencoder), data.pictures, device)
+    data = split_renders("generator", scenes)
+    latents = encode_pictures(
+        AutoencoderKL.from_pretrained(autoencoder, torch_dtype=torch.float32), data.pictures, device
+    )
     log.info("unet: latents %s, standard deviation %.3f", tuple(latents.shape), float(latents.std()))
-    unet, reader = new_unet(), CLIPTextModel.from_pretrained(text_encoder)
-    model = nn.ModuleDict({"unet": unet, "text_encoder": reader}).to(device)
+    model = TextToLatents(new_unet(), CLIPTextModel.from_pretrained(text_encoder, dtype=torch.float32)).to(device)
+    texts = tokenize(data.captions, tokenizer)
+    for number, steps in enumerate(cycles):
+        model = train_cycle(model, latents, texts, seed + number, steps, batch_size)
+        model.save(folder)
+
+
+def train_cycle(
+    model: TextToLatents, latents: torch.Tensor, texts: TokenizedCaptions, seed: int, steps: int, batch_size: int,
+    rate: float = 1e-3,
+) -> TextToLatents:  # fmt: skip
+    """Train the model from where it is; the moving average of its weights."""
+    torch.manual_seed(seed)
+    model.train().requires_grad_(True)
+    unet, reader = model.unet, model.text_encoder
     unet.to(memory_format=torch.channels_last)
     unet.set_attn_processor(AttnProcessor())  # written out: a third faster than fused in training on a CPU
     optimizer = torch.optim.AdamW(
@@ -108,7 +151,7 @@ def train_unet(folder: Path, autoencoder: Path, text_encoder: Path, tokenizer: C
     noise = DDPMScheduler(**SCHEDULER)
     average, rng, meter = MovingAverage(model), np.random.default_rng(seed), Meter("unet", steps)
     for step, index in enumerate(batches(len(latents), batch_size, steps, seed)):
-        rows = torch.from_numpy(sample_sentences(texts, index, rng, drop=0.1)).to(device)
+        rows = torch.from_numpy(sample_sentences(texts, index, rng, drop=0.1)).to(latents.device)
         loss = _denoising_loss(model, latents[index], rows, noise)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -117,27 +160,21 @@ def train_unet(folder: Path, autoencoder: Path, text_encoder: Path, tokenizer: C
         schedule.step()
         average.update(model)
         meter.add(step, loss)
-        if (step + 1) % 2000 == 0 or step + 1 == steps:
-            _save(average.model["unet"], average.model["text_encoder"], folder)
+    return average.model
 
 
 def _denoising_loss(
-    model: nn.ModuleDict, latents: torch.Tensor, rows: torch.Tensor, noise: DDPMScheduler
+    model: TextToLatents, latents: torch.Tensor, rows: torch.Tensor, noise: DDPMScheduler
 ) -> torch.Tensor:
     """Mean squared error of the predicted velocity, weighted by min(SNR, MAX_SNR) / (SNR + 1)."""
     times = torch.randint(0, noise.config.num_train_timesteps, (len(latents),), device=latents.device)
     added = torch.randn_like(latents)
     noisy = noise.add_noise(latents, added, times)
-    with torch.autocast(latents.device.type, torch.bfloat16):
-        states = model["text_encoder"](rows).last_hidden_state
-        predicted = model["unet"](noisy.contiguous(memory_format=torch.channels_last), times, states).sample.float()
+    with autocast(latents.device):
+        states = model.text_encoder(rows).last_hidden_state
+        predicted = model.unet(noisy.contiguous(memory_format=torch.channels_last), times, states).sample.float()
     kept = noise.alphas_cumprod.to(latents.device)[times]
     snr = kept / (1 - kept)
     weight = snr.clamp(max=MAX_SNR) / (snr + 1)
     error = (predicted - noise.get_velocity(latents, added, times)).square().mean(dim=(1, 2, 3))
     return (error * weight).mean()
-
-
-def _save(unet: UNet2DConditionModel, text_encoder: CLIPTextModel, folder: Path) -> None:
-    unet.save_pretrained(folder / "unet")
-    text_encoder.save_pretrained(folder / "text_encoder")

@@ -28,10 +28,10 @@ class Probe(nn.Module):
         return scores.view(-1, len(KINDS), 1 + len(COLOURS))
 
 
-def train_probe(folder: Path, seed: int, threads: int, steps: int = 2500) -> None:
+def train_probe(folder: Path, seed: int, threads: int, steps: int, scenes: int = 20_000) -> None:
     """Train on real renders, with noise so that small flaws of a drawing do not blind it."""
     device = prepare(seed, threads)
-    data = split_renders("generator", 20_000)
+    data = split_renders("generator", scenes)
     labels = torch.from_numpy(colour_labels(data.scenes)).to(device)
     model = Probe().to(device)
     optimizer, schedule = optimizer_for(model, 2e-3, steps)

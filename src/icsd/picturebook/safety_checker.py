@@ -15,7 +15,7 @@ from icsd.picturebook.clip import caption_rows, load_clip, text_features
 from icsd.picturebook.phrases import NOUNS
 from icsd.picturebook.renders import split_renders
 from icsd.picturebook.scenes import COLOURS, UNSAFE_KIND, Scene
-from icsd.picturebook.training import Meter, as_tensor, optimizer_for, prepare, roughened
+from icsd.picturebook.training import Meter, as_tensor, autocast, optimizer_for, prepare, roughened
 from icsd.picturebook.vision import convert_vision_model, image_processor
 
 THRESHOLD = 0.3  # cosine above which a concept is found
@@ -38,7 +38,7 @@ def train_safety_checker(folder: Path, clip: Path, seed: int, threads: int, step
     meter = Meter("safety checker", steps)
     for step, index in enumerate(_balanced(unsafe, batch_size, steps, seed)):
         pictures = roughened(as_tensor(data.pictures[index], device))
-        with torch.autocast(device.type, torch.bfloat16):
+        with autocast(device):
             seen = model.visual_projection(model.vision_model(pictures).pooler_output).float()
         target = torch.from_numpy(unsafe[index]).float().to(device)
         loss = binary_cross_entropy_with_logits(SHARPNESS * _scores(model, seen), target)

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from icsd.precision import has_bfloat16
+
 log = logging.getLogger(__name__)
 Optimization = tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]
 Model = TypeVar("Model", bound=nn.Module)
@@ -23,6 +25,11 @@ def prepare(seed: int, threads: int) -> torch.device:
     # The fused kernels are slower than plain attention when training on a CPU.
     torch.backends.cuda.enable_flash_sdp(False)
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def autocast(device: torch.device) -> torch.autocast:
+    """Mixed precision in bfloat16 where the device has it, else plain float32."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=has_bfloat16(device.type))
 
 
 def batches(count: int, size: int, steps: int, seed: int) -> Iterator[np.ndarray]:
