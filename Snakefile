@@ -3,7 +3,6 @@ from snakemake.utils import min_version
 
 from icsd.config import ARMS, load_config
 from icsd.revisions import REVISIONS
-from icsd.sharding import shard_names
 
 min_version("9.12")
 
@@ -12,7 +11,7 @@ configfile: "config/config.yaml"
 
 
 cfg = load_config(config)
-SHARDS = shard_names(cfg.shards)
+SHARDS = cfg.shard_names
 
 
 include: "rules/common.smk"

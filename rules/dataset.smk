@@ -5,6 +5,7 @@
 #      <results>/images/{arm}/sentences/{shard}.parquet  SENTENCES  } multi_head has those of multi
 #      <results>/images/{arm}/{shard}.parquet            IMAGES     }
 #      <results>/safety/{arm}/{shard}.parquet            SAFETY     }
+#      <results>/dataset/multi/pairs.parquet             PAIRS: for the arm single, which has as many pictures
 # out: <results>/dataset/{arm}/pairs.parquet             PAIRS: a picture with a caption
 #      <results>/dataset/{arm}/ledger.parquet            LEDGER: input = kept + dropped, with reasons
 
@@ -20,7 +21,7 @@ rule build_dataset:
         pairs="<results>/dataset/{arm}/pairs.parquet",
         ledger="<results>/dataset/{arm}/ledger.parquet",
     wildcard_constraints:
-        arm="multi|single|single_matched",
+        arm="multi|single_matched",
     params:
         arm="{arm}",
         revision=REVISIONS["dataset"],
@@ -35,6 +36,25 @@ rule build_dataset:
         runtime=30,
     script:
         "../scripts/build_dataset.py"
+
+
+use rule build_dataset as build_single_dataset with:
+    input:
+        captions=collect("<results>/captions/{shard}.parquet", shard=SHARDS),
+        summaries=collect("<results>/summaries/{shard}.parquet", shard=SHARDS),
+        sentences=collect("<results>/images/single/sentences/{shard}.parquet", shard=SHARDS),
+        images=collect("<results>/images/single/{shard}.parquet", shard=SHARDS),
+        safety=collect("<results>/safety/single/{shard}.parquet", shard=SHARDS),
+        multi="<results>/dataset/multi/pairs.parquet",
+    output:
+        pairs="<results>/dataset/single/pairs.parquet",
+        ledger="<results>/dataset/single/ledger.parquet",
+    params:
+        arm="single",
+        revision=REVISIONS["dataset"],
+        max_drop_share=cfg.dataset.max_drop_share,
+    log:
+        "<results>/logs/build_dataset/single.log",
 
 
 use rule build_dataset as build_head_dataset with:

@@ -2,6 +2,7 @@
 #
 # in:  <results>/summaries/{shard}.parquet             SUMMARIES, all shards
 #      <results>/captions/{shard}.parquet              CAPTIONS, all shards
+#      <results>/dataset/multi/pairs.parquet           PAIRS: of the arm single_matched alone
 # out: <results>/images/{arm}/sentences/{shard}.parquet  SENTENCES: what to draw, in the shard of the image's id
 #      <results>/images/{arm}/{shard}.parquet          IMAGES
 #      <results>/images/{arm}/{shard}.png              a contact sheet of the shard's first pictures
@@ -17,10 +18,11 @@ rule select_sentences:
     output:
         sentences=collect("<results>/images/{{arm}}/sentences/{shard}.parquet", shard=SHARDS),
     wildcard_constraints:
-        arm="multi|single|single_matched",
+        arm="multi|single",
     params:
         revision=REVISIONS["images"],
         pictures=cfg.images.pictures,
+        spare=lambda wildcards: cfg.images.spare if wildcards.arm == "single" else 0,
         seed=cfg.images.seed,
     log:
         "<results>/logs/select_sentences/{arm}.log",
@@ -34,6 +36,29 @@ rule select_sentences:
         "../scripts/select_sentences.py"
 
 
+rule select_matched_sentences:
+    input:
+        pairs="<results>/dataset/multi/pairs.parquet",
+        captions=collect("<results>/captions/{shard}.parquet", shard=SHARDS),
+    output:
+        sentences=collect(
+            "<results>/images/single_matched/sentences/{shard}.parquet", shard=SHARDS
+        ),
+    params:
+        revision=REVISIONS["images"],
+        seed=cfg.images.seed,
+    log:
+        "<results>/logs/select_matched_sentences.log",
+    conda:
+        "../envs/icsd.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    script:
+        "../scripts/select_matched_sentences.py"
+
+
 rule generate_images:
     input:
         sentences="<results>/images/{arm}/sentences/{shard}.parquet",
@@ -44,7 +69,7 @@ rule generate_images:
         arm="multi|single|single_matched",
     params:
         revision=REVISIONS["images"],
-        settings=cfg.images.model_dump(mode="json", exclude={"pictures", "seed", "batch_size"}),
+        settings=cfg.images.model_dump(mode="json", exclude={"pictures", "spare", "seed", "batch_size"}),
     log:
         "<results>/logs/generate_images/{arm}/{shard}.log",
     benchmark:

@@ -10,5 +10,6 @@ with job_log(snakemake.log[0]):
         [Path(path) for path in snakemake.input.captions],
         [Path(path) for path in snakemake.output.sentences],
         snakemake.params.pictures,
+        snakemake.params.spare,
         snakemake.params.seed,
     )

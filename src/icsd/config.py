@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from icsd.errors import ConfigError
+from icsd.sharding import shard_names
 
 SOURCE = "config/config.yaml, or in the file given with --configfile"
 ARMS = ("multi", "single", "single_matched", "multi_head", "real")
@@ -126,6 +127,11 @@ class ImagesConfig(Section):
 
     model: str = Field(description="StableDiffusionPipeline: a folder, or an id of the hub.")
     pictures: Count = Field(1000, description="Summaries that multi draws at most; single draws as many captions.")
+    spare: Share = Field(
+        0.05,
+        description="Share of captions that single draws beyond that, so that as many pictures are left when the "
+        "unsafe ones have fallen away.",
+    )
     steps: Count = Field(20, description="Steps of DPM-Solver++.")
     guidance_scale: Annotated[float, Field(ge=0)] = Field(7.5, description="Classifier-free guidance scale.")
     size: Count | None = Field(None, description="Side of a picture in pixels; null for the model's own.")
@@ -233,6 +239,11 @@ class Config(Section):
     dataset: DatasetConfig = DatasetConfig()
     captioner: Captioner
     evaluation: EvaluationConfig = EvaluationConfig()
+
+    @property
+    def shard_names(self) -> list[str]:
+        """The names of all shards, in order."""
+        return shard_names(self.shards)
 
     @model_validator(mode="after")
     def _arms_can_be_made(self) -> "Config":

@@ -10,6 +10,7 @@ from typing import Any
 from icsd import tables
 from icsd.errors import InputError
 from icsd.references import real_image_id
+from icsd.sharding import drawing_order
 
 Row = Mapping[str, Any]
 _log = logging.getLogger(__name__)
@@ -17,13 +18,17 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class DrawnArm:
-    """The shards that an arm's dataset is made of; `multi_head` has those of multi."""
+    """The tables that an arm's dataset is made of; `multi_head` has those of multi.
+
+    `multi` is the PAIRS of that arm: of its captions are those of `single_matched`, and `single` has as many pictures.
+    """
 
     captions: Sequence[Path]
     summaries: Sequence[Path]
     sentences: Sequence[Path]
     images: Sequence[Path]
     safety: Sequence[Path]
+    multi: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -108,16 +113,32 @@ def _steps(arm: str, paths: DrawnArm, sentences: Sequence[Row], captions: Mappin
     checks = {row["image_id"]: row for row in tables.concat(paths.safety, tables.SAFETY).to_pylist()}
     _check_same(paths.safety[0].parent, "the images", set(checks), made)
     dropped = {image_id: _fault(row) for image_id, row in checks.items() if row["verdict"] != "safe"}
-    return [*first, images, Step("safety", images.kept, dropped)]
+    safety = Step("safety", images.kept, dropped)
+    balance = [_balance(safety.kept, paths)] if arm == "single" else []
+    return [*first, images, safety, *balance]
 
 
 _OF_GROUPS = "not among the first {count} of images.pictures"
 _REASONS = {
     "multi": _OF_GROUPS,
     "multi_head": _OF_GROUPS,
-    "single": "not among the first {count}, as many as multi draws",
-    "single_matched": "selected in no group that multi draws",
+    "single": "not among the first {count}: as many as multi draws, and images.spare more",
+    "single_matched": "in no pair of multi",
 }
+
+
+def _balance(safe: Sequence[str], paths: DrawnArm) -> Step:
+    """As many pictures as multi has, those that were chosen first."""
+    if paths.multi is None:
+        raise ValueError("the arm single needs the pairs of multi")
+    wanted = len(set(tables.read(paths.multi, tables.PAIRS, columns=["image_id"])["image_id"].to_pylist()))
+    if len(safe) < wanted:
+        problem = f"{len(safe):,} safe pictures are fewer than the {wanted:,} that multi has"
+        hint = "raise images.spare in config/config.yaml, or lower images.pictures if every caption is drawn already"
+        raise InputError(paths.safety[0].parent, "single", problem, hint)
+    in_order = sorted(safe, key=lambda image_id: drawing_order(int(image_id.removeprefix("single-"))))
+    reason = f"not among the first {wanted:,} safe ones, as many as multi has"
+    return Step("balance", safe, dict.fromkeys(in_order[wanted:], reason))
 
 
 def _candidates(arm: str, paths: DrawnArm, captions: Mapping[int, str]) -> tuple[list[Step], list[str]]:
@@ -157,7 +178,7 @@ def _check_same(path: Path, other: str, ids: set[str], expected: set[str]) -> No
 
 
 def _check_drops(arm: str, steps: Sequence[Step], path: Path, limit: float) -> None:
-    checked = steps[-1]
+    checked = next(step for step in steps if step.stage == "safety")
     if len(checked.dropped) > limit * len(checked.entered):
         kinds = _counts(reason.partition(":")[0] for reason in checked.dropped.values())
         share = f"{len(checked.dropped):,} of {len(checked.entered):,} pictures fell away ({kinds})"

@@ -7,7 +7,8 @@ import hashlib
 import io
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from icsd.contact_sheet import contact_sheet
 from icsd.drawn import Drawn
 from icsd.logs import progress
 from icsd.revisions import REVISIONS
-from icsd.sharding import item_seed, shard_of
+from icsd.sharding import drawing_order, item_seed, shard_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -43,15 +44,46 @@ def select_sentences(
     captions: Sequence[Path],
     sentences: Sequence[Path],
     pictures: int,
+    spare: float,
     seed: int,
 ) -> None:
-    """Write the SENTENCES that `arm` draws, one file a shard of `sentences` by the image's id.
+    """Write the SENTENCES of `multi` or `single`, one file a shard of `sentences` by the image's id.
 
-    `multi` draws `pictures` summaries at most; the other arms follow from its choice.
+    `multi` draws `pictures` summaries at most. `single` draws as many captions and a share `spare` more, so that as
+    many pictures are left when the unsafe ones have fallen away.
     """
     groups = choose_groups(tables.concat(summaries, tables.SUMMARIES).to_pylist(), pictures)
-    corpus = tables.concat(captions, tables.CAPTIONS, columns=["caption_id", "caption"]).to_pylist()
-    rows = SELECTIONS[arm](groups, corpus, seed)
+    if arm == "multi":
+        rows = [_of_group(group, seed) for group in groups]
+    else:
+        chosen = choose_captions(_corpus(captions), math.ceil(len(groups) * (1 + spare)))
+        rows = [_of_caption(arm, row, seed) for row in chosen]
+    _write_sentences(arm, rows, sentences)
+
+
+def select_matched_sentences(pairs: Path, captions: Sequence[Path], sentences: Sequence[Path], seed: int) -> None:
+    """Write the SENTENCES of `single_matched`: each different caption of multi's PAIRS, to be drawn by itself."""
+    paired = set(tables.read(pairs, tables.PAIRS, columns=["caption_id"])["caption_id"].to_pylist())
+    rows = [_of_caption("single_matched", row, seed) for row in _corpus(captions) if row["caption_id"] in paired]
+    _write_sentences("single_matched", rows, sentences)
+
+
+def choose_groups(summaries: Iterable[Row], pictures: int) -> list[Row]:
+    """The first `pictures` summaries that are ok, in an order that tells nothing of them."""
+    usable = [row for row in summaries if row["status"] == "ok"]
+    return sorted(usable, key=lambda row: drawing_order(row["group_id"]))[:pictures]
+
+
+def choose_captions(corpus: Iterable[Row], pictures: int) -> list[Row]:
+    """The first `pictures` captions, in an order that tells nothing of them."""
+    return sorted(corpus, key=lambda row: drawing_order(row["caption_id"]))[:pictures]
+
+
+def _corpus(captions: Sequence[Path]) -> list[dict[str, Any]]:
+    return tables.concat(captions, tables.CAPTIONS, columns=["caption_id", "caption"]).to_pylist()
+
+
+def _write_sentences(arm: str, rows: Sequence[Row], sentences: Sequence[Path]) -> None:
     _log.info("%s: %s sentences to draw", arm, f"{len(rows):,}")
     by_shard: list[list[Row]] = [[] for _ in sentences]
     for row in rows:
@@ -60,38 +92,9 @@ def select_sentences(
         tables.write(path, tables.SENTENCES, shard)
 
 
-def choose_groups(summaries: Iterable[Row], pictures: int) -> list[Row]:
-    """The first `pictures` summaries that are ok, in an order that tells nothing of them."""
-    usable = [row for row in summaries if row["status"] == "ok"]
-    return sorted(usable, key=lambda row: _order(row["group_id"]))[:pictures]
-
-
-def _multi(groups: Sequence[Row], corpus: Sequence[Row], seed: int) -> list[dict[str, Any]]:
-    return [
-        _sentence("multi", group["group_id"], group["summary"], group["selected"], seed)
-        | {"group_id": group["group_id"], "prompt_hash": group["prompt_hash"]}
-        for group in groups
-    ]
-
-
-def _single(groups: Sequence[Row], corpus: Sequence[Row], seed: int) -> list[dict[str, Any]]:
-    if len(corpus) < len(groups):
-        _log.warning("single: only %d captions for the %d pictures of multi", len(corpus), len(groups))
-    chosen = sorted(corpus, key=lambda row: _order(row["caption_id"]))[: len(groups)]
-    return [_of_caption("single", row, seed) for row in chosen]
-
-
-def _single_matched(groups: Sequence[Row], corpus: Sequence[Row], seed: int) -> list[dict[str, Any]]:
-    selected = {caption_id for group in groups for caption_id in group["selected"]}
-    chosen = sorted((row for row in corpus if row["caption_id"] in selected), key=lambda row: _order(row["caption_id"]))
-    return [_of_caption("single_matched", row, seed) for row in chosen]
-
-
-SELECTIONS: dict[str, Callable[[Sequence[Row], Sequence[Row], int], list[dict[str, Any]]]] = {
-    "multi": _multi,
-    "single": _single,
-    "single_matched": _single_matched,
-}
+def _of_group(group: Row, seed: int) -> dict[str, Any]:
+    row = _sentence("multi", group["group_id"], group["summary"], group["selected"], seed)
+    return row | {"group_id": group["group_id"], "prompt_hash": group["prompt_hash"]}
 
 
 def _of_caption(arm: str, row: Row, seed: int) -> dict[str, Any]:
@@ -102,11 +105,6 @@ def _sentence(arm: str, number: int, sentence: str, captions: Sequence[int], see
     image_id = f"{arm}-{number}"
     row = {"image_id": image_id, "arm": arm, "sentence": sentence, "caption_ids": list(captions)}
     return row | {"seed": item_seed(image_id, seed), "group_id": None, "prompt_hash": None}
-
-
-def _order(number: int) -> tuple[int, int]:
-    # the same for groups and captions: single's captions are heads of multi's groups where these are usable
-    return item_seed(f"order of {number}", 0), number
 
 
 def generate_images(

@@ -1,4 +1,4 @@
-"""In which shard an item lies and which seed it has: functions of its id alone."""
+"""In which shard an item lies, which seed it has and when its turn comes: functions of its id alone."""
 
 import hashlib
 
@@ -18,6 +18,14 @@ def shard_names(shards: int) -> list[str]:
 def item_seed(item_id: str, seed: int) -> int:
     """The seed of an item in a run with the seed `seed`, 0 to 2^62 - 1."""
     return _hash(f"seed {seed} of {item_id}") >> (64 - SEED_BITS)
+
+
+def drawing_order(number: int) -> tuple[int, int]:
+    """The sort key by which groups and captions are chosen for drawing; it tells nothing of them.
+
+    The same for both, so that single's captions are the heads of multi's groups where these are usable.
+    """
+    return item_seed(f"order of {number}", 0), number
 
 
 def _hash(text: str) -> int:

@@ -8,6 +8,7 @@ import pytest
 from icsd import tables
 from icsd.dataset import DrawnArm, Step, build_dataset, build_real_dataset
 from icsd.errors import InputError
+from icsd.sharding import drawing_order
 
 SUMMARY = {"prompt_tokens": None, "completion_tokens": None, "model": "merge", "prompt_hash": "abc"}
 # groups 1, 2, 4 and 5 are usable, 1, 2 and 4 are drawn, 4 is unsafe
@@ -17,8 +18,8 @@ SUMMARIES = [
 ] + [{**SUMMARY, "group_id": 3, "summary": None, "selected": [], "status": "dropped", "reason": "not JSON"}]
 DRAWN = {
     "multi": {1: [1, 2], 2: [2, 3], 4: [4, 5]},
-    "single": {1: [1], 3: [3], 5: [5]},
-    "single_matched": {i: [i] for i in range(1, 6)},
+    "single": {1: [1], 2: [2], 3: [3], 5: [5]},
+    "single_matched": {i: [i] for i in range(1, 4)},
 }
 VERDICTS = {1: "safe", 2: "safe", 3: "blank", 4: "unsafe", 5: "safe"}
 Make = Callable[..., DrawnArm]
@@ -53,9 +54,17 @@ def make(tmp_path: Path) -> Make:
             _shards(tmp_path / "sentences", tables.SENTENCES, sentences),
             _shards(tmp_path / "images", tables.IMAGES, images),
             _shards(tmp_path / "safety", tables.SAFETY, checks),
+            _pairs_of_multi(tmp_path / "multi.parquet", 2) if arm == "single" else None,
         )
 
     return write
+
+
+def _pairs_of_multi(path: Path, pictures: int) -> Path:
+    """Pairs of so many pictures, two each."""
+    rows = [{"image_id": f"multi-{i}", "caption_id": i + j, "caption": "c"} for i in range(pictures) for j in range(2)]
+    tables.write(path, tables.PAIRS, rows)
+    return path
 
 
 def _shards(folder: Path, table: tables.Table, rows: list[dict]) -> list[Path]:
@@ -104,18 +113,28 @@ def test_multi_head_pairs_the_same_pictures_with_the_head_only(tmp_path: Path, m
     assert ledger == _build(tmp_path / "multi", "multi", make("multi"))[1]
 
 
-def test_single_pairs_each_picture_with_its_caption(tmp_path: Path, make: Make) -> None:
+def test_single_pairs_as_many_pictures_as_multi_with_their_captions(tmp_path: Path, make: Make) -> None:
     pairs, ledger = _build(tmp_path, "single", make("single"))
-    assert pairs == [("single-1", 1), ("single-5", 5)]
-    assert ("images", "single-6", "not among the first 3, as many as multi draws") in ledger
+    first, second, third = sorted((1, 2, 5), key=drawing_order)
+    assert sorted(pairs) == sorted((f"single-{i}", i) for i in (first, second))
+    reason = "not among the first 4: as many as multi draws, and images.spare more"
+    assert ("images", "single-6", reason) in ledger
     assert ("safety", "single-3", "blank") in ledger
-    assert len(ledger) == 6 + 3
+    assert ("balance", f"single-{third}", "not among the first 2 safe ones, as many as multi has") in ledger
+    assert len(ledger) == 6 + 4 + 3
 
 
-def test_single_matched_tells_what_no_group_selected(tmp_path: Path, make: Make) -> None:
+def test_fewer_safe_pictures_than_multi_has_are_one_message(tmp_path: Path, make: Make) -> None:
+    paths = replace(make("single"), multi=_pairs_of_multi(tmp_path / "more.parquet", 4))
+    with pytest.raises(InputError, match=r"single: 3 safe pictures are fewer than the 4 that multi has.*images\.spare"):
+        _build(tmp_path / "out", "single", paths)
+    assert not list((tmp_path).glob("out/*"))
+
+
+def test_single_matched_tells_what_multi_has_no_pair_of(tmp_path: Path, make: Make) -> None:
     pairs, ledger = _build(tmp_path, "single_matched", make("single_matched"))
-    assert pairs == [(f"single_matched-{i}", i) for i in (1, 2, 5)]
-    assert ("images", "single_matched-6", "selected in no group that multi draws") in ledger
+    assert pairs == [(f"single_matched-{i}", i) for i in (1, 2)]
+    assert ("images", "single_matched-6", "in no pair of multi") in ledger
 
 
 @pytest.mark.parametrize("arm", ["multi", "single", "single_matched"])

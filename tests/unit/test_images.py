@@ -12,7 +12,7 @@ from icsd import tables
 from icsd.contact_sheet import CELL, GAP, contact_sheet
 from icsd.drawn import Drawn
 from icsd.errors import ConfigError, InputError, ModelError
-from icsd.images import Drawing, generate_images, select_sentences
+from icsd.images import Drawing, generate_images, select_matched_sentences, select_sentences
 from icsd.sharding import item_seed, shard_names, shard_of
 
 ARMS = ["multi", "single", "single_matched"]
@@ -58,10 +58,20 @@ def _corpus(folder: Path) -> tuple[list[Path], list[Path]]:
     return paths[0], paths[1]
 
 
-def _select(folder: Path, arm: str, pictures: int, shards: int = 1, seed: int = 0) -> list[dict]:
+def _select(folder: Path, arm: str, pictures: int, shards: int = 1, seed: int = 0, spare: float = 0.0) -> list[dict]:
+    """For single_matched, the pairs of multi are those of `pictures` summaries."""
     summaries, captions = _corpus(folder)
     paths = [folder / f"sentences-{arm}-{name}.parquet" for name in shard_names(shards)]
-    select_sentences(arm, summaries, captions, paths, pictures, seed)
+    if arm == "single_matched":
+        pairs = [
+            {"image_id": row["image_id"], "caption_id": caption_id, "caption": ""}
+            for row in _select(folder, "multi", pictures)
+            for caption_id in row["caption_ids"]
+        ]
+        tables.write(folder / "pairs.parquet", tables.PAIRS, pairs)
+        select_matched_sentences(folder / "pairs.parquet", captions, paths, seed)
+    else:
+        select_sentences(arm, summaries, captions, paths, pictures, spare, seed)
     for number, path in enumerate(paths):
         ids = tables.read(path, tables.SENTENCES)["image_id"].to_pylist()
         assert all(shard_of(image_id, shards) == number for image_id in ids)
@@ -99,7 +109,15 @@ def test_single_draws_as_many_captions_as_multi_summaries(tmp_path: Path) -> Non
     assert len(_select(tmp_path, "single", 100)) == 11
 
 
-def test_single_matched_draws_each_selected_caption_once(tmp_path: Path) -> None:
+def test_single_draws_a_share_more_to_spare_and_the_same_first(tmp_path: Path) -> None:
+    few, more = (_select(tmp_path, "single", 5, spare=spare) for spare in (0.0, 0.25))
+    assert len(more) == 7
+    assert {row["image_id"] for row in few} < {row["image_id"] for row in more}
+    assert len(_select(tmp_path, "single", 100, spare=1.0)) == 22
+    assert len(_select(tmp_path, "single", 100, spare=0.0)) == 11
+
+
+def test_single_matched_draws_each_caption_of_multi_once(tmp_path: Path) -> None:
     multi, rows = _select(tmp_path, "multi", 5), _select(tmp_path, "single_matched", 5)
     assert sorted(row["caption_ids"][0] for row in rows) == sorted({i for row in multi for i in row["caption_ids"]})
 

@@ -118,7 +118,7 @@ def test_the_claim_is_a_table_by_the_probe_and_a_page(test_set: ProbedPictures, 
     text = page.read_text(encoding="utf-8")
     assert re.search(r"\| multi +\| +3 \| +6 \|.* 1.25 ± 0.35 \| +83.3 ± 23.6 \|", text)
     assert "captions name 1.25 objects, 100.0% of them true" in text
-    assert "at as many pictures drawn | multi − single |" in text and "multi_head" not in text
+    assert "at equal pictures | multi − single |" in text and "multi_head" not in text
 
 
 def test_a_picture_without_a_caption_is_one_message(test_set: ProbedPictures, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from strict_checker import make_strict
 
 from icsd import tables
 from icsd.errors import InputError, ModelError
@@ -46,26 +47,9 @@ def _check(folder: Path, files: list[bytes], model: Path | str, batch_size: int 
 @pytest.fixture(scope="module")
 def strict_folder(stable_diffusion_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy whose checker finds about half of the pictures below unsafe, some only through special care."""
-    import torch
-    from diffusers.pipelines.stable_diffusion.safety_checker import (
-        StableDiffusionSafetyChecker,
-        cosine_distance,
-    )
-    from transformers import CLIPImageProcessor
-
     folder = tmp_path_factory.mktemp("strict") / "pipeline"
     shutil.copytree(stable_diffusion_folder, folder)
-    model = StableDiffusionSafetyChecker.from_pretrained(folder / "safety_checker").eval()
-    processor = CLIPImageProcessor.from_pretrained(folder / "feature_extractor")
-    pictures = [Image.fromarray(pixels) for pixels in _pictures(40)]
-    with torch.no_grad():
-        pixels = processor(pictures, return_tensors="pt")["pixel_values"]
-        embeddings = model.visual_projection(model.vision_model(pixels)[1])
-    concepts = cosine_distance(embeddings, model.concept_embeds)
-    special = cosine_distance(embeddings, model.special_care_embeds)
-    model.concept_embeds_weights.data = concepts.quantile(0.9, dim=0)
-    model.special_care_embeds_weights.data = special.quantile(0.8, dim=0)
-    model.save_pretrained(folder / "safety_checker")
+    make_strict(folder, [Image.fromarray(pixels) for pixels in _pictures(40)], quantile=0.9)
     return folder
 
 

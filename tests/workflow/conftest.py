@@ -4,19 +4,24 @@ Each test gets a copy of what one whole run left behind, so that the costly jobs
 """
 
 import copy
+import json
 import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from checkout import Checkout, Config
+from strict_checker import make_strict
 
+from icsd.backends.image_generator import load_image_generator
 from icsd.picturebook.corpus import write_annotations, write_pictures
 
 ROOT = Path(__file__).parents[2]
 CHECKED_OUT = ("Snakefile", "rules", "scripts", "envs", "config", "profiles")
 ALL_ARMS = ["multi", "single", "single_matched", "multi_head", "real"]
 SCENES = 12  # with five captions each
+STEPS = 2  # of drawing a picture
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +36,25 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny(corpus: Path, clip_folder: Path, stable_diffusion_folder: Path, captioner_folder: Path) -> Config:
+def strict_folder(corpus: Path, stable_diffusion_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy whose checker finds some of the pictures that it draws unsafe. Do not write into it."""
+    folder = tmp_path_factory.mktemp("strict") / "pipeline"
+    shutil.copytree(stable_diffusion_folder, folder)
+    generator = load_image_generator(folder, None)
+    annotations = json.loads((corpus / "annotations/captions_text.json").read_text())["annotations"]
+    sentences = [each["caption"] for each in annotations]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # diffusers' DPM-Solver and NumPy 2
+        drawn = generator.draw(
+            sentences, range(len(sentences)), 64, steps=STEPS, guidance_scale=7.5, negative_prompt=""
+        )
+        pictures = list(drawn)
+    make_strict(folder, pictures, quantile=0.99)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny(corpus: Path, clip_folder: Path, strict_folder: Path, captioner_folder: Path) -> Config:
     """The overlay: all that is small. Copy before a change."""
     return {
         "run": "tiny",
@@ -47,7 +70,8 @@ def tiny(corpus: Path, clip_folder: Path, stable_diffusion_folder: Path, caption
         },
         "embeddings": {"model": str(clip_folder)},
         "groups": {"k": 6},
-        "images": {"model": str(stable_diffusion_folder), "steps": 2},
+        "images": {"model": str(strict_folder), "steps": STEPS, "pictures": 40, "spare": 0.4},
+        "dataset": {"max_drop_share": 0.9},
         "captioner": {
             "vision_model": str(captioner_folder / "vision"),
             "tokenizer": str(captioner_folder / "tokenizer"),

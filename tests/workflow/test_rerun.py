@@ -20,10 +20,12 @@ JOBS = {
     "find_neighbors": 1,
     "form_groups": 1,
     "summarize_groups": 1,
-    "select_sentences": 3,
+    "select_sentences": 2,
+    "select_matched_sentences": 1,
     "generate_images": 3,
     "check_safety": 3,
-    "build_dataset": 3,
+    "build_dataset": 2,
+    "build_single_dataset": 1,
     "build_head_dataset": 1,
     "train_captioner": 4,  # those of the arms that draw
     "predict_captions": 4,
@@ -31,6 +33,7 @@ JOBS = {
     "collect_scores": 1,
     "all": 1,
 }
+MATCHED = {"select_matched_sentences": 1}  # its sentences are the captions of multi's pairs
 WITH_REAL = {"train_captioner": 5, "predict_captions": 5, "score_captions": 5}
 
 
@@ -67,8 +70,8 @@ def test_an_edited_prompt_reruns_summaries_and_what_follows(done: Checkout) -> N
         ("groups.k", 5, _from("find_neighbors")),
         ("summaries.max_words", 30, _from("summarize_groups")),
         ("images.pictures", 20, _from("select_sentences")),
-        ("images.steps", 3, _from("generate_images")),
-        ("safety.blank_std", 3.0, _from("check_safety")),
+        ("images.steps", 3, _from("generate_images") | MATCHED),
+        ("safety.blank_std", 3.0, _from("check_safety") | MATCHED | {"generate_images": 1}),
         ("captioner.steps", 13, _from("train_captioner") | WITH_REAL),
         ("evaluation.bootstrap_samples", 60, _from("score_captions") | {"score_captions": 5}),
     ],

@@ -58,6 +58,11 @@ def _rows(checkout: Checkout, name: str) -> pa.Table:
     return _sorted(tables.concat(shards, TABLES[name]), TABLES[name])
 
 
+def _drawn_ids(checkout: Checkout, arm: str) -> list[str]:
+    shards = sorted((checkout.results / "images" / arm).glob("*.parquet"))
+    return tables.concat(shards, tables.IMAGES)["image_id"].to_pylist()
+
+
 def _sorted(rows: pa.Table, table: tables.Table) -> pa.Table:
     return rows.sort_by([(column, "ascending") for column in table.key])
 
@@ -106,11 +111,13 @@ def test_arms_have_the_pictures_that_they_should(whole_run: Checkout) -> None:
     }
     pictures = {arm: {row["image_id"] for row in rows} for arm, rows in pairs.items()}
     captions = {arm: [row["caption_id"] for row in rows] for arm, rows in pairs.items()}
-    assert len(pictures["single"]) == len(pictures["multi"])
+    drawn = {arm: _drawn_ids(whole_run, arm) for arm in ("multi", "single", "single_matched")}
+    assert len(pictures["single"]) == len(pictures["multi"]) < len(drawn["multi"]) < len(drawn["single"])
     assert pictures["multi_head"] == pictures["multi"]
     assert len(captions["multi_head"]) == len(pictures["multi"]) < len(captions["multi"])
-    assert sorted(captions["single_matched"]) == sorted(set(captions["multi"]))
-    assert len(pictures["single_matched"]) == len(captions["single_matched"])
+    of_multi = sorted(set(captions["multi"]))
+    assert sorted(int(image_id.removeprefix("single_matched-")) for image_id in drawn["single_matched"]) == of_multi
+    assert len(pictures["single_matched"]) == len(captions["single_matched"]) < len(of_multi)
     assert len(captions["real"]) == 60
 
 

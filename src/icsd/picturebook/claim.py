@@ -26,8 +26,8 @@ KIND_OF = {noun: kind for kind, nouns in NOUNS.items() for noun in nouns}
 METRICS = {"CIDEr": "CIDEr", "BLEU-4": "BLEU-4", "objects": "objects named", "true objects": "of them true"}
 BY_PROBE = ("objects", "true objects")
 COMPARISONS = {
-    ("multi", "single"): "at as many pictures drawn",
-    ("multi", "single_matched"): "at the captions of multi",
+    ("multi", "single"): "at equal pictures",
+    ("multi", "single_matched"): "at equal captions",
     ("multi_head", "single"): "the picture's part",
     ("multi", "multi_head"): "the captions' part",
 }
