@@ -8,7 +8,7 @@ REVISIONS = {
     "pictures": 1,
     "embeddings": 1,
     "groups": 1,
-    "summaries": 1,
+    "summaries": 2,
     "images": 1,
     "safety": 1,
     "dataset": 1,

@@ -27,6 +27,12 @@ def _selected(*captions: str) -> tuple[int, ...]:
     return merged.selected
 
 
+def test_captions_in_the_sentence_are_selected_before_those_that_only_agree() -> None:
+    merged = merge(["a red ball"] * 12 + ["a house"], LIMITS)
+    assert merged is not None and merged.sentence == "A red ball and a house."
+    assert merged.selected == (*range(9), 12)
+
+
 # --- From a caption to a phrase ---------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("caption", "phrase"),

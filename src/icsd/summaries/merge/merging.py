@@ -37,15 +37,19 @@ class Merged:
 def merge(captions: Sequence[str], limits: Limits) -> Merged | None:
     """One sentence from captions that agree, the first caption's first; None where no caption fits the limits.
 
+    Where more captions are true of it than may be selected, those whose text went into it come first.
+
     Depends on the captions and their order alone. The sentence has at most `max_words` words; no noun has two colours.
     """
     readings = [read(caption) for caption in captions]
     scene = _first_scene(readings, limits)
     if scene is None:
         return None
-    scene = _filled(scene, readings, limits)
-    selected = [place for place, reading in enumerate(readings) if reading is not None and scene.covers(reading)]
-    return Merged(scene.sentence(), tuple(selected[: limits.max_selected])) if selected else None
+    scene, written = _filled(scene, readings, limits)
+    covered = [place for place, reading in enumerate(readings) if reading is not None and scene.covers(reading)]
+    # first those whose text is in the sentence: what is drawn must stand in a selected caption
+    covered.sort(key=lambda place: place not in written)
+    return Merged(scene.sentence(), tuple(sorted(covered[: limits.max_selected]))) if covered else None
 
 
 def _first_scene(readings: Sequence[Reading | None], limits: Limits) -> Scene | None:
@@ -59,21 +63,21 @@ def _fits(scene: Scene, limits: Limits) -> bool:
     return len(scene.sentence().split()) <= limits.max_words
 
 
-def _filled(scene: Scene, readings: Sequence[Reading | None], limits: Limits) -> Scene:
-    """The scene with the captions that add something to it, as many as the limits allow."""
-    written: list[Reading] = [scene.phrases[0]]
-    for reading in readings:
+def _filled(scene: Scene, readings: Sequence[Reading | None], limits: Limits) -> tuple[Scene, list[int]]:
+    """The scene with the captions that add something to it, as many as the limits allow, and the places of those."""
+    written = [readings.index(scene.phrases[0])]
+    for place, reading in enumerate(readings):
         if len(written) >= limits.max_phrases:
             break
         if reading is None or reading.is_negative or scene.covers(reading) or scene.contradicts(reading):
             continue
         for larger in _with(scene, reading):
-            kept = all(larger.covers(earlier) for earlier in (*written, reading))
+            kept = all(larger.covers(earlier) for other in (*written, place) if (earlier := readings[other]))
             if kept and _fits(larger, limits) and larger.objects() <= limits.max_objects and _consistent(larger):
                 scene = larger
-                written.append(reading)
+                written.append(place)
                 break
-    return scene
+    return scene, written
 
 
 def _consistent(scene: Scene) -> bool:
