@@ -4,6 +4,10 @@
 #      <results>/captions/all.parquet       CAPTIONS: members of a group lie anywhere
 #      config: summaries.prompt             the prompt file; editing it reruns summaries and what follows
 # out: <results>/summaries/{shard}.parquet  SUMMARIES: a row for every group, dropped ones with their reason
+# own: results/replies/                     all that models answered (config: summaries.store), shared by runs, so that
+#                                           nothing is paid twice; no output, since Snakemake deletes those of a killed
+#                                           job. Deleting it costs money.
+#      <results>/budget/                    what jobs have reserved of summaries.budget_usd
 
 
 rule summarize_groups:
@@ -26,9 +30,7 @@ rule summarize_groups:
     resources:
         mem_mb=2000,
         runtime=240,
-        concurrency=cfg.summaries.openai.concurrency,
-        timeout_s=cfg.summaries.openai.timeout_s,
-        retries=cfg.summaries.openai.retries,
-        api_key_env=cfg.summaries.openai.api_key_env or "",
+        llm_requests=cfg.summaries.llm_requests,
+        runtime_settings=cfg.summaries.runtime(),
     script:
         "../scripts/summarize_groups.py"

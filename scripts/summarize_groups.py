@@ -7,5 +7,5 @@ from icsd.summaries import summarize_groups
 with job_log(snakemake.log[0]):
     groups, captions = Path(snakemake.input.groups), Path(snakemake.input.captions)
     prompt, summaries = Path(snakemake.input.prompt), Path(snakemake.output.summaries)
-    config = SummariesConfig.decided(snakemake.params.settings, snakemake.resources)
+    config = SummariesConfig.joined(snakemake.params.settings, snakemake.resources.runtime_settings)
     summarize_groups(groups, [captions], prompt, summaries, config)

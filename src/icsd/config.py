@@ -1,6 +1,7 @@
 """The config: every key with its type, limits and one sentence. config/config.yaml holds the default run's values."""
 
 import difflib
+import json
 import math
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
@@ -16,6 +17,7 @@ SHOWN_CHARACTERS = 60
 
 Arm = Literal["multi", "single", "single_matched", "multi_head", "real"]
 Share = Annotated[float, Field(ge=0, le=1)]
+Price = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0)]
 
@@ -78,9 +80,14 @@ class OpenAIConfig(Section):
     max_tokens: Count = Field(500, description="Tokens of an answer at most.")
     timeout_s: Count = Field(60, description="Seconds to wait for an answer.")
     retries: Annotated[int, Field(ge=0)] = Field(
-        5, description="How often the client asks again after 429, 5xx and cuts."
+        5, description="How often a request is sent again after 429, 5xx, cuts and time-outs."
     )
-    concurrency: Count = Field(16, description="Requests under way at once in a job.")
+    concurrency: Count = Field(16, description="Requests under way at once in a job, at most.")
+    structured_output: bool = Field(
+        True, description="Send the answer's JSON schema; where the server takes none, answers are checked here alone."
+    )
+    prompt_usd_per_million: Price = Field(0.15, description="USD for a million prompt tokens.")
+    completion_usd_per_million: Price = Field(0.60, description="USD for a million answer tokens.")
 
 
 class MergeConfig(Section):
@@ -91,8 +98,12 @@ class MergeConfig(Section):
     max_selected: Count = Field(10, description="Captions selected of a group.")
 
 
-# Of the openai section: what changes speed and access, never an answer.
-_RUNTIME = {"api_key_env", "timeout_s", "retries", "concurrency"}
+# What changes speed, access and cost, never an answer: of the openai section, and of summaries.
+_OPENAI_RUNTIME = {
+    "base_url", "api_key_env", "timeout_s", "retries", "concurrency", "structured_output", "prompt_usd_per_million",
+    "completion_usd_per_million",
+}  # fmt: skip
+_RUNTIME = {"store", "budget_usd", "max_drop_share"}
 
 
 class SummariesConfig(Section):
@@ -104,22 +115,36 @@ class SummariesConfig(Section):
     prompt: str = Field("config/prompts/paper.txt", description="The prompt file, Jinja2; editing it reruns summaries.")
     max_words: Count = Field(50, description="Words of a summary at most.")
     max_drop_share: Share = Field(0.5, description="A larger share of dropped groups fails the shard.")
+    repair: bool = Field(True, description="Ask once more, naming what was wrong, where an answer cannot be used.")
+    store: str = Field("results/replies", description="Folder of all replies, shared by runs; deleting it costs money.")
+    budget_usd: Price | None = Field(None, description="What a run may spend on replies at most; null for no ceiling.")
     openai: OpenAIConfig = OpenAIConfig()
     merge: MergeConfig = MergeConfig()
 
+    @property
+    def llm_requests(self) -> int:
+        """How many requests to a server a job has under way at most."""
+        return 0 if self.provider == "merge" else self.openai.concurrency
+
     def deciding(self) -> dict[str, Any]:
         """What decides the answers, for a rule's params: nothing of the provider that is not asked."""
-        settings = self.model_dump(mode="json", exclude={"prompt", "openai", "merge"})
+        settings = self.model_dump(mode="json", exclude={"prompt", "openai", "merge", *_RUNTIME})
         if self.provider == "merge":
             return settings | {"merge": self.merge.model_dump(mode="json")}
-        return settings | {"openai": self.openai.model_dump(mode="json", exclude=_RUNTIME)}
+        return settings | {"openai": self.openai.model_dump(mode="json", exclude=_OPENAI_RUNTIME)}
+
+    def runtime(self) -> str:
+        """The rest, as JSON for a rule's resource: changing it reruns nothing."""
+        if self.provider == "merge":
+            return json.dumps({"max_drop_share": self.max_drop_share})
+        settings = self.model_dump(mode="json", include=_RUNTIME)
+        return json.dumps(settings | {"openai": self.openai.model_dump(mode="json", include=_OPENAI_RUNTIME)})
 
     @classmethod
-    def decided(cls, settings: Mapping[str, Any], resources: Any) -> "SummariesConfig":
-        """The section back from `deciding()` and a rule's resources, which hold the rest."""
-        runtime = {name: getattr(resources, name) for name in _RUNTIME}
-        runtime["api_key_env"] = runtime["api_key_env"] or None
-        return cls(**{**settings, "openai": settings.get("openai", {}) | runtime})
+    def joined(cls, deciding: Mapping[str, Any], runtime: str) -> "SummariesConfig":
+        """The section back from `deciding()` and `runtime()`."""
+        rest = json.loads(runtime)
+        return cls(**{**deciding, **rest, "openai": deciding.get("openai", {}) | rest.get("openai", {})})
 
 
 class ImagesConfig(Section):

@@ -65,22 +65,37 @@ class _TerminalFormatter(logging.Formatter):
         return self._wrong.format(record) if record.levelno >= logging.WARNING else super().format(record)
 
 
-def progress(items: Iterable[T], total: int, what: str) -> Iterator[T]:
-    """The items, with a line in the log every few seconds: how many of how many, items a second, time left.
+class Progress:
+    """A line in the log every few seconds: how many of how many, items a second, time left."""
 
-    Items may come in batches, the first after a model was loaded: a line is due when an item arrives, and counts those
-    that went before it.
-    """
-    start = last = time.monotonic()
-    done = 0
-    for item in items:
+    def __init__(self, total: int, what: str) -> None:
+        self._total, self._what = total, what
+        self._start = self._last = time.monotonic()
+        self._done = 0
+
+    def step(self) -> None:
+        """One item more is done. Those done before are told first: the first may have waited for a model to load."""
         now = time.monotonic()
-        if now - last >= EVERY_S and done:
-            last = now
-            _log.info("%s", progress_line(what, done, total, now - start))
+        if now - self._last >= EVERY_S and self._done:
+            self._last = now
+            self._tell(now)
+        self._done += 1
+
+    def end(self) -> None:
+        """The last line."""
+        self._tell(time.monotonic())
+
+    def _tell(self, now: float) -> None:
+        _log.info("%s", progress_line(self._what, self._done, self._total, now - self._start))
+
+
+def progress(items: Iterable[T], total: int, what: str) -> Iterator[T]:
+    """The items, with the lines of Progress."""
+    told = Progress(total, what)
+    for item in items:
+        told.step()
         yield item
-        done += 1
-    _log.info("%s", progress_line(what, done, total, time.monotonic() - start))
+    told.end()
 
 
 def progress_line(what: str, done: int, total: int, seconds: float) -> str:

@@ -29,7 +29,7 @@ def files(tmp_path: Path) -> dict[str, Any]:
         "groups": tmp_path / "groups.parquet",
         "captions": shards,
         "prompt": PAPER,
-        "summaries": tmp_path / "out.parquet",
+        "summaries": tmp_path / "run" / "summaries" / "out.parquet",
     }
 
 

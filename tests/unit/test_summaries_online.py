@@ -3,15 +3,21 @@ import logging
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from icsd.config import SummariesConfig
 from icsd.errors import ConfigError, ICSDError
-from icsd.summaries.endpoint import Endpoint, EndpointError, ask
+from icsd.summaries.budget import Budget, OutOfBudget
+from icsd.summaries.online import EndpointError
 from icsd.summaries.prompts import Prompt
+from icsd.summaries.providers import answer
 from icsd.summaries.records import Group, Summary
+from icsd.summaries.replies import Replies, spending
 
 KEY = "sk-secret-0123456789"
 VARIABLE = "ICSD_TEST_KEY"
@@ -52,7 +58,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.requests.append(request)
         self.server.keys.append(self.headers["Authorization"])
         found = self.path == "/v1/chat/completions"
-        status, body = self.server.reply(request["messages"][0]["content"]) if found else (404, "{}")
+        status, body = self.server.reply(request["messages"][-1]["content"]) if found else (404, "{}")
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body.encode())))
@@ -79,16 +85,30 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Reply], _Server
         server.server_close()
 
 
-def _endpoint(url: str, **changes: Any) -> Endpoint:
-    settings: dict[str, Any] = {
-        "base_url": url, "model": "m", "api_key_env": VARIABLE, "temperature": 0.0, "max_tokens": 500, "timeout_s": 5.0,
+@pytest.fixture(autouse=True)
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a run, beside the store of replies."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "results" / "run"
+
+
+def _config(url: str, changes: dict[str, Any]) -> SummariesConfig:
+    """`changes` of the openai section, and of summaries where a key is of that."""
+    openai: dict[str, Any] = {
+        "base_url": url, "model": "m", "api_key_env": VARIABLE, "temperature": 0.0, "max_tokens": 500, "timeout_s": 5,
         "retries": 0, "concurrency": 2,
     }  # fmt: skip
-    return Endpoint(**settings | changes)
+    own = {key: changes.pop(key) for key in list(changes) if key in SummariesConfig.model_fields}
+    return SummariesConfig(**{"provider": "openai", "repair": False, "openai": openai | changes} | own)
 
 
 def _ask(url: str, *groups: Group, **changes: Any) -> list[Summary]:
-    return list(ask(groups or [_group()], PROMPT, _endpoint(url, **changes)))
+    found = answer(groups or [_group()], PROMPT, _config(url, changes), Path("results/run"))
+    return [replace(summary, repairable=False) for summary in found]
+
+
+def _events() -> list[dict[str, Any]]:
+    return [dict(event) for event in Replies(Path("results/replies")).events()]
 
 
 def test_good_answer_is_checked_and_counted(serve: Callable[[Reply], _Server]) -> None:
@@ -150,10 +170,68 @@ def test_answers_come_in_the_order_of_the_groups(serve: Callable[[Reply], _Serve
     assert [summary.text for summary in summaries] == [f"Number {n}" for n in range(8)]
 
 
-def test_retries_are_left_to_the_client(serve: Callable[[Reply], _Server]) -> None:
-    server = serve(lambda prompt: (200, _completion(GOOD)) if len(server.requests) > 1 else (503, "busy"))
-    [summary] = _ask(server.url, retries=1)
-    assert summary.reason is None and len(server.requests) == 2
+def test_a_busy_server_is_asked_again_and_each_request_counts(serve: Callable[[Reply], _Server]) -> None:
+    server = serve(lambda prompt: (200, _completion(GOOD)) if len(server.requests) > 2 else (503, "busy"))
+    [summary] = _ask(server.url, retries=2)
+    assert summary.reason is None and len(server.requests) == 3
+    assert [event.get("failed", "reply") for event in _events()] == ["http-503", "http-503", "reply"]
+    assert spending(_events(), "run").requests == 3
+
+
+def test_what_was_answered_is_not_asked_again(serve: Callable[[Reply], _Server]) -> None:
+    server = serve(lambda prompt: (200, _completion(GOOD)))
+    first = _ask(server.url, _group(1, "One."), _group(2, "Two."), _group(3, "One."))
+    assert len(server.requests) == 2  # of two groups with the same captions one is enough
+    assert _ask(server.url, _group(4, "Two."), _group(1, "One.")) == first[1::-1]
+    assert len(server.requests) == 2
+    _ask(server.url, _group(1, "One."), temperature=0.5)
+    assert len(server.requests) == 3
+
+
+def test_an_answer_that_cannot_be_used_is_asked_for_once_more(serve: Callable[[Reply], _Server]) -> None:
+    server = serve(lambda prompt: (200, _completion(GOOD if "cannot be used" in prompt else "I choose the first.")))
+    [summary] = _ask(server.url, repair=True)
+    assert summary == Summary("A dog on a beach.", (0, 1), None, 22, 14)
+    _, assistant, order = server.requests[1]["messages"]
+    assert assistant == {"role": "assistant", "content": "I choose the first."}
+    assert order["role"] == "user" and "not-json: I choose the first." in order["content"]
+    assert _ask(server.url, repair=True) == [summary] and len(server.requests) == 2
+
+
+def test_a_second_bad_answer_is_a_drop_and_a_refusal_is_not_argued_with(serve: Callable[[Reply], _Server]) -> None:
+    server = serve(lambda prompt: (200, _completion("No.")))
+    [summary] = _ask(server.url, repair=True)
+    assert summary.reason == "not-json: No." and summary.prompt_tokens == 22 and len(server.requests) == 2
+    refusing = serve(lambda prompt: (200, _completion(None, refusal="I can't help with that.")))
+    [summary] = _ask(refusing.url, _group(7, "Two."), repair=True)
+    assert summary.reason is not None and summary.reason.startswith("refusal:") and len(refusing.requests) == 1
+
+
+def test_the_schema_is_sent_and_left_out_where_the_server_takes_none(serve: Callable[[Reply], _Server]) -> None:
+    complaint = json.dumps({"error": {"message": "unknown field response_format"}})
+    server = serve(
+        lambda prompt: (400, complaint) if "response_format" in server.requests[-1] else (200, _completion(GOOD))
+    )
+    summaries = _ask(server.url, *(_group(n, f"{n}") for n in range(6)), concurrency=1, retries=1)
+    assert all(summary.reason is None for summary in summaries)
+    sent = [request.get("response_format", {}).get("type") for request in server.requests]
+    assert sent == ["json_schema", *[None] * 6]
+    schema = server.requests[0]["response_format"]["json_schema"]
+    assert schema["strict"] and schema["schema"]["required"] == ["index", "summary"]
+
+
+def test_the_budget_is_never_passed_and_what_was_answered_is_kept(serve: Callable[[Reply], _Server]) -> None:
+    server = serve(lambda prompt: (200, _completion(GOOD)))
+    prices = {"prompt_usd_per_million": 1000.0, "completion_usd_per_million": 1000.0}
+    groups = [_group(n, f"{n}") for n in range(200)]
+    with pytest.raises(OutOfBudget, match=r"summaries.budget_usd=2 is used up.*raise the budget"):
+        _ask(server.url, *groups, budget_usd=2.0, concurrency=8, **prices)
+    spent = spending(_events(), "run")
+    # a request costs 0.018, and may cost 1.2 at most: the last of them is sent while so much is left
+    assert 40 <= spent.requests == len(server.requests) and 0.7 < spent.usd <= 2.0
+    assert Budget(Path("results/run/budget"), 2.0).used() == pytest.approx(spent.usd)
+    assert len(_ask(server.url, *groups, budget_usd=6.0, **prices)) == 200
+    assert len(server.requests) == 200
 
 
 @pytest.mark.parametrize(("status", "words"), [(401, VARIABLE), (403, VARIABLE), (404, "no model m")])
@@ -166,7 +244,7 @@ def test_refusing_endpoint_stops_the_stage_with_one_message(
         _ask(server.url, *(_group(n) for n in range(50)))
     assert str(status) in str(error.value) and server.url in str(error.value)
     assert error.value.__cause__ is None and error.value.__suppress_context__
-    assert len(server.requests) <= 6  # those that were under way, not all fifty
+    assert len(server.requests) <= 3  # those that were under way, not all fifty
 
 
 def test_nobody_listening_stops_the_stage_with_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,9 +260,9 @@ def test_nobody_listening_stops_the_stage_with_one_message(monkeypatch: pytest.M
 def test_slow_endpoint_is_a_dropped_group(serve: Callable[[Reply], _Server]) -> None:
     release = threading.Event()
     server = serve(lambda prompt: (release.wait(5), (200, _completion(GOOD)))[1])
-    [summary] = _ask(server.url, timeout_s=0.2)
+    [summary] = _ask(server.url, timeout_s=1)
     release.set()
-    assert summary.reason == "timeout: no answer within 0.2 s"
+    assert summary.reason == "timeout: no answer within 1 s"
 
 
 @pytest.mark.parametrize("value", [None, "", "  "])
@@ -210,11 +288,10 @@ def test_key_is_in_no_log_reason_or_error(
     echo = json.dumps({"error": {"message": f"the key {KEY} is bad"}})
     replies = iter([(200, _completion(GOOD)), (500, echo), (400, echo), (429, echo), (401, echo)])
     server = serve(lambda prompt: next(replies))
-    answers = ask([_group(n) for n in range(5)], PROMPT, _endpoint(server.url, concurrency=1))
-    kept: list[Summary] = []
     with pytest.raises(EndpointError) as error:
-        kept.extend(answers)
+        _ask(server.url, *(_group(n, f"{n}") for n in range(5)), concurrency=1)
     server = serve(lambda prompt: (500, echo))
-    kept += _ask(server.url)
+    kept = [summary for n in range(1, 5) for summary in _ask(server.url, _group(n, f"{n}"))]
     assert "***" in str(kept)
-    assert KEY not in f"{kept} {error.value} {error.value.args} {caplog.text} {''.join(capfd.readouterr())}"
+    said = f"{kept} {error.value} {error.value.args} {caplog.text} {''.join(capfd.readouterr())}"
+    assert KEY not in said + "".join(path.read_text() for path in Path().rglob("*.json*"))

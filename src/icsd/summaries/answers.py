@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator
 ANSWER_SCHEMA: dict[str, Any] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
     "type": "object",
+    "additionalProperties": False,  # servers that answer by the schema insist on it
     "required": ["index", "summary"],
     "properties": {
         "index": {"type": "array", "items": {"type": "integer"}},

@@ -1,21 +1,38 @@
 """Who answers: the provider that summaries.provider names."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from icsd.config import SummariesConfig
+from icsd.logs import progress
+from icsd.summaries.asking import Asking
+from icsd.summaries.budget import Budget, Prices, Purse
 from icsd.summaries.merge import Limits, merge
 from icsd.summaries.prompts import Prompt
 from icsd.summaries.records import Group, Summary, dropped
+from icsd.summaries.replies import Replies
+from icsd.summaries.requests import Sampling
 
 
-def answer(groups: Sequence[Group], prompt: Prompt, config: SummariesConfig) -> Iterator[Summary]:
-    """One summary a group, in the order of `groups`."""
+def answer(groups: Sequence[Group], prompt: Prompt, config: SummariesConfig, results: Path) -> Iterator[Summary]:
+    """One summary a group, in the order of `groups`; `results` is the run's folder, for its spending."""
     if config.provider == "merge":
         limits = Limits(max_words=config.max_words, **config.merge.model_dump())
-        return (_merged(group, limits) for group in groups)
-    from icsd.summaries.endpoint import Endpoint, ask  # late: the merger does not pay for the client's import
+        yield from progress((_merged(group, limits) for group in groups), len(groups), "summaries")
+        return
+    from icsd.summaries.online import Endpoint, ask  # late: the merger does not pay for the client's import
 
-    return ask(groups, prompt, Endpoint(**config.openai.model_dump()))
+    settings = config.openai
+    endpoint = Endpoint(
+        settings.base_url, settings.api_key_env, settings.timeout_s, settings.retries, settings.concurrency,
+        settings.structured_output,
+    )  # fmt: skip
+    prices = Prices(settings.prompt_usd_per_million, settings.completion_usd_per_million)
+    sampling = Sampling(settings.model, settings.temperature, settings.max_tokens)
+    store, purse = Replies(Path(config.store)), Purse(Budget(results / "budget", config.budget_usd))
+    with store.writer(run=results.name, provider=config.provider, model=settings.model) as segment, purse:
+        send = lambda requests, receive: ask(requests, endpoint, prices, purse, segment, receive)  # noqa: E731
+        yield from Asking(prompt, sampling, config.repair, store, send).summaries(groups)
 
 
 def model_name(config: SummariesConfig) -> str:

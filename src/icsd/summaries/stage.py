@@ -1,4 +1,4 @@
-"""From groups and captions to the SUMMARIES table."""
+"""From groups and captions to the SUMMARIES table, in a run's folder `summaries`."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,7 +11,6 @@ import pyarrow.compute as pc
 from icsd import tables
 from icsd.config import SummariesConfig
 from icsd.errors import ICSDError, InputError
-from icsd.logs import progress
 from icsd.summaries.prompts import load_prompt
 from icsd.summaries.providers import answer, model_name
 from icsd.summaries.records import Group, Summary
@@ -31,7 +30,7 @@ def summarize_groups(
     """
     checked = load_prompt(prompt, config.max_words)
     members = _read_groups(groups, captions)
-    answers = progress(answer(members, checked, config), len(members), "summaries") if members else ()
+    answers = answer(members, checked, config, summaries.parents[1]) if members else ()
     rows = [
         _row(group, summary, model_name(config), checked.hash) for group, summary in zip(members, answers, strict=True)
     ]
