@@ -2,8 +2,10 @@
 #
 # in:  <results>/groups/{shard}.parquet     GROUPS
 #      <results>/captions/all.parquet       CAPTIONS: members of a group lie anywhere
-#      config: summaries.prompt             the prompt file; editing it reruns summaries and what follows
+#      config/prompts/<name>.txt, .yaml     the prompt that summaries.prompt names, and what its answers must be
 # out: <results>/summaries/{shard}.parquet  SUMMARIES: a row for every group, dropped ones with their reason
+#      <results>/prompts/{prompt}/{shard}.parquet   SUMMARIES of each prompt of summaries.prompts } `snakemake
+#      <results>/prompts/comparison.parquet, .md    PROMPTS: those side by side                   } compare_prompts`
 # own: results/replies/                     all that models answered (config: summaries.store), shared by runs, so that
 #                                           nothing is paid twice; no output, since Snakemake deletes those of a killed
 #                                           job. Deleting it costs money.
@@ -14,7 +16,8 @@ rule summarize_groups:
     input:
         groups="<results>/groups/{shard}.parquet",
         captions="<results>/captions/all.parquet",
-        prompt=cfg.summaries.prompt,
+        prompt=f"config/prompts/{cfg.summaries.prompt}.txt",
+        rules=f"config/prompts/{cfg.summaries.prompt}.yaml",
     output:
         summaries="<results>/summaries/{shard}.parquet",
     params:
@@ -30,7 +33,47 @@ rule summarize_groups:
     resources:
         mem_mb=2000,
         runtime=240,
+        results=f"results/{cfg.run}",
         llm_requests=cfg.summaries.llm_requests,
         runtime_settings=cfg.summaries.runtime(),
     script:
         "../scripts/summarize_groups.py"
+
+
+use rule summarize_groups as summarize_by_prompt with:
+    input:
+        groups="<results>/groups/{shard}.parquet",
+        captions="<results>/captions/all.parquet",
+        prompt="config/prompts/{prompt}.txt",
+        rules="config/prompts/{prompt}.yaml",
+    output:
+        summaries="<results>/prompts/{prompt}/{shard}.parquet",
+    log:
+        "<results>/logs/summarize_by_prompt/{prompt}/{shard}.log",
+    benchmark:
+        "<results>/benchmarks/summarize_by_prompt/{prompt}/{shard}.tsv"
+
+
+rule compare_prompts:
+    input:
+        summaries=collect(
+            "<results>/prompts/{prompt}/{shard}.parquet", prompt=cfg.summaries.prompts, shard=SHARDS
+        ),
+    output:
+        comparison="<results>/prompts/comparison.parquet",
+        page="<results>/prompts/comparison.md",
+    params:
+        revision=REVISIONS["summaries"],
+        prompts=cfg.summaries.prompts,
+    log:
+        "<results>/logs/compare_prompts.log",
+    conda:
+        "../envs/icsd.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=10,
+        prompt_usd=str(cfg.summaries.openai.prompt_usd_per_million),
+        completion_usd=str(cfg.summaries.openai.completion_usd_per_million),
+    script:
+        "../scripts/compare_prompts.py"

@@ -95,25 +95,25 @@ def all_faults(slow_s: float = 0.5, retry_after_s: float = 0.1) -> tuple[Behavio
 
 
 def faults(share: float, seed: int, among: Sequence[Behaviour] | None = None) -> Script:
-    """A fault for `share` of (body, attempt), evenly `among` all; the order of arrival plays no part.
+    """A fault for `share` of the requests, evenly `among` all; the order of arrival plays no part.
 
-    After two transport faults in a row for one body, a third is answered OK.
+    What an answer says depends on its body alone, so that a client that was killed hears the same again. A transport
+    fault depends on the attempt too; after two in a row for one body, the third request is answered.
     """
-    choices = all_faults() if among is None else among
+    choices = all_faults() if among is None else list(among)
+    failing, odd = [each for each in choices if each.transport], [each for each in choices if not each.transport]
 
-    def roll(key: str, attempt: int) -> Behaviour:
-        sha = hashlib.sha256(f"{seed}:{attempt}:{key}".encode()).digest()
-        chance, choice = int.from_bytes(sha[:8], "big"), int.from_bytes(sha[8:16], "big")
-        return choices[choice % len(choices)] if chance < share * 2**64 else OK
+    def roll(kinds: list[Behaviour], text: str) -> Behaviour | None:
+        sha = hashlib.sha256(f"{seed}:{text}".encode()).digest()
+        chance, choice = int.from_bytes(sha[:8], "big") / 2**64, int.from_bytes(sha[8:16], "big")
+        return kinds[choice % len(kinds)] if kinds and chance < share * len(kinds) / len(choices) else None
 
     def script(number: int, attempt: int, body: Body) -> Behaviour:
-        key, in_a_row, picked = digest(body), 0, OK
+        key, in_a_row, failed = digest(body), 0, None
         for earlier in range(attempt + 1):
-            picked = roll(key, earlier)
-            if picked.transport and in_a_row == IN_A_ROW:
-                picked = OK
-            in_a_row = in_a_row + 1 if picked.transport else 0
-        return picked
+            failed = roll(failing, f"{earlier}:{key}") if in_a_row < IN_A_ROW else None
+            in_a_row = in_a_row + 1 if failed else 0
+        return failed or roll(odd, key) or OK
 
     return script
 
@@ -154,7 +154,7 @@ def prompt_words(body: Body) -> int:
 
 def completion(body: Body, kind: Kind, key: str) -> Body:
     """The chat completion for a body of digest `key`; deterministic in its arguments."""
-    captions = {int(number): text for number, text in _CAPTION.findall(_last_user_text(body))}
+    captions = {int(number): text for number, text in _CAPTION.findall(_user_texts(body))}
     content = None if kind == Kind.REFUSAL else _content(kind, captions, random.Random(int(key[:16], 16)))
     refusal = "I'm sorry, I can't help with that." if kind == Kind.REFUSAL else None
     message = {"role": "assistant", "content": content, "refusal": refusal}
@@ -172,8 +172,9 @@ def _text(message: Body) -> str:
     return content if isinstance(content, str) else "\n".join(part.get("text", "") for part in content)
 
 
-def _last_user_text(body: Body) -> str:
-    return next((_text(message) for message in reversed(body["messages"]) if message.get("role") == "user"), "")
+def _user_texts(body: Body) -> str:
+    """All that the user says: a second request for a group ends with a complaint, not with the captions."""
+    return "\n".join(_text(message) for message in body["messages"] if message.get("role") == "user")
 
 
 def _answer(index: list[int], summary: str) -> str:

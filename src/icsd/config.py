@@ -18,7 +18,9 @@ SHOWN_CHARACTERS = 60
 Arm = Literal["multi", "single", "single_matched", "multi_head", "real"]
 Share = Annotated[float, Field(ge=0, le=1)]
 Price = Annotated[float, Field(ge=0)]
+PromptName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
 Count = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(gt=0)]
 Seed = Annotated[int, Field(ge=0)]
 
 
@@ -90,6 +92,30 @@ class OpenAIConfig(Section):
     completion_usd_per_million: Price = Field(0.60, description="USD for a million answer tokens.")
 
 
+class BatchConfig(Section):
+    """OpenAI's Batch API: answers within a day, at half the price. All else is as in the section openai."""
+
+    max_requests: Annotated[int, Field(ge=1, le=50_000)] = Field(50_000, description="Requests a batch at most.")
+    max_bytes: Annotated[int, Field(ge=1, le=100_000_000)] = Field(
+        100_000_000, description="Bytes of a batch's file at most."
+    )
+    enqueued_tokens: Count | None = Field(
+        None, description="Prompt tokens that the account may have enqueued, in batches of all jobs; null: unknown."
+    )
+    poll_s: Annotated[float, Field(gt=0)] = Field(60.0, description="Seconds between two looks at the batches.")
+
+
+class TransformersConfig(Section):
+    """A chat model in the job itself."""
+
+    model: str = Field("Qwen/Qwen2.5-7B-Instruct", description="Chat model: a folder, or an id of the hub.")
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = Field(
+        0.0, description="0 and null take the likeliest token; above, a request's own seed draws."
+    )
+    max_tokens: Count = Field(500, description="Tokens of an answer at most.")
+    batch_size: Count = Field(32, description="Requests at once; changes speed only.")
+
+
 class MergeConfig(Section):
     """The built-in merger's limits."""
 
@@ -98,53 +124,90 @@ class MergeConfig(Section):
     max_selected: Count = Field(10, description="Captions selected of a group.")
 
 
-# What changes speed, access and cost, never an answer: of the openai section, and of summaries.
-_OPENAI_RUNTIME = {
-    "base_url", "api_key_env", "timeout_s", "retries", "concurrency", "structured_output", "prompt_usd_per_million",
-    "completion_usd_per_million",
+class QualityConfig(Section):
+    """What of a summary is counted, and which summaries are dropped for it."""
+
+    image_model: str | None = Field(
+        None, description="The image model whose tokenizer counts a summary's tokens; null: they are not counted."
+    )
+    must_fit: bool = Field(False, description="Drop a summary of more tokens than the image model reads.")
+    max_unsupported_share: Share = Field(
+        0.5, description="Drop a summary of whose content words a larger share stands in no selected caption."
+    )
+    min_covered: Annotated[int, Field(ge=0)] = Field(
+        0, description="Drop a summary that has all content words of fewer selected captions."
+    )
+
+    @model_validator(mode="after")
+    def _tokens_are_counted(self) -> "QualityConfig":
+        if self.must_fit and self.image_model is None:
+            raise ValueError("must_fit=true needs image_model, which is null")
+        return self
+
+
+# What changes speed, access and cost, never an answer: of the providers' sections, and of summaries.
+_PROVIDER_RUNTIME = {
+    "merge": set[str](),
+    "openai": {
+        "base_url", "api_key_env", "timeout_s", "retries", "concurrency", "structured_output",
+        "prompt_usd_per_million", "completion_usd_per_million",
+    },
+    "transformers": {"batch_size"},
 }  # fmt: skip
-_RUNTIME = {"store", "budget_usd", "max_drop_share"}
+_RUNTIME = {"store", "budget_usd", "max_drop_share", "batch"}
+_OWN_WAY = {"prompt", "prompts", "openai", "transformers", "merge"}  # to the rule: as input files, or one of them alone
 
 
 class SummariesConfig(Section):
     """From a group of captions to one sentence of many contexts."""
 
-    provider: Literal["merge", "openai"] = Field(
-        "merge", description="merge needs no network; openai asks an endpoint."
+    provider: Literal["merge", "openai", "openai-batch", "transformers"] = Field(
+        "merge",
+        description="merge needs no model; openai asks an endpoint; openai-batch does so through its Batch API; "
+        "transformers runs a chat model in the job.",
     )
-    prompt: str = Field("config/prompts/paper.txt", description="The prompt file, Jinja2; editing it reruns summaries.")
-    max_words: Count = Field(50, description="Words of a summary at most.")
+    prompt: PromptName = Field("paper", description="config/prompts/<name>.txt and .yaml; editing reruns summaries.")
+    prompts: list[PromptName] = Field([], description="Prompts that `snakemake compare_prompts` sets side by side.")
     max_drop_share: Share = Field(0.5, description="A larger share of dropped groups fails the shard.")
     repair: bool = Field(True, description="Ask once more, naming what was wrong, where an answer cannot be used.")
     store: str = Field("results/replies", description="Folder of all replies, shared by runs; deleting it costs money.")
     budget_usd: Price | None = Field(None, description="What a run may spend on replies at most; null for no ceiling.")
+    quality: QualityConfig = QualityConfig()
     openai: OpenAIConfig = OpenAIConfig()
+    batch: BatchConfig = BatchConfig()
+    transformers: TransformersConfig = TransformersConfig()
     merge: MergeConfig = MergeConfig()
 
     @property
     def llm_requests(self) -> int:
         """How many requests to a server a job has under way at most."""
-        return 0 if self.provider == "merge" else self.openai.concurrency
+        return {"openai": self.openai.concurrency, "openai-batch": 1}.get(self.provider, 0)
+
+    @property
+    def section(self) -> str:
+        """The name of the provider's section."""
+        return "openai" if self.provider == "openai-batch" else self.provider
 
     def deciding(self) -> dict[str, Any]:
         """What decides the answers, for a rule's params: nothing of the provider that is not asked."""
-        settings = self.model_dump(mode="json", exclude={"prompt", "openai", "merge", *_RUNTIME})
-        if self.provider == "merge":
-            return settings | {"merge": self.merge.model_dump(mode="json")}
-        return settings | {"openai": self.openai.model_dump(mode="json", exclude=_OPENAI_RUNTIME)}
+        settings = self.model_dump(mode="json", exclude=_OWN_WAY | _RUNTIME)
+        asked = getattr(self, self.section)
+        return settings | {self.section: asked.model_dump(mode="json", exclude=_PROVIDER_RUNTIME[self.section])}
 
     def runtime(self) -> str:
         """The rest, as JSON for a rule's resource: changing it reruns nothing."""
         if self.provider == "merge":
             return json.dumps({"max_drop_share": self.max_drop_share})
-        settings = self.model_dump(mode="json", include=_RUNTIME)
-        return json.dumps(settings | {"openai": self.openai.model_dump(mode="json", include=_OPENAI_RUNTIME)})
+        settings, asked = self.model_dump(mode="json", include=_RUNTIME), getattr(self, self.section)
+        runtime = asked.model_dump(mode="json", include=_PROVIDER_RUNTIME[self.section])
+        return json.dumps(settings | {self.section: runtime})
 
     @classmethod
     def joined(cls, deciding: Mapping[str, Any], runtime: str) -> "SummariesConfig":
         """The section back from `deciding()` and `runtime()`."""
         rest = json.loads(runtime)
-        return cls(**{**deciding, **rest, "openai": deciding.get("openai", {}) | rest.get("openai", {})})
+        [section] = deciding.keys() & _PROVIDER_RUNTIME.keys()
+        return cls(**{**deciding, **rest, section: deciding[section] | rest.get(section, {})})
 
 
 class ImagesConfig(Section):
@@ -246,6 +309,56 @@ class EvaluationConfig(Section):
     batch_size: Count = Field(64, description="Pictures at once; changes speed only.")
 
 
+class EstimateConfig(Section):
+    """What `snakemake estimate` reckons with; it changes no result. Rates are of models of full size on one GPU."""
+
+    captions: Count = Field(566_435, description="Captions of the corpus, as long as its file is not there.")
+    caption_characters: Rate = Field(
+        52.4, description="Mean length of those captions: that of COCO's, over the 202,654 of val2014."
+    )
+    tokens_per_character: Rate = Field(
+        0.21,
+        description="Tokens a character of a prompt: the 312 M that are known of COCO's 566,435 groups, by prompts of "
+        "2,615 characters (30 captions of val2014 in the text of paper.txt).",
+    )
+    answer_tokens: Rate = Field(
+        80.0, description="Tokens of an answer: the 45 M that are known of COCO's 566,435 groups."
+    )
+    repair_share: Share = Field(
+        0.05, description="Share of answers that are asked for again, since they cannot be used; a guess."
+    )
+    unusable_share: Share = Field(0.05, description="Share of groups that end without a usable summary; a guess.")
+    captions_per_summary: Rate = Field(
+        7.0, description="Captions a summary is of, each of which single_matched draws; paper.txt asks for 5 to 10."
+    )
+    requests_at_once: Count = Field(
+        64, description="Requests under way at once in all jobs: llm_requests of profiles/default."
+    )
+    seconds_per_request: Rate = Field(2.0, description="Seconds from a request to its answer; a guess for an endpoint.")
+    batch_hours: Rate = Field(24.0, description="Hours in which the Batch API answers a batch: what OpenAI promises.")
+    local_requests_per_second: Rate = Field(
+        5.0, description="Answers a second of a chat model of 7 B parameters on one GPU, in batches; a guess."
+    )
+    embeddings_per_second: Rate = Field(2_000.0, description="Captions a second through CLIP ViT-B/32; a guess.")
+    images_per_second: Rate = Field(
+        1.0, description="Pictures a second of Stable Diffusion 1.4, 512 by 512 pixels, in 20 steps; a guess."
+    )
+    checks_per_second: Rate = Field(100.0, description="Pictures a second through its safety checker; a guess.")
+    training_steps_per_second: Rate = Field(
+        3.0, description="Steps of 64 pairs a second, CLIP ViT-B/32 and BERT base, validations included; a guess."
+    )
+    bytes_per_caption: Rate = Field(
+        5_000.0, description="On disk: its text and 512 float32, both twice, and the ids of 30 neighbours twice."
+    )
+    bytes_per_summary: Rate = Field(
+        1_000.0, description="On disk: about 700 for the reply, the rest for the table's row; a guess."
+    )
+    bytes_per_image: Rate = Field(
+        900_000.0, description="On disk: a PNG file of 512 by 512 pixels, about 450 KB, twice: kept and in the table."
+    )
+    bytes_per_training: Rate = Field(1.0e9, description="On disk: a checkpoint of 230 M float32 weights.")
+
+
 class Config(Section):
     """The whole config."""
 
@@ -264,6 +377,7 @@ class Config(Section):
     dataset: DatasetConfig = DatasetConfig()
     captioner: Captioner
     evaluation: EvaluationConfig = EvaluationConfig()
+    estimate: EstimateConfig = EstimateConfig()
 
     @property
     def shard_names(self) -> list[str]:

@@ -58,8 +58,10 @@ def _feature(field: pa.Field, image: str) -> dict[str, Any]:
     return {"dtype": str(field.type), "_type": "Value"}
 
 
-def _table(name: str, columns: Mapping[str, pa.DataType], key: Sequence[str], **options: Any) -> Table:
-    return Table(name, 1, pa.schema(list(columns.items())), tuple(key), **options)
+def _table(
+    name: str, columns: Mapping[str, pa.DataType], key: Sequence[str], version: int = 1, image: str | None = None
+) -> Table:
+    return Table(name, version, pa.schema(list(columns.items())), tuple(key), image)
 
 
 CAPTIONS = _table("captions", {"caption_id": ID, "image_id": ID, "caption": TEXT, "split": TEXT}, ["caption_id"])
@@ -80,9 +82,12 @@ SUMMARIES = _table(
     {
         "group_id": ID, "summary": TEXT, "selected": pa.list_(ID), "status": TEXT, "reason": TEXT,
         "prompt_tokens": pa.int64(), "completion_tokens": pa.int64(), "model": TEXT, "prompt_hash": TEXT,
+        "unsupported": pa.list_(TEXT), "covered": pa.list_(ID), "image_tokens": pa.int64(),
     },
     ["group_id"],
+    version=2,
 )  # fmt: skip
+PROMPTS = _table("prompts", {"prompt": TEXT, "measure": TEXT, "value": NUMBER}, ["prompt", "measure"])
 SENTENCES = _table(
     "sentences",
     {

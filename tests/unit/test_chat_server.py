@@ -185,7 +185,7 @@ def test_faults_are_even_seeded_and_end_after_two_in_a_row() -> None:
     picked = [script(0, 0, body) for body in bodies]
     assert picked == [script(9, 0, body) for body in bodies] != [faults(0.5, seed=2)(0, 0, body) for body in bodies]
     counts = Counter(picked)
-    assert counts.pop(OK) == pytest.approx(1000, abs=60)
+    assert 1000 < counts.pop(OK) < 1200  # two chances of a quarter each
     assert set(counts) == set(all_faults()) and max(counts.values()) < 3 * min(counts.values())
     worst = faults(1.0, seed=1)
     for body in bodies[:200]:

@@ -84,7 +84,7 @@ def _models(annotation: Any) -> list[Any]:
         ("captioner.seeds", [1, 1], "seeds=[1, 1] must differ from one another"),
         ("captioner.decoder", {"hidden": 10, "heads": 3}, "heads=3 must divide hidden=10"),
         ("evaluation.metrics", ["SPICE"], "evaluation.metrics.0='SPICE': input should be 'BLEU'"),
-        ("summaries.provider", "gpt", "summaries.provider='gpt': input should be 'merge' or 'openai'"),
+        ("summaries.provider", "gpt", "summaries.provider='gpt': input should be 'merge', 'openai'"),
         ("pictures.real", None, "the arm real needs pictures.real, which is null"),
         ("captions", {}, "captions.annotations is missing"),
     ],
@@ -129,11 +129,11 @@ def test_the_provider_that_is_not_asked_decides_nothing() -> None:
 @pytest.mark.parametrize("provider", ["merge", "openai"])
 @pytest.mark.parametrize("key", ["OPENAI_API_KEY", None])
 def test_a_job_gets_the_section_back(provider: str, key: str | None) -> None:
-    settings = DEFAULT["summaries"] | {"provider": provider, "max_words": 20}
+    settings = DEFAULT["summaries"] | {"provider": provider, "prompt": "strict"}
     config = SummariesConfig(**(settings | {"openai": settings["openai"] | {"api_key_env": key, "retries": 2}}))
 
     back = SummariesConfig.joined(config.deciding(), config.runtime())
     assert back.deciding() == config.deciding()
     assert back.max_drop_share == config.max_drop_share
     if provider == "openai":
-        assert back == config
+        assert (back.openai, back.store, back.quality) == (config.openai, config.store, config.quality)

@@ -44,7 +44,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
 
 # --- The stage --------------------------------------------------------------------------------------------------------
 def test_every_group_is_a_row_kept_or_dropped(files: dict[str, Any]) -> None:
-    summarize_groups(**files, config=SummariesConfig())
+    summarize_groups(**files, results=files["summaries"].parents[1], config=SummariesConfig())
     first, second, last = _rows(files["summaries"])
     assert first["summary"] == "A red ball on the beach, a man flying a kite, and a small dog near the water."
     assert first["selected"] == [1, 2, 4] and first["status"] == "ok" and first["reason"] is None
@@ -52,21 +52,23 @@ def test_every_group_is_a_row_kept_or_dropped(files: dict[str, Any]) -> None:
     assert last["summary"] is None and last["selected"] == [] and last["status"] == "dropped"
     assert last["reason"].startswith("nothing-to-merge:")
     assert {row["model"] for row in (first, second, last)} == {"merge"}
-    assert {row["prompt_hash"] for row in (first, second, last)} == {load_prompt(PAPER, 50).hash}
+    assert {row["prompt_hash"] for row in (first, second, last)} == {load_prompt(PAPER).hash}
     assert first["prompt_tokens"] is None and first["completion_tokens"] is None
 
 
 def test_empty_shard_gives_an_empty_table(files: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     _write_groups(files["groups"], {})
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    summarize_groups(**files, config=SummariesConfig(provider="openai"))  # asks nobody, so that no key is needed
+    summarize_groups(
+        **files, results=files["summaries"].parents[1], config=SummariesConfig(provider="openai")
+    )  # asks nobody, so that no key is needed
     assert _rows(files["summaries"]) == []
 
 
 def test_unset_key_leaves_no_table(files: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with pytest.raises(ConfigError, match="OPENAI_API_KEY is not set"):
-        summarize_groups(**files, config=SummariesConfig(provider="openai"))
+        summarize_groups(**files, results=files["summaries"].parents[1], config=SummariesConfig(provider="openai"))
     assert not files["summaries"].exists()
 
 
@@ -78,22 +80,22 @@ def test_too_many_dropped_fail_with_the_commonest_reasons(
     with pytest.raises(
         stage.TooManyDropped, match=r"2 of 3 groups .*max_drop_share=0.5.*not-json \(2\).*group 1: not-json: What"
     ):
-        summarize_groups(**files, config=SummariesConfig())
+        summarize_groups(**files, results=files["summaries"].parents[1], config=SummariesConfig())
     assert not files["summaries"].exists()
     monkeypatch.setattr(stage, "answer", lambda *_: iter(answers))
-    summarize_groups(**files, config=SummariesConfig(max_drop_share=0.7))
+    summarize_groups(**files, results=files["summaries"].parents[1], config=SummariesConfig(max_drop_share=0.7))
     assert [row["status"] for row in _rows(files["summaries"])] == ["dropped", "dropped", "ok"]
 
 
 def test_group_of_an_unknown_caption_is_named(files: dict[str, Any]) -> None:
     _write_groups(files["groups"], {1: [1, 99]})
     with pytest.raises(InputError, match=r"group_id 1.*caption 99 is in no captions shard"):
-        summarize_groups(**files, config=SummariesConfig())
+        summarize_groups(**files, results=files["summaries"].parents[1], config=SummariesConfig())
 
 
 # --- The prompt file --------------------------------------------------------------------------------------------------
 def test_paper_prompt_tells_the_facts_of_the_original() -> None:
-    text = load_prompt(PAPER, 50).render(["A dog.", "A  cat\non a mat."])
+    text = load_prompt(PAPER).render(["A dog.", "A  cat\non a mat."])
     assert "<1> A dog.\n<2> A cat on a mat.\n" in text
     for fact in (
         "5 to 10",
@@ -117,15 +119,44 @@ def test_paper_prompt_tells_the_facts_of_the_original() -> None:
     ],
 )
 def test_captions_are_data_never_markup(caption: str, line: str) -> None:
-    assert load_prompt(PAPER, 50).render([caption]).endswith(line)
+    assert load_prompt(PAPER).render([caption]).endswith(line)
 
 
-def test_prompt_hash_follows_text_and_limit(tmp_path: Path) -> None:
-    other = tmp_path / "other.txt"
-    other.write_text(PAPER.read_text() + "\nBe brief.")
-    hashes = {load_prompt(PAPER, 50).hash, load_prompt(PAPER, 40).hash, load_prompt(other, 50).hash}
-    assert len(hashes) == 3 and all(len(found) == 16 for found in hashes)
-    assert load_prompt(PAPER, 50).hash == load_prompt(PAPER, 50).hash
+@pytest.mark.parametrize("name", ["paper", "strict"])
+def test_shipped_prompts_load_and_name_their_limits(name: str) -> None:
+    prompt = load_prompt(PAPER.with_name(f"{name}.txt"))
+    assert f"at most {prompt.rules.max_words} words" in " ".join(prompt.render(["A dog."]).split())
+    assert prompt.rules.json_schema["required"] == ["index", "summary"]
+
+
+def test_prompt_hash_follows_text_and_limits(tmp_path: Path) -> None:
+    hashes = {load_prompt(PAPER).hash}
+    for name, text, rules in (("a", "\nBe brief.", "{}"), ("b", "", "max_words: 40"), ("c", "", "min_selected: 2")):
+        (tmp_path / f"{name}.txt").write_text(PAPER.read_text() + text)
+        (tmp_path / f"{name}.yaml").write_text(rules)
+        hashes.add(load_prompt(tmp_path / f"{name}.txt").hash)
+    assert len(hashes) == 4 and all(len(found) == 16 for found in hashes)
+    assert load_prompt(PAPER).hash in hashes
+
+
+@pytest.mark.parametrize(
+    ("rules", "problem"),
+    [
+        ("max_wrods: 40", "max_wrods: Extra inputs are not permitted"),
+        ("max_words: many", "max_words: Input should be a valid integer"),
+        ("schema: {type: object}", "schema: Value error, must require index and summary"),
+        ("{", "is no YAML"),
+        (None, "cannot be read"),
+    ],
+)
+def test_bad_limits_are_named(tmp_path: Path, rules: str | None, problem: str) -> None:
+    path = tmp_path / "prompt.txt"
+    path.write_text(PAPER.read_text())
+    if rules is not None:
+        path.with_suffix(".yaml").write_text(rules)
+    with pytest.raises(InputError, match=problem) as error:
+        load_prompt(path)
+    assert str(path.with_suffix(".yaml")) in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -141,8 +172,9 @@ def test_prompt_hash_follows_text_and_limit(tmp_path: Path) -> None:
 def test_bad_prompt_file_is_named(tmp_path: Path, text: str, problem: str) -> None:
     path = tmp_path / "prompt.txt"
     path.write_text(text)
+    path.with_suffix(".yaml").write_text("")
     with pytest.raises(InputError, match=problem) as error:
-        load_prompt(path, 50)
+        load_prompt(path)
     assert str(path) in str(error.value)
 
 
@@ -150,4 +182,4 @@ def test_missing_and_undecodable_prompt_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "latin.txt").write_bytes(b"\xe9\xff")
     for name in ("missing.txt", "latin.txt"):
         with pytest.raises(InputError, match=name):
-            load_prompt(tmp_path / name, 50)
+            load_prompt(tmp_path / name)

@@ -12,8 +12,9 @@ import pytest
 
 from icsd.config import SummariesConfig
 from icsd.errors import ConfigError, ICSDError
+from icsd.summaries.answers import Rules
 from icsd.summaries.budget import Budget, OutOfBudget
-from icsd.summaries.online import EndpointError
+from icsd.summaries.openai_api import EndpointError
 from icsd.summaries.prompts import Prompt
 from icsd.summaries.providers import answer
 from icsd.summaries.records import Group, Summary
@@ -21,7 +22,7 @@ from icsd.summaries.replies import Replies, spending
 
 KEY = "sk-secret-0123456789"
 VARIABLE = "ICSD_TEST_KEY"
-PROMPT = Prompt("{% for caption in captions %}\n<{{ loop.index }}> {{ caption }}\n{% endfor %}", max_words=50)
+PROMPT = Prompt("{% for caption in captions %}\n<{{ loop.index }}> {{ caption }}\n{% endfor %}", Rules())
 GOOD = '{"index": [2, 1], "summary": "A dog on a beach."}'
 Reply = Callable[[str], tuple[int, str]]  # the prompt -> status and body
 
@@ -104,7 +105,7 @@ def _config(url: str, changes: dict[str, Any]) -> SummariesConfig:
 
 def _ask(url: str, *groups: Group, **changes: Any) -> list[Summary]:
     found = answer(groups or [_group()], PROMPT, _config(url, changes), Path("results/run"))
-    return [replace(summary, repairable=False) for summary in found]
+    return [replace(summary, repairable=False, quality=None) for summary in found]
 
 
 def _events() -> list[dict[str, Any]]:

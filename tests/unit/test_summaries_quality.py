@@ -74,8 +74,8 @@ def test_caption_is_covered_if_all_its_content_words_stand_in_the_summary() -> N
 
 def test_measure_gathers_all() -> None:
     quality = measure("A red ball and a kite.", ["a ball", "a dog"], 9)
-    assert quality == Quality(unsupported=("red", "kite"), covered=(0,), image_tokens=9)
-    assert measure("", [], None) == Quality((), (), None)
+    assert quality == Quality(words=3, unsupported=("red", "kite"), covered=(0,), image_tokens=9)
+    assert measure("", [], None) == Quality(0, (), (), None)
 
 
 # --- Merged captions: the merger invents nothing ----------------------------------------------------------------------

@@ -135,7 +135,8 @@ def test_a_missing_weights_folder_is_named(done: Checkout, key: str, target: str
 
 
 def _ask_endpoint(checkout: Checkout, **openai: Any) -> None:
-    checkout.edit("summaries", {"provider": "openai", "openai": openai})
+    checkout.edit("summaries.provider", "openai")
+    checkout.edit("summaries.openai", openai)
 
 
 def test_a_key_variable_that_is_not_set_is_named(done: Checkout) -> None:

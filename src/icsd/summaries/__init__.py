@@ -1,9 +1,13 @@
 """Summaries: of each group the captions that can describe one scene, condensed into one sentence to draw.
 
-prompts    the prompt file: template, hash
-answers    what a model may answer, and the check of it
-providers  who answers: an OpenAI-compatible endpoint (endpoint.py) or the built-in merger (merge/)
-stage      from tables to a table
+stage       from tables to a table
+providers   who answers: the built-in merger (merge/) or a chat model
+prompts     the prompt's text, and what its answers must be; answers reads and checks them
+asking      groups to requests, replies to summaries: asks what the store lacks, and once more what cannot be used
+requests    a request, its key, its reply; replies is the store of them, budget what a run may spend
+online      OpenAI's chat completions, at the rate that the server bears; batch_* the Batch API; local a model in process
+quality     what can be counted of a summary; judge drops for it
+comparison  prompts side by side
 """
 
 from icsd.summaries.stage import summarize_groups

@@ -4,12 +4,14 @@ import json
 import re
 import unicodedata
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from functools import cached_property
+from typing import Annotated, Any, NoReturn
 
 from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-ANSWER_SCHEMA: dict[str, Any] = {
-    "$schema": "https://json-schema.org/draft/2020-12/schema",
+SCHEMA: dict[str, Any] = {
     "type": "object",
     "additionalProperties": False,  # servers that answer by the schema insist on it
     "required": ["index", "summary"],
@@ -18,11 +20,37 @@ ANSWER_SCHEMA: dict[str, Any] = {
         "summary": {"type": "string"},
     },
 }
-_VALIDATOR = Draft202012Validator(ANSWER_SCHEMA)
 _FENCED = re.compile(r"\A```[a-zA-Z]*\s*\n(.*)\n\s*```\Z", re.DOTALL)
 _REFUSED_CATEGORIES = frozenset(("Cc", "Cf", "Cs"))  # controls, invisible formatting, halves of surrogate pairs
 MAX_CHARACTERS_A_WORD = 20  # on average: "words" without spaces do not slip past the limit
 SHOWN_CHARACTERS = 80
+
+
+class Rules(BaseModel):
+    """What a prompt's answers must be: the limits, and the JSON schema that the server gets too."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    max_words: Annotated[int, Field(ge=1)] = 50
+    min_selected: Annotated[int, Field(ge=1)] = 1
+    max_selected: Annotated[int, Field(ge=1)] | None = None
+    json_schema: dict[str, Any] = Field(SCHEMA, alias="schema")
+
+    @field_validator("json_schema")
+    @classmethod
+    def _has_what_is_read(cls, schema: dict[str, Any]) -> dict[str, Any]:
+        try:
+            Draft202012Validator.check_schema(schema)
+        except SchemaError as error:
+            raise ValueError(f"is no JSON schema: {error.message}") from None
+        if not {"index", "summary"} <= set(schema.get("required", [])):
+            raise ValueError("must require index and summary")
+        return schema
+
+    @cached_property
+    def validator(self) -> Draft202012Validator:
+        """Of the schema."""
+        return Draft202012Validator(self.json_schema)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +70,18 @@ class BadAnswer(Exception):
         self.detail = detail
 
 
-def parse_answer(text: str, members: int, max_words: int) -> Answer:
+def parse_answer(text: str, members: int, rules: Rules) -> Answer:
     """The answer for a group of `members` captions; BadAnswer says what is wrong with it.
 
-    Codes: empty-answer, not-json, schema, no-index, index-out-of-range, doubled-index, empty-summary, too-long,
-    control-characters.
+    Codes: empty-answer, not-json, schema, no-index, index-out-of-range, doubled-index, too-few-selected,
+    too-many-selected, empty-summary, too-long, control-characters.
     """
     answer = _parse_json(text)
-    error = next(iter(_VALIDATOR.iter_errors(answer)), None)
+    error = next(iter(rules.validator.iter_errors(answer)), None)
     if error is not None:
         place = "/".join(str(part) for part in error.path) or "the answer"
         _refuse("schema", f"{place}: {shown(error.message)}")
-    return Answer(_places(answer["index"], members), _summary(answer["summary"], max_words))
+    return Answer(_places(answer["index"], members, rules), _summary(answer["summary"], rules.max_words))
 
 
 def shown(text: str) -> str:
@@ -81,7 +109,9 @@ def _parse_json(text: str) -> Any:
         raise BadAnswer("not-json", shown(stripped)) from error
 
 
-def _places(index: list[float], members: int) -> tuple[int, ...]:
+def _places(index: Any, members: int, rules: Rules) -> tuple[int, ...]:
+    if not isinstance(index, list) or not all(isinstance(number, int | float) for number in index):
+        _refuse("schema", "index: is no list of numbers")
     if not index:
         _refuse("no-index", "no caption was selected")
     numbers = [int(number) for number in index]  # JSON's 1.0 is an integer too
@@ -91,10 +121,17 @@ def _places(index: list[float], members: int) -> tuple[int, ...]:
     if len(set(numbers)) < len(numbers):
         doubled = next(number for number in numbers if numbers.count(number) > 1)
         _refuse("doubled-index", f"{doubled} stands {numbers.count(doubled)} times")
+    least, most = min(rules.min_selected, members), rules.max_selected or members
+    if len(numbers) < least:
+        _refuse("too-few-selected", f"{len(numbers)}, where at least {least} are asked for")
+    if len(numbers) > most:
+        _refuse("too-many-selected", f"{len(numbers)}, where at most {most} are allowed")
     return tuple(sorted(number - 1 for number in numbers))
 
 
-def _summary(text: str, max_words: int) -> str:
+def _summary(text: Any, max_words: int) -> str:
+    if not isinstance(text, str):
+        _refuse("schema", "summary: is no text")
     summary = text.strip()
     if not any(character.isalnum() for character in summary):
         _refuse("empty-summary", "the summary has no word")

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from icsd.logs import Progress
-from icsd.summaries.answers import ANSWER_SCHEMA, BadAnswer, parse_answer, shown
+from icsd.summaries.answers import BadAnswer, Rules, parse_answer, shown
+from icsd.summaries.judge import Judge
 from icsd.summaries.prompts import Prompt
 from icsd.summaries.records import Group, Summary, dropped
 from icsd.summaries.replies import Replies
@@ -27,6 +28,7 @@ class Asking:
     prompt: Prompt
     sampling: Sampling
     repair: bool
+    judge: Judge
     store: Replies
     send: Send
 
@@ -49,8 +51,7 @@ class Asking:
 
     def _first(self, group: Group) -> Request:
         # made anew each time it is needed: a shard's prompts are many times its captions
-        message = {"role": "user", "content": self.prompt.render(group.captions)}
-        return Request(self.sampling, (message,), ANSWER_SCHEMA)
+        return first_request(self.prompt, self.sampling, group)
 
     def _repair(self, group: Group, outcome: Outcome, summary: Summary) -> Request:
         content = outcome.content if isinstance(outcome, Reply) else ""
@@ -73,10 +74,16 @@ class Asking:
         return known
 
     def _read(self, group: Group, outcome: Outcome) -> Summary:
-        return read_outcome(outcome, len(group.captions), self.prompt.max_words)
+        return self.judge(group, read_outcome(outcome, len(group.captions), self.prompt.rules))
 
 
-def read_outcome(outcome: Outcome, members: int, max_words: int) -> Summary:
+def first_request(prompt: Prompt, sampling: Sampling, group: Group) -> Request:
+    """What a group is asked about at first."""
+    message = {"role": "user", "content": prompt.render(group.captions)}
+    return Request(sampling, (message,), prompt.rules.json_schema)
+
+
+def read_outcome(outcome: Outcome, members: int, rules: Rules) -> Summary:
     """The summary in a reply to a prompt of `members` captions, or why there is none."""
     if isinstance(outcome, Failure):
         return dropped(outcome.code, outcome.detail)
@@ -86,9 +93,9 @@ def read_outcome(outcome: Outcome, members: int, max_words: int) -> Summary:
     if outcome.finish_reason == "content_filter":
         return dropped("refusal", "the server's content filter", tokens)
     if outcome.finish_reason == "length":
-        return dropped("cut-off", "the answer reached summaries.openai.max_tokens", tokens, repairable=True)
+        return dropped("cut-off", "the answer reached max_tokens", tokens, repairable=True)
     try:
-        answer = parse_answer(outcome.content, members, max_words)
+        answer = parse_answer(outcome.content, members, rules)
     except BadAnswer as error:
         return dropped(error.code, error.detail, tokens, repairable=True)
     return Summary(answer.summary, answer.places, None, *tokens)

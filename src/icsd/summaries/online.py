@@ -6,43 +6,23 @@ of everything that is kept of the server's words.
 
 import asyncio
 import logging
-import os
 import random
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import openai
-from openai.types.chat import ChatCompletion
 
-from icsd.errors import ConfigError, ICSDError
-from icsd.summaries.answers import shown
+from icsd.errors import ICSDError
 from icsd.summaries.budget import OutOfBudget, Prices, Purse
+from icsd.summaries.openai_api import NO_KEY, Access, Endpoint, ends_all, read_reply, request_body, worth_again
 from icsd.summaries.rate import Pace, exhausted_s, retry_after_s
 from icsd.summaries.replies import Event, Segment
 from icsd.summaries.requests import Failure, Outcome, Reply, Request
 
-NO_KEY = "none"  # the client insists on one; a server without keys ignores it
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0  # before a request is sent again
 TOO_MUCH = frozenset(("http-429", "http-503", "http-529"))  # the server asks for fewer requests
 _log = logging.getLogger(__name__)
 Receive = Callable[[Request, Outcome], None]
-
-
-class EndpointError(ICSDError):
-    """The endpoint takes no request at all: the stage stops."""
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """Where to ask and how fast. `api_key_env` names the variable that holds the key; None: the server needs none."""
-
-    base_url: str
-    api_key_env: str | None
-    timeout_s: float
-    retries: int
-    concurrency: int
-    structured_output: bool
 
 
 def ask(
@@ -54,8 +34,8 @@ def ask(
     retries is a Failure. What ends the stage lets those under way finish, so that they are kept: EndpointError (a key
     that is refused, a model or address that does not exist, nobody listening), OutOfBudget. ConfigError: no key.
     """
-    secret = _read_key(endpoint.api_key_env)
-    asyncio.run(_Asker(endpoint, secret, prices, purse, _Keeper(segment), receive).ask(requests))
+    access = Access.to(endpoint)
+    asyncio.run(_Asker(access, prices, purse, _Keeper(segment), receive).ask(requests))
 
 
 @dataclass(frozen=True)
@@ -91,19 +71,17 @@ class _Keeper:
 class _Asker:
     """Asks all requests with one client, in one event loop."""
 
-    def __init__(
-        self, endpoint: Endpoint, secret: str, prices: Prices, purse: Purse, keeper: _Keeper, receive: Receive
-    ) -> None:
-        self._endpoint, self._secret = endpoint, secret
+    def __init__(self, access: Access, prices: Prices, purse: Purse, keeper: _Keeper, receive: Receive) -> None:
+        self._access, self._endpoint = access, access.endpoint
         self._prices, self._purse, self._keeper, self._receive = prices, purse, keeper, receive
-        self._pace = Pace(endpoint.concurrency)
+        self._pace = Pace(self._endpoint.concurrency)
         self._client = openai.AsyncOpenAI(
-            api_key=secret or NO_KEY,
-            base_url=endpoint.base_url,
-            timeout=endpoint.timeout_s,
+            api_key=access.secret or NO_KEY,
+            base_url=self._endpoint.base_url,
+            timeout=self._endpoint.timeout_s,
             max_retries=0,  # the retries are this module's: each request that is sent counts
         )
-        self._structured = endpoint.structured_output
+        self._structured = self._endpoint.structured_output
         self._answered = False
         self._set_aside_for, self._freed = 0, asyncio.Event()
         self._end: ICSDError | None = None
@@ -138,7 +116,7 @@ class _Asker:
             await asyncio.sleep(_wait_s(tries, attempt.retry_after_s))
         await self._keeper.keep()
         if isinstance(attempt.outcome, Failure) and attempt.outcome.code == "connection" and not self._answered:
-            raise self._unreachable(attempt.outcome.detail)
+            raise self._access.unreachable(attempt.outcome.detail)
         return attempt.outcome
 
     async def _attempt(self, request: Request, most_usd: float) -> _Attempt:
@@ -192,13 +170,13 @@ class _Asker:
         try:
             # httpx limits the time between two bytes; a reply that drips for ever needs a limit for the whole
             async with asyncio.timeout(self._endpoint.timeout_s):
-                raw = await self._client.chat.completions.with_raw_response.create(**_body(request, structured))
+                raw = await self._client.chat.completions.with_raw_response.create(**request_body(request, structured))
                 completion = raw.parse()
         except (TimeoutError, openai.APITimeoutError):
             late = Failure("timeout", f"no answer within {self._endpoint.timeout_s:g} s")
             return _Attempt(late, again=True, cost_known=False)
         except openai.APIConnectionError as error:
-            cut = Failure("connection", self._blanked(str(error.__cause__ or error)))
+            cut = Failure("connection", self._access.blanked(str(error.__cause__ or error)))
             return _Attempt(cut, again=True, cost_known=False)
         except openai.APIStatusError as error:
             return self._refused(error, request, structured)
@@ -206,71 +184,25 @@ class _Asker:
             return self._unreadable(f"{type(error).__name__}: {error}")
         self._answered = True
         self._pace.pause(exhausted_s(raw.headers))
-        reply = _reply(completion)
+        reply = read_reply(completion)
         return _Attempt(reply) if reply else self._unreadable("the reply is no chat completion")
 
     def _unreadable(self, what: str) -> _Attempt:
-        return _Attempt(Failure("unreadable-reply", self._blanked(what)), again=True, cost_known=False)
-
-    def _unreachable(self, cause: str) -> EndpointError:
-        where = f"summaries.openai.base_url={self._blanked(self._endpoint.base_url)}"
-        mend = "start the server or mend the address, in config/config.yaml"
-        return EndpointError(f"{where} cannot be reached ({cause}): {mend}")
+        return _Attempt(Failure("unreadable-reply", self._access.blanked(what)), again=True, cost_known=False)
 
     def _refused(self, error: openai.APIStatusError, request: Request, structured: bool) -> _Attempt:
         """An answer that is an error: the stage ends, or the request is tried again, or it is not."""
         self._answered = True
-        status, text = error.status_code, self._blanked(error.message)
-        if status in {401, 403, 404} or error.code == "insufficient_quota":
-            raise EndpointError(self._refusal(status, error.code, request.sampling.model)) from None
+        status, text = error.status_code, self._access.blanked(error.message)
+        if ends_all(error):
+            raise self._access.refusal(status, error.code, request.sampling.model) from None
         if status == 400 and structured and "response_format" in error.message:
             if self._structured:
                 _log.info("summaries: the server takes no JSON schema; answers are checked here alone")
             self._structured = False
             return _Attempt(Failure(f"http-{status}", text), again=True, retry_after_s=0.0)
-        again = status in {408, 409} or status == 429 or status >= 500
-        return _Attempt(Failure(f"http-{status}", text), again, retry_after_s=retry_after_s(error.response.headers))
-
-    def _refusal(self, status: int, code: str | None, model: str) -> str:
-        """The message for an endpoint that refuses; without the server's words, which may repeat the key."""
-        where = f"summaries.openai.base_url={self._blanked(self._endpoint.base_url)} answers {status}"
-        if code == "insufficient_quota":
-            return (
-                f"{where} (the account has no credit left): what was answered is kept; run snakemake again with credit"
-            )
-        if status == 404:
-            mend = "mend summaries.openai.base_url or .model, in config/config.yaml"
-            return f"{where} (no such address, or no model {model}): {mend}"
-        key = self._endpoint.api_key_env or "summaries.openai.api_key_env, which names no variable"
-        return f"{where} (the key is not accepted): put a valid key into the environment variable {key}"
-
-    def _blanked(self, text: str) -> str:
-        return shown(text.replace(self._secret, "***") if self._secret else text)
-
-
-def _body(request: Request, structured: bool) -> dict[str, Any]:
-    body = {
-        "model": request.sampling.model,
-        "messages": list(request.messages),
-        "max_tokens": request.sampling.max_tokens,
-    }
-    if request.sampling.temperature is not None:
-        body["temperature"] = request.sampling.temperature
-    if structured:
-        schema = {"name": "answer", "strict": True, "schema": dict(request.schema)}
-        body["response_format"] = {"type": "json_schema", "json_schema": schema}
-    return body
-
-
-def _reply(completion: object) -> Reply | None:
-    """What a completion says; None of what is no completion."""
-    if not isinstance(completion, ChatCompletion) or not completion.choices:
-        return None
-    choice, usage = completion.choices[0], completion.usage
-    if choice.message is None:
-        return None
-    tokens = (usage.prompt_tokens, usage.completion_tokens) if usage else (None, None)
-    return Reply(choice.message.content or "", choice.message.refusal, choice.finish_reason, *tokens)
+        wait_s = retry_after_s(error.response.headers)
+        return _Attempt(Failure(f"http-{status}", text), worth_again(status), retry_after_s=wait_s)
 
 
 def _wait_s(tries: int, asked_s: float | None) -> float:
@@ -278,15 +210,3 @@ def _wait_s(tries: int, asked_s: float | None) -> float:
     if asked_s is not None:
         return asked_s
     return min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** (tries - 1)) * random.uniform(0.5, 1.0)
-
-
-def _read_key(variable: str | None) -> str:
-    if variable is None:
-        return ""
-    key = os.environ.get(variable, "").strip()
-    if not key:
-        raise ConfigError(
-            f"summaries.openai.api_key_env={variable}: the environment variable {variable} is not set; "
-            "set it to the endpoint's key, or set api_key_env to null for a server without keys, in config/config.yaml"
-        )
-    return key

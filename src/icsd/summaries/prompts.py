@@ -1,4 +1,7 @@
-"""The prompt file: Jinja2 text with the variables `captions` (one line each) and `max_words`."""
+"""A prompt: its text in Jinja2, and beside it what an answer must be.
+
+The text has the variables `captions` (one line each), `max_words`, `min_selected` and `max_selected`.
+"""
 
 import hashlib
 import json
@@ -7,26 +10,30 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import yaml
 from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError
 from jinja2.sandbox import SandboxedEnvironment
+from pydantic import ValidationError
 
 from icsd.errors import InputError
+from icsd.summaries.answers import Rules
 
 HASH_DIGITS = 16
-_HINT = "mend the prompt file, or name another in summaries.prompt, in config/config.yaml"
+_HINT = "mend the prompt's files, or name another in summaries.prompt, in config/config.yaml"
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """A checked prompt file's text and the limit that it tells the model."""
+    """A checked prompt: the template, and what an answer to it must be."""
 
     template: str
-    max_words: int
+    rules: Rules
 
     @cached_property
     def hash(self) -> str:
-        """The first digits of the SHA-256 of all that, beside the captions, determines the prompt."""
-        return hashlib.sha256(json.dumps([self.template, self.max_words]).encode()).hexdigest()[:HASH_DIGITS]
+        """The first digits of the SHA-256 of all that, beside the captions, determines prompt and check."""
+        parts = [self.template, self.rules.model_dump(mode="json")]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:HASH_DIGITS]
 
     @cached_property
     def _compiled(self) -> Template:
@@ -35,7 +42,8 @@ class Prompt:
 
     def render(self, captions: Sequence[str]) -> str:
         """The prompt for a group's captions."""
-        return self._compiled.render(captions=[as_data(caption) for caption in captions], max_words=self.max_words)
+        limits = self.rules.model_dump(exclude={"json_schema"})
+        return self._compiled.render(captions=[as_data(caption) for caption in captions], **limits)
 
 
 def as_data(caption: str) -> str:
@@ -43,12 +51,12 @@ def as_data(caption: str) -> str:
     return " ".join(caption.split()).replace("<", "(").replace(">", ")")
 
 
-def load_prompt(path: Path, max_words: int) -> Prompt:
-    """The prompt in a file. InputError where it is missing, no valid template, or does not list the captions."""
-    try:
-        prompt = Prompt(path.read_text(encoding="utf-8"), max_words)
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(path, "", f"cannot be read: {error}", _HINT) from error
+def load_prompt(path: Path) -> Prompt:
+    """The prompt in a text file and the .yaml beside it.
+
+    InputError where one is missing, no valid template, does not list the captions, or has keys that are not known.
+    """
+    prompt = Prompt(_read(path), _rules(path.with_suffix(".yaml")))
     samples = ["first caption of a sample", "second caption of a sample"]
     try:
         rendered = prompt.render(samples)
@@ -58,3 +66,20 @@ def load_prompt(path: Path, max_words: int) -> Prompt:
     if not all(f"<{number}> {caption}" in rendered for number, caption in enumerate(samples, start=1)):
         raise InputError(path, "", "does not list the captions as `<1> A dog.`, numbered from 1", _HINT)
     return prompt
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(path, "", f"cannot be read: {error}", _HINT) from error
+
+
+def _rules(path: Path) -> Rules:
+    try:
+        return Rules.model_validate(yaml.safe_load(_read(path)) or {})
+    except yaml.YAMLError as error:
+        raise InputError(path, "", f"is no YAML: {' '.join(str(error).split())}", _HINT) from error
+    except ValidationError as error:
+        fault = error.errors()[0]
+        raise InputError(path, ".".join(map(str, fault["loc"])), fault["msg"], _HINT) from None

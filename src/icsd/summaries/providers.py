@@ -7,6 +7,7 @@ from icsd.config import SummariesConfig
 from icsd.logs import progress
 from icsd.summaries.asking import Asking
 from icsd.summaries.budget import Budget, Prices, Purse
+from icsd.summaries.judge import Judge
 from icsd.summaries.merge import Limits, merge
 from icsd.summaries.prompts import Prompt
 from icsd.summaries.records import Group, Summary, dropped
@@ -16,11 +17,16 @@ from icsd.summaries.requests import Sampling
 
 def answer(groups: Sequence[Group], prompt: Prompt, config: SummariesConfig, results: Path) -> Iterator[Summary]:
     """One summary a group, in the order of `groups`; `results` is the run's folder, for its spending."""
+    judge = Judge(config.quality)
     if config.provider == "merge":
-        limits = Limits(max_words=config.max_words, **config.merge.model_dump())
-        yield from progress((_merged(group, limits) for group in groups), len(groups), "summaries")
+        limits = Limits(max_words=prompt.rules.max_words, **config.merge.model_dump())
+        yield from progress((judge(group, _merged(group, limits)) for group in groups), len(groups), "summaries")
         return
-    from icsd.summaries.online import Endpoint, ask  # late: the merger does not pay for the client's import
+    if config.provider == "transformers":
+        yield from _asked_here(groups, prompt, config, results, judge)
+        return
+    from icsd.summaries import batch, batch_accounts, online  # late: the merger does not pay for the client's import
+    from icsd.summaries.openai_api import Endpoint
 
     settings = config.openai
     endpoint = Endpoint(
@@ -31,13 +37,30 @@ def answer(groups: Sequence[Group], prompt: Prompt, config: SummariesConfig, res
     sampling = Sampling(settings.model, settings.temperature, settings.max_tokens)
     store, purse = Replies(Path(config.store)), Purse(Budget(results / "budget", config.budget_usd))
     with store.writer(run=results.name, provider=config.provider, model=settings.model) as segment, purse:
-        send = lambda requests, receive: ask(requests, endpoint, prices, purse, segment, receive)  # noqa: E731
-        yield from Asking(prompt, sampling, config.repair, store, send).summaries(groups)
+        if config.provider == "openai-batch":
+            accounts = batch_accounts.Accounts(prices, purse, store, segment, results.name)
+            send = lambda requests, receive: batch.ask(requests, endpoint, config.batch, accounts, receive)  # noqa: E731
+        else:
+            send = lambda requests, receive: online.ask(requests, endpoint, prices, purse, segment, receive)  # noqa: E731
+        yield from Asking(prompt, sampling, config.repair, judge, store, send).summaries(groups)
 
 
 def model_name(config: SummariesConfig) -> str:
     """What the table calls the provider's model."""
-    return "merge" if config.provider == "merge" else config.openai.model
+    return "merge" if config.provider == "merge" else getattr(config, config.section).model
+
+
+def _asked_here(
+    groups: Sequence[Group], prompt: Prompt, config: SummariesConfig, results: Path, judge: Judge
+) -> Iterator[Summary]:
+    from icsd.summaries.local import LocalModel, ask  # late: the other providers do not pay for torch's import
+
+    settings, store = config.transformers, Replies(Path(config.store))
+    model = LocalModel(settings.model)
+    sampling = Sampling(model.digest, settings.temperature or 0.0, settings.max_tokens)
+    with store.writer(run=results.name, provider=config.provider, model=settings.model) as segment:
+        send = lambda requests, receive: ask(requests, model, settings.batch_size, segment, receive)  # noqa: E731
+        yield from Asking(prompt, sampling, config.repair, judge, store, send).summaries(groups)
 
 
 def _merged(group: Group, limits: Limits) -> Summary:

@@ -23,11 +23,12 @@ COVERED_SHARE = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """`unsupported`: content words of no selected caption; `covered`: places (0-based) among the selected captions.
+    """Of `words` content words, `unsupported` stand in no selected caption; `covered`: places (0-based) among those.
 
     `image_tokens` counts the text encoder's, with start and end mark; None where nobody counted.
     """
 
+    words: int
     unsupported: tuple[str, ...]
     covered: tuple[int, ...]
     image_tokens: int | None
@@ -36,7 +37,7 @@ class Quality:
 def measure(summary: str, selected_captions: Sequence[str], tokens: int | None) -> Quality:
     """The quality of a summary; `tokens` as `icsd.backends.prompt_tokenizer` counts them."""
     unsupported = tuple(unsupported_words(summary, selected_captions))
-    return Quality(unsupported, tuple(covered(summary, selected_captions)), tokens)
+    return Quality(len(_content(summary)), unsupported, tuple(covered(summary, selected_captions)), tokens)
 
 
 def unsupported_words(summary: str, captions: Sequence[str]) -> list[str]:

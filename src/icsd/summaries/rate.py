@@ -37,7 +37,7 @@ class Pace:
         finally:
             async with self._changed:
                 self.under_way -= 1
-                self._changed.notify_all()
+                self._changed.notify(max(1, int(self.limit) - self.under_way))
 
     def succeeded(self) -> None:
         """A reply came: the limit doubles a round trip until the first refusal, and then grows by one."""

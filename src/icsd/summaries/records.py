@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, replace
 
+from icsd.summaries.quality import Quality
+
 
 @dataclass(frozen=True, slots=True)
 class Group:
@@ -17,7 +19,8 @@ class Summary:
     """What a provider answered: `reason` is None, or says why there is no usable summary ("code: detail").
 
     `places` are those of the selected captions in the group, 0-based and ascending. Tokens are None where nothing
-    counts them. `repairable`: the model answered, and may do better when told what was wrong.
+    counts them. `repairable`: the model answered, and may do better when told what was wrong. `quality`: of a text that
+    was read, though it may be dropped for it.
     """
 
     text: str | None = None
@@ -26,6 +29,7 @@ class Summary:
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     repairable: bool = False
+    quality: Quality | None = None
 
     def after(self, first: "Summary") -> "Summary":
         """This one, with the tokens of the first try added."""

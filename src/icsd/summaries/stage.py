@@ -1,4 +1,4 @@
-"""From groups and captions to the SUMMARIES table, in a run's folder `summaries`."""
+"""From groups and captions to the SUMMARIES table."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -21,16 +21,17 @@ class TooManyDropped(ICSDError):
 
 
 def summarize_groups(
-    groups: Path, captions: Sequence[Path], prompt: Path, summaries: Path, config: SummariesConfig
+    groups: Path, captions: Sequence[Path], prompt: Path, summaries: Path, config: SummariesConfig, results: Path
 ) -> None:
     """Write the SUMMARIES of a GROUPS shard: a row for every group, dropped ones with their reason.
 
     `captions` are all CAPTIONS shards: members of a group lie anywhere. Every row holds the hash of the prompt file
-    that the run names, though `merge` does not read it. An empty shard gives an empty table, and asks nobody.
+    that the run names, though `merge` does not read it. An empty shard gives an empty table, and asks nobody. `results`
+    is the run's folder; its name and the budget in it are what the spending goes to.
     """
-    checked = load_prompt(prompt, config.max_words)
+    checked = load_prompt(prompt)
     members = _read_groups(groups, captions)
-    answers = answer(members, checked, config, summaries.parents[1]) if members else ()
+    answers = answer(members, checked, config, results) if members else ()
     rows = [
         _row(group, summary, model_name(config), checked.hash) for group, summary in zip(members, answers, strict=True)
     ]
@@ -73,6 +74,19 @@ def _row(group: Group, summary: Summary, model: str, prompt_hash: str) -> dict[s
         "completion_tokens": summary.completion_tokens,
         "model": model,
         "prompt_hash": prompt_hash,
+        **_quality(group, summary),
+    }
+
+
+def _quality(group: Group, summary: Summary) -> dict[str, Any]:
+    found = summary.quality
+    if found is None:
+        return {"unsupported": [], "covered": [], "image_tokens": None}
+    selected = [group.caption_ids[place] for place in summary.places]
+    return {
+        "unsupported": list(found.unsupported),
+        "covered": [selected[place] for place in found.covered] if selected else [],
+        "image_tokens": found.image_tokens,
     }
 
 

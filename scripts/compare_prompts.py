@@ -1,0 +1,11 @@
+from pathlib import Path
+
+from icsd.logs import job_log
+from icsd.summaries.budget import Prices
+from icsd.summaries.comparison import compare_prompts
+
+with job_log(snakemake.log[0]):
+    paths = [Path(path) for path in snakemake.input.get("summaries", [])]
+    prices = Prices(float(snakemake.resources.prompt_usd), float(snakemake.resources.completion_usd))
+    shards = {name: [path for path in paths if path.parent.name == name] for name in snakemake.params.prompts}
+    compare_prompts(shards, prices, Path(snakemake.output.comparison), Path(snakemake.output.page))

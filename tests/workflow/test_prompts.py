@@ -1,0 +1,120 @@
+"""A prompt edited run by run, with an LLM behind HTTP: what is asked, what is reused, what is drawn anew."""
+
+import contextlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from chat_server import ChatServer
+from checkout import Checkout
+
+from icsd import tables
+from icsd.sharding import shard_names
+
+KEY = "sk-test-3b0c9d47f1a2e865"
+VARIABLE = "ICSD_TEST_WORKFLOW_KEY"
+(SHARD,) = shard_names(1)
+IMAGES = f"results/tiny/images/multi/{SHARD}.parquet"
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ChatServer]:
+    monkeypatch.setenv(VARIABLE, KEY)
+    with ChatServer(key=KEY) as running:
+        yield running
+
+
+@pytest.fixture
+def asking(done: Checkout, server: ChatServer) -> Checkout:
+    """A run whose summaries come from the server."""
+    openai = {"base_url": server.url, "model": "m", "api_key_env": VARIABLE, "retries": 0}
+    done.edit("summaries.provider", "openai")
+    done.edit("summaries.openai", openai)
+    done.edit("summaries.quality.max_unsupported_share", 1.0)
+    return done
+
+
+def _prompt(checkout: Checkout) -> Path:
+    return checkout.folder / "config" / "prompts" / "paper.txt"
+
+
+def _sent_and_kept(log: str) -> tuple[int, int]:
+    found = re.search(r"summaries: ([\d,]+) replies are kept, ([\d,]+) requests to send", log)
+    assert found
+    return int(found[2]), int(found[1])
+
+
+def _redrawn_and_kept(log: str, total: int) -> tuple[int, int]:
+    found = re.search(r"images: (\d+) of (\d+) are drawn already", log)
+    kept = int(found[1]) if found else 0
+    return total - kept, kept
+
+
+def test_an_edited_prompt_asks_and_draws_what_is_new_and_going_back_asks_nothing(
+    asking: Checkout, server: ChatServer
+) -> None:
+    groups = tables.read(asking.results / f"groups/{SHARD}.parquet", tables.GROUPS).num_rows
+    pictures = asking.config["images"]["pictures"]
+
+    def run() -> tuple[int, int, int, int]:
+        log = asking.run(IMAGES).stderr
+        sent, kept = _sent_and_kept(log)
+        assert len(server.seen) == sent
+        server.reset()
+        return sent, kept, *_redrawn_and_kept(log, pictures)
+
+    original = _prompt(asking).read_text()
+    sent, kept, redrawn, _ = run()
+    assert (sent, kept) == (groups, 0) and redrawn > 0
+    # the server's answer does not follow the prompt's words: the sentences stay, and with them the pictures
+    _prompt(asking).write_text(original.replace("Choose 5 to 10", "Choose 3 to 8"))
+    assert run() == (groups, 0, 0, pictures)
+    _prompt(asking).write_text(original)
+    assert run() == (0, groups, 0, pictures)
+    # a comment changes the prompt's hash, and no rendered prompt
+    _prompt(asking).write_text("{# for people #}" + original)
+    assert run() == (0, groups, 0, pictures)
+
+
+def test_another_shard_count_and_another_run_ask_nothing(asking: Checkout, server: ChatServer) -> None:
+    asking.run(f"results/tiny/summaries/{SHARD}.parquet")
+    assert server.seen
+    server.reset()
+    asking.edit("shards", 2)
+    asking.edit("run", "other")
+    asking.run(*(f"results/other/summaries/{name}.parquet" for name in shard_names(2)))
+    assert not server.seen
+
+
+def test_two_prompts_are_compared_from_the_same_store(asking: Checkout, server: ChatServer) -> None:
+    asking.edit("summaries.prompts", ["paper", "strict"])
+    asking.run(f"results/tiny/summaries/{SHARD}.parquet")
+    server.reset()
+    log = asking.run("compare_prompts").stderr
+    groups = tables.read(asking.results / f"groups/{SHARD}.parquet", tables.GROUPS).num_rows
+    assert groups <= len(server.seen) <= 2 * groups  # strict's alone, and its repairs
+    rows = tables.read(asking.results / "prompts/comparison.parquet", tables.PROMPTS).to_pylist()
+    values = {(row["prompt"], row["measure"]): row["value"] for row in rows}
+    assert values["paper", "groups"] == values["strict", "groups"] == groups
+    assert values["strict", "prompt tokens"] > values["paper", "prompt tokens"] > 0
+    assert "paper" in (asking.results / "prompts/comparison.md").read_text() and log
+
+
+def test_the_key_is_in_no_file_no_message_and_no_process_list(asking: Checkout, server: ChatServer) -> None:
+    def listed() -> str:
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):  # it may have ended
+                found.append((process / "cmdline").read_bytes())
+        return b"".join(found).decode(errors="replace")
+
+    said = asking.run("-p", "--verbose", f"results/tiny/summaries/{SHARD}.parquet")
+    assert server.seen[0].authorization == f"Bearer {KEY}"
+    assert KEY not in said.stdout + said.stderr + listed()
+    server.key = "another"
+    asking.edit("summaries.openai.model", "n")
+    refused = asking.snakemake(f"results/tiny/summaries/{SHARD}.parquet")
+    assert refused.returncode != 0 and VARIABLE in refused.stderr and KEY not in refused.stdout + refused.stderr
+    holding = [path for path in asking.folder.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]
+    assert holding == []
