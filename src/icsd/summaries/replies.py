@@ -6,6 +6,8 @@ network file systems keep badly, and one file for all that a job is told. A line
     {"key": "<64 hex digits>", "reply": {...}, "run": …, "provider": …, "usd": …, "at": …}    a reply
     {"key": "<64 hex digits>", "failed": "http-429", …}                                      a request without one
 
+What a batch brought has its id too, as "batch"; two jobs may have written the same of it.
+
 A line that a killed writer left unfinished is no event. Deleting the folder loses what was paid for, and nothing else.
 """
 
@@ -125,12 +127,22 @@ def spending(events: Iterable[Event], run: str) -> Spending:
     """The sum over the events of `run`: every request that was sent, those that failed included."""
     requests = replies = prompt = completion = 0
     usd = 0.0
-    for event in events:
-        if event.get("run") != run:
-            continue
+    for event in _each_once(event for event in events if event.get("run") == run):
         requests, usd = requests + 1, usd + event["usd"]
         if "reply" in event:
             replies += 1
             prompt += event["reply"]["prompt_tokens"] or 0
             completion += event["reply"]["completion_tokens"] or 0
     return Spending(requests, replies, prompt, completion, usd)
+
+
+def _each_once(events: Iterable[Event]) -> Iterator[Event]:
+    """Without what two jobs have both collected of one batch."""
+    seen: set[tuple[str, str]] = set()
+    for event in events:
+        line = (event["key"], event.get("batch", ""))
+        if line[1] and line in seen:
+            continue
+        if line[1]:
+            seen.add(line)
+        yield event
