@@ -25,6 +25,7 @@ include: "rules/pictures.smk"
 include: "rules/dataset.smk"
 include: "rules/captioner.smk"
 include: "rules/evaluation.smk"
+include: "rules/estimate.smk"
 include: "rules/picturebook.smk"
 
 

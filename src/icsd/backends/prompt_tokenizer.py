@@ -11,6 +11,7 @@ from icsd.errors import ModelError
 
 # what of a pipeline's repository the hub is asked for
 TOKENIZER_FILES = ("tokenizer/*.json", "tokenizer/*.txt")
+SETTING = "summaries.quality.image_model"
 VOCABULARIES = ("tokenizer.json", "vocab.json")
 MOST_TOKENS = 10_000  # transformers gives a tokenizer that names no limit one of 10^30
 WAY_OUT = "give a StableDiffusionPipeline folder, in config/config.yaml"
@@ -46,15 +47,15 @@ def token_limit(model: str) -> int:
 @lru_cache(maxsize=1)
 def load_token_counter(model: str) -> TokenCounter:
     """The token counter of the image model `model`, loaded once. ModelError if it has no tokenizer."""
-    folder = model_folder("summaries.quality.image_model", model, TOKENIZER_FILES) / "tokenizer"
+    folder = model_folder(SETTING, model, TOKENIZER_FILES) / "tokenizer"
     if not any((folder / name).is_file() for name in VOCABULARIES):  # transformers would make one without words
-        raise ModelError(f"summaries.quality.image_model={model}: {folder} holds no {' or '.join(VOCABULARIES)}; {WAY_OUT}")
+        raise ModelError(f"{SETTING}={model}: {folder} holds no {' or '.join(VOCABULARIES)}; {WAY_OUT}")
     # a model file is outside data: whatever is wrong with it, the user needs its name and what was found
     try:
         tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:
-        raise ModelError(f"summaries.quality.image_model={model}: no CLIPTokenizer in {folder}: {error}; {WAY_OUT}") from error
+        raise ModelError(f"{SETTING}={model}: no CLIPTokenizer in {folder}: {error}; {WAY_OUT}") from error
     if tokenizer.model_max_length > MOST_TOKENS:
         problem = f"{folder / 'tokenizer_config.json'} gives no model_max_length"
-        raise ModelError(f"summaries.quality.image_model={model}: {problem}; {WAY_OUT}")
+        raise ModelError(f"{SETTING}={model}: {problem}; {WAY_OUT}")
     return TokenCounter(tokenizer, tokenizer.model_max_length)

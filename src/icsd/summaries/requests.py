@@ -30,7 +30,8 @@ class Request:
     @cached_property
     def key(self) -> str:
         """SHA-256 in hex of all that determines the reply; the provider, its address and its speed do not."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        parts = {"sampling": asdict(self.sampling), "messages": self.messages, "schema": self.schema}
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     @property
     def most_prompt_tokens(self) -> int:

@@ -1,0 +1,91 @@
+"""What the items of a run take, by the prices of summaries.openai and the rates of estimate."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from icsd.config import Config, EstimateConfig
+from icsd.estimate.counts import Amount, Counts
+from icsd.summaries.batch_accounts import BATCH_PRICE
+from icsd.summaries.budget import Prices
+
+PRICE_SHARES = {"openai": 1.0, "openai-batch": BATCH_PRICE}  # of the endpoint's prices; the others cost nothing
+HOUR_S = 3600.0
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Money in USD, `gpu` in hours of one GPU by stage, disk in bytes. `repairs` are requests too."""
+
+    repairs: Amount
+    prompt_tokens: Amount
+    answer_tokens: Amount
+    usd: Amount
+    request_hours: Amount
+    gpu: Mapping[str, Amount]
+    disk: Amount
+
+
+def costs(counts: Counts, config: Config) -> Costs:
+    """What `counts` takes."""
+    rates, requests = config.estimate, counts.requests
+    repairs = rates.repair_share * requests.left if config.summaries.repair else 0.0
+    prompt = rates.tokens_per_character * counts.prompts.total / requests.total if requests.total else 0.0
+    # a repair shows the prompt once more, and the answer that was no good
+    prompts = counts.prompts.times(rates.tokens_per_character).plus(repairs * (prompt + rates.answer_tokens))
+    answers = requests.plus(repairs).times(rates.answer_tokens)
+    return Costs(
+        repairs=Amount(repairs, source=requests.source).times(1),
+        prompt_tokens=prompts,
+        answer_tokens=answers,
+        usd=_usd(config, prompts, answers),
+        request_hours=_request_hours(config, requests.plus(repairs), prompts),
+        gpu=_gpu_hours(config, counts, requests.plus(repairs)),
+        disk=_disk(counts, rates),
+    )
+
+
+def _usd(config: Config, prompts: Amount, answers: Amount) -> Amount:
+    settings, share = config.summaries.openai, PRICE_SHARES.get(config.summaries.provider, 0.0)
+    prices = Prices(share * settings.prompt_usd_per_million, share * settings.completion_usd_per_million)
+    total = prices.cost(round(prompts.total), round(answers.total))
+    return replace(prompts, total=total, done=prices.cost(round(prompts.done), round(answers.done)))
+
+
+def _request_hours(config: Config, asked: Amount, prompts: Amount) -> Amount:
+    """Of all jobs together."""
+    rates, summaries = config.estimate, config.summaries
+    if summaries.provider == "openai":
+        at_once = min(rates.requests_at_once, config.shards * summaries.openai.concurrency)
+        return asked.times(rates.seconds_per_request / at_once / HOUR_S)
+    if summaries.provider == "openai-batch":
+        rounds = math.ceil(prompts.left / (summaries.batch.enqueued_tokens or math.inf))
+        return replace(prompts, total=rates.batch_hours * max(rounds, asked.left > 0), done=0.0)
+    return _local_hours(rates, asked)
+
+
+def _local_hours(rates: EstimateConfig, asked: Amount) -> Amount:
+    return asked.times(1 / rates.local_requests_per_second / HOUR_S)
+
+
+def _gpu_hours(config: Config, counts: Counts, asked: Amount) -> dict[str, Amount]:
+    rates = config.estimate
+    local = {"summaries": _local_hours(rates, asked)} if config.summaries.provider == "transformers" else {}
+    return {
+        "embeddings": counts.captions.times(1 / rates.embeddings_per_second / HOUR_S),
+        **local,
+        "images": counts.pictures.times(1 / rates.images_per_second / HOUR_S),
+        "safety": counts.checks.times(1 / rates.checks_per_second / HOUR_S),
+        "captioner": counts.trainings.times(config.captioner.steps / rates.training_steps_per_second / HOUR_S),
+    }
+
+
+def _disk(counts: Counts, rates: EstimateConfig) -> Amount:
+    """What the run's folder has, and what comes to it and to the store of replies."""
+    left = counts.bytes_to_copy + (
+        counts.captions.left * rates.bytes_per_caption
+        + counts.groups.left * rates.bytes_per_summary
+        + counts.pictures.left * rates.bytes_per_image
+        + counts.trainings.left * rates.bytes_per_training
+    )
+    return Amount(counts.bytes_on_disk, counts.bytes_on_disk, "folder").times(1).plus(left)

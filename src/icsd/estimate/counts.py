@@ -1,0 +1,247 @@
+"""How many items each stage of a run has, and how many of them are done.
+
+Tables that an edited config makes anew are counted as they stand, but for summaries of another prompt or model.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+
+from icsd import tables
+from icsd.coco import read_annotations
+from icsd.config import Config
+from icsd.errors import InputError
+from icsd.estimate.folder import RunFolder, bytes_in
+from icsd.logs import progress
+from icsd.summaries.asking import first_request
+from icsd.summaries.prompts import Prompt
+from icsd.summaries.providers import model_name
+from icsd.summaries.records import Group
+from icsd.summaries.replies import Replies
+from icsd.summaries.requests import Sampling
+
+CONFIG, TABLES, CORPUS, GUESS = "config", "tables", "corpus", "guess"  # what a count is from
+AGAIN = "delete the folder and run snakemake again"
+
+
+@dataclass(frozen=True)
+class Amount:
+    """How much there is in all, how much of it is done, and what the figures are from."""
+
+    total: float
+    done: float = 0.0
+    source: str = GUESS
+
+    @property
+    def left(self) -> float:
+        """What is still to do."""
+        return max(0.0, self.total - self.done)
+
+    def times(self, rate: float) -> "Amount":
+        """The same in another unit, `rate` of it for each."""
+        source = self.source if self.source.endswith("rates") else f"{self.source} × rates"
+        return Amount(self.total * rate, self.done * rate, source)
+
+    def plus(self, total: float) -> "Amount":
+        """With something more to do."""
+        return replace(self, total=self.total + total)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What a run has to do, in items.
+
+    `prompts` counts the characters of the `requests`, `arms` the pictures by arm; `bytes_to_copy` are those of real
+    pictures, `bytes_on_disk` those of the run's folder.
+    """
+
+    captions: Amount
+    groups: Amount
+    requests: Amount
+    prompts: Amount
+    pictures: Amount
+    arms: Mapping[str, int]
+    checks: Amount
+    trainings: Amount
+    bytes_to_copy: int
+    bytes_on_disk: int
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The captions: how many, their mean length, and each by its id where there are tables."""
+
+    count: int
+    characters: float
+    source: str
+    texts: Mapping[int, str]
+
+
+@dataclass(frozen=True)
+class Summarized:
+    """The groups that have a row of this prompt and model, and how many of those are usable."""
+
+    group_ids: set[int]
+    usable: int
+
+
+def count(config: Config, prompt: Prompt, results: Path) -> Counts:
+    """What the run has to do and has done, as its folder `results` and the store of replies tell."""
+    folder = RunFolder(results, config.shard_names)
+    corpus = _corpus(config, folder)
+    summarized = _summarized(config, prompt, folder)
+    groups = _groups(config, folder, corpus, summarized)
+    requests, prompts = _requests(config, prompt, folder, corpus, groups, summarized)
+    pictures, arms = _pictures(config, folder, corpus, groups, summarized)
+    checked = sum(folder.rows(f"safety/{arm}", tables.SAFETY) for arm in arms)
+    return Counts(
+        captions=Amount(corpus.count, folder.rows("embeddings", tables.EMBEDDINGS), corpus.source),
+        groups=groups,
+        requests=requests,
+        prompts=prompts,
+        pictures=pictures,
+        arms=arms,
+        checks=replace(pictures, done=min(checked, pictures.total)),
+        trainings=_trainings(config, results),
+        bytes_to_copy=_bytes_to_copy(config, results),
+        bytes_on_disk=bytes_in(results),
+    )
+
+
+def _corpus(config: Config, folder: RunFolder) -> Corpus:
+    """Of the tables, else as published, else what the config says of it."""
+    shards = folder.whole("captions", tables.CAPTIONS, ["caption_id", "caption"])
+    if shards is not None:
+        ids, captions = shards["caption_id"].to_pylist(), shards["caption"].to_pylist()
+        return Corpus(len(captions), _mean_length(captions), TABLES, dict(zip(ids, captions, strict=True)))
+    annotations = Path(config.captions.annotations)
+    if annotations.exists():
+        captions = [caption for _, _, caption in read_annotations(annotations).captions]
+        return Corpus(len(captions), _mean_length(captions), CORPUS, {})
+    return Corpus(config.estimate.captions, config.estimate.caption_characters, GUESS, {})
+
+
+def _mean_length(captions: Sequence[str]) -> float:
+    return sum(map(len, captions)) / len(captions) if captions else 0.0
+
+
+def _summarized(config: Config, prompt: Prompt, folder: RunFolder) -> Summarized:
+    group_ids, usable = set[int](), 0
+    for shard in folder.found("summaries", tables.SUMMARIES, ["group_id", "status", "model", "prompt_hash"]):
+        for row in shard.to_pylist():
+            if (row["model"], row["prompt_hash"]) == (model_name(config.summaries), prompt.hash):
+                group_ids.add(row["group_id"])
+                usable += row["status"] == "ok"
+    return Summarized(group_ids, usable)
+
+
+def _groups(config: Config, folder: RunFolder, corpus: Corpus, summarized: Summarized) -> Amount:
+    if not _draws(config):
+        return Amount(0, source=CONFIG)
+    shards = folder.whole("groups", tables.GROUPS, ["group_id"])
+    if shards is None:
+        return Amount(corpus.count)
+    return Amount(len(shards), len(summarized.group_ids), TABLES)
+
+
+def _draws(config: Config) -> bool:
+    """Whether an arm has pictures drawn, and so needs summaries: multi's, since all others count on these."""
+    return set(config.arms) != {"real"}
+
+
+# --- Requests ---------------------------------------------------------------------------------------------------------
+
+
+def _requests(
+    config: Config, prompt: Prompt, folder: RunFolder, corpus: Corpus, groups: Amount, summarized: Summarized
+) -> tuple[Amount, Amount]:
+    """The first requests, of which equal ones are sent once, and the characters of their prompts."""
+    if config.summaries.provider == "merge" or not groups.total:
+        return Amount(0, source=CONFIG), Amount(0, source=CONFIG)
+    if groups.source == corpus.source == TABLES:
+        members = progress(_members(folder, corpus.texts), int(groups.total), "prompts")
+        return _rendered(config, prompt, members, summarized)
+    k = min(config.groups.k, corpus.count)
+    characters = len(prompt.render([""] * k)) + k * corpus.characters
+    return Amount(groups.total), Amount(groups.total * characters)
+
+
+def _rendered(config: Config, prompt: Prompt, groups: Iterator[Group], summarized: Summarized) -> tuple[Amount, Amount]:
+    """Every request as it is sent, looked up in the store."""
+    sampling, characters, answered = _sampling(config), dict[str, int](), set[str]()
+    for group in groups:
+        request = first_request(prompt, sampling, group)
+        characters[request.key] = len(request.messages[0]["content"])
+        if group.group_id in summarized.group_ids:
+            answered.add(request.key)
+    answered |= Replies(Path(config.summaries.store)).find(characters).keys()
+    done = sum(characters[key] for key in answered)
+    return Amount(len(characters), len(answered), TABLES), Amount(sum(characters.values()), done, TABLES)
+
+
+def _sampling(config: Config) -> Sampling:
+    """As requests have it; but a local model's name stands for its digest, so that its replies are not found.
+
+    To read the weights takes longer than the whole estimate.
+    """
+    asked = config.summaries.transformers if config.summaries.provider == "transformers" else config.summaries.openai
+    return Sampling(asked.model, asked.temperature, asked.max_tokens)
+
+
+def _members(folder: RunFolder, texts: Mapping[int, str]) -> Iterator[Group]:
+    for shard in folder.found("groups", tables.GROUPS, ["group_id", "caption_ids"]):
+        for row in shard.to_pylist():
+            missing = [caption_id for caption_id in row["caption_ids"] if caption_id not in texts]
+            if missing:
+                place, problem = f"group_id {row['group_id']}", f"caption {missing[0]} is in no captions shard"
+                raise InputError(folder.path / "groups", place, problem, AGAIN)
+            members = tuple(texts[caption_id] for caption_id in row["caption_ids"])
+            yield Group(row["group_id"], tuple(row["caption_ids"]), members)
+
+
+# --- Pictures and captioners ------------------------------------------------------------------------------------------
+
+
+def _pictures(
+    config: Config, folder: RunFolder, corpus: Corpus, groups: Amount, summarized: Summarized
+) -> tuple[Amount, dict[str, int]]:
+    """The pictures to draw and those kept, of whatever prompt, and the former by arm."""
+    arms, source = _arms(config, corpus, groups, summarized), GUESS if _draws(config) else CONFIG
+    if groups.source == TABLES and not groups.left:
+        chosen = {arm: folder.whole(f"images/{arm}/sentences", tables.SENTENCES, ["image_id"]) for arm in arms}
+        arms |= {arm: len(rows) for arm, rows in chosen.items() if rows is not None}
+        source = GUESS if None in chosen.values() else TABLES
+    total = sum(arms.values())
+    in_tables = sum(folder.rows(f"images/{arm}", tables.IMAGES) for arm in arms)
+    return Amount(total, min(total, max(in_tables, folder.pictures_kept())), source), arms
+
+
+def _arms(config: Config, corpus: Corpus, groups: Amount, summarized: Summarized) -> dict[str, int]:
+    if not _draws(config):
+        return {}
+    usable = summarized.usable + groups.left * (1 - config.estimate.unusable_share)
+    multi = min(config.images.pictures, round(usable))
+    others = {
+        "single": math.ceil(multi * (1 + config.images.spare)),
+        "single_matched": round(multi * config.estimate.captions_per_summary),
+    }
+    return {"multi": multi} | {arm: min(n, corpus.count) for arm, n in others.items() if arm in config.arms}
+
+
+def _trainings(config: Config, results: Path) -> Amount:
+    """One for each arm and seed; done where its history is."""
+    captioners = [f"{arm}/seed-{seed}" for arm, seed in product(config.arms, config.captioner.seeds)]
+    done = sum((results / "captioner" / name / "history.parquet").exists() for name in captioners)
+    return Amount(len(captioners), done, CONFIG)
+
+
+def _bytes_to_copy(config: Config, results: Path) -> int:
+    """Of the real pictures that are in no table yet, as far as their folders are there."""
+    splits = {"real": config.pictures.real, "val": config.pictures.val, "test": config.pictures.test}
+    return sum(
+        bytes_in(Path(split.images))
+        for name, split in splits.items()
+        if split and not (results / "pictures" / name / "images.parquet").exists()
+    )

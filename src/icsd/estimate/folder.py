@@ -1,0 +1,51 @@
+"""A run's folder, read as far as it is there."""
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from icsd import tables
+from icsd.errors import InputError
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder and the names of the shards that its tables have."""
+
+    path: Path
+    shards: Sequence[str]
+
+    def found(self, folder: str, table: tables.Table, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """The rows of each shard that is there; one that cannot be read is a warning, since snakemake makes it anew."""
+        for shard in self.shards:
+            path = self.path / folder / f"{shard}.parquet"
+            if path.exists():
+                try:
+                    yield tables.read(path, table, columns)
+                except InputError as error:
+                    _log.warning("taken as not there: %s", error)
+
+    def whole(self, folder: str, table: tables.Table, columns: Sequence[str]) -> pa.Table | None:
+        """The rows of all shards; None where one is not there."""
+        found = list(self.found(folder, table, columns))
+        return pa.concat_tables(found) if len(found) == len(self.shards) else None
+
+    def rows(self, folder: str, table: tables.Table) -> int:
+        """How many rows the shards have that are there."""
+        return sum(len(rows) for rows in self.found(folder, table, table.key[:1]))
+
+    def pictures_kept(self) -> int:
+        """How many pictures images/drawn has, of whatever sentences."""
+        return sum(1 for _ in (self.path / "images" / "drawn").glob("*/*.png"))
+
+
+def bytes_in(folder: Path) -> int:
+    """The size of all files below a folder; 0 where it is not there."""
+    paths = (Path(root) / name for root, _, names in os.walk(folder) for name in names)
+    return sum(path.lstat().st_size for path in paths)

@@ -1,0 +1,91 @@
+"""The estimate as people read it."""
+
+from collections.abc import Iterator
+
+from icsd.config import Config
+from icsd.estimate.costs import PRICE_SHARES, Costs
+from icsd.estimate.counts import Amount, Counts
+from icsd.pages import markdown_table
+from icsd.summaries.replies import Spending
+
+GIGABYTE = 1e9
+HEAD = ("", "from", "in all", "done", "left")
+SOURCES = """\
+- *tables*: counted in the tables of the run, each prompt as it is sent. *corpus*: in the captions file.
+- *guess*: as many groups as captions, each of {k} captions of mean length; {unusable:.0%} of the groups without
+  a usable summary; {captions:g} captions a summary.
+- *rates*: such a count times the prices of summaries.openai and the values of estimate, in config/config.yaml, most of
+  which are guesses for models of full size on one GPU; a repair for {repairs:.0%} of the requests left.
+- *folder*: on disk now, in the run's folder.
+- Hours of requests are those of all jobs together, GPU hours those of one GPU.
+- Pictures: {arms}.
+  Done are all that images/drawn keeps; those whose sentence changes are drawn anew.
+- Provider: {provider}"""
+
+
+def estimate_page(config: Config, counts: Counts, taken: Costs, spent: Spending) -> str:
+    """Markdown: what there is to do, what it takes, what the figures are from, and what was spent."""
+    table = markdown_table(HEAD, list(_rows(counts, taken)), left=2)
+    lines = [f"# What the run {config.run} takes", "", *table, "", _sources(config, counts), ""]
+    return "\n".join([*lines, _spent(config, taken, spent), ""])
+
+
+def _rows(counts: Counts, taken: Costs) -> Iterator[list[str]]:
+    yield _row("captions to embed", counts.captions)
+    yield _row("groups to summarize", counts.groups)
+    yield _row("requests", counts.requests)
+    yield _row("requests for repairs", taken.repairs)
+    yield _row("prompt tokens", taken.prompt_tokens)
+    yield _row("answer tokens", taken.answer_tokens)
+    yield _row("USD", taken.usd, digits=2)
+    yield _row("hours of requests", taken.request_hours, digits=2)
+    yield _row("pictures to draw", counts.pictures)
+    yield _row("pictures to check", counts.checks)
+    yield _row("captioners to train", counts.trainings)
+    for stage, hours in taken.gpu.items():
+        yield _row(f"GPU hours, {stage}", hours, digits=2)
+    stages = taken.gpu.values()
+    together = Amount(sum(stage.total for stage in stages), sum(stage.done for stage in stages), "sum")
+    yield _row("GPU hours", together, digits=2)
+    yield _row("GB on disk", taken.disk.times(1 / GIGABYTE), digits=2)
+
+
+def _row(what: str, amount: Amount, digits: int = 0) -> list[str]:
+    return [what, amount.source, *(f"{value:,.{digits}f}" for value in (amount.total, amount.done, amount.left))]
+
+
+def _sources(config: Config, counts: Counts) -> str:
+    rates = config.estimate
+    return SOURCES.format(
+        k=config.groups.k,
+        unusable=rates.unusable_share,
+        captions=rates.captions_per_summary,
+        repairs=rates.repair_share if config.summaries.repair else 0.0,
+        arms=", ".join(f"{number:,} of {arm}" for arm, number in counts.arms.items()) or "none",
+        provider=_provider(config),
+    )
+
+
+def _provider(config: Config) -> str:
+    summaries, settings = config.summaries, config.summaries.openai
+    if summaries.provider == "merge":
+        return "merge, which asks nobody and costs nothing."
+    if summaries.provider == "transformers":
+        return "transformers, which costs GPU hours alone. Done is what tables have; the store may have more."
+    share = PRICE_SHARES[summaries.provider]
+    prompt, answer = share * settings.prompt_usd_per_million, share * settings.completion_usd_per_million
+    prices = f"{prompt:g} and {answer:g} USD a million prompt and answer tokens"
+    return f"{summaries.provider}, {settings.model}, at {prices}.\n  Done is what {summaries.store} keeps."
+
+
+def _spent(config: Config, taken: Costs, spent: Spending) -> str:
+    said = "Spent so far: nothing."
+    if spent.requests:
+        said = (
+            f"Spent so far: {spent.usd:,.2f} USD for {spent.requests:,} requests with {spent.replies:,} replies, "
+            f"{spent.prompt_tokens:,} prompt tokens and {spent.completion_tokens:,} answer tokens."
+        )
+    budget = config.summaries.budget_usd
+    if budget is not None and spent.usd + taken.usd.left > budget:
+        said += f" With what is left that is more than summaries.budget_usd={budget:g}."
+    return said
