@@ -6,7 +6,7 @@ BIN := .venv/bin
 RESULTS := results/picturebook
 MODELS := clip stable-diffusion vision bert probe
 
-.PHONY: demo test setup lint dag lock models benchmark
+.PHONY: demo test setup lint dag lock models benchmark benchmark-summaries
 
 demo: setup
 	$(BIN)/snakemake || { echo "Was the last run killed? Then type $(BIN)/snakemake --unlock, and make demo again."; exit 1; }
@@ -17,8 +17,9 @@ demo: setup
 	@echo "Where one comes from: $(BIN)/icsd trace ID, of these:"
 	@$(BIN)/icsd trace --results $(RESULTS)
 
+# Two at once, a file's tests together: what a file's tests share is made once.
 test: setup
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
 
 setup: .venv/installed
 
@@ -59,3 +60,7 @@ benchmark: setup
 	$(BIN)/snakemake measure_picturebook picturebook_claim --configfile config/runs/claim.yaml
 	$(BIN)/python -m icsd.pages docs/picturebook.md quality < results/benchmark/picturebook/quality.md
 	$(BIN)/python -m icsd.pages README.md claim < results/claim/benchmark/claim.md
+
+# How fast an endpoint is asked, against the original's way (benchmarks/README.md): seven minutes of waiting.
+benchmark-summaries: setup
+	$(BIN)/python benchmarks/summaries.py
