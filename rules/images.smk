@@ -41,9 +41,7 @@ rule select_matched_sentences:
         pairs="<results>/dataset/multi/pairs.parquet",
         captions=collect("<results>/captions/{shard}.parquet", shard=SHARDS),
     output:
-        sentences=collect(
-            "<results>/images/single_matched/sentences/{shard}.parquet", shard=SHARDS
-        ),
+        sentences=collect("<results>/images/single_matched/sentences/{shard}.parquet", shard=SHARDS),
     params:
         revision=REVISIONS["images"],
         seed=cfg.images.seed,

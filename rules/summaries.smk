@@ -54,13 +54,19 @@ use rule summarize_groups as summarize_by_prompt with:
         "<results>/logs/summarize_by_prompt/{prompt}/{shard}.log",
     benchmark:
         "<results>/benchmarks/summarize_by_prompt/{prompt}/{shard}.tsv"
+    resources:
+        mem_mb=2000,
+        runtime=cfg.summaries.minutes,
+        gpu=0,
+        results=f"results/{cfg.run}",
+        llm_requests=cfg.summaries.llm_requests,
+        # a prompt whose answers are dropped is a result here
+        runtime_settings=cfg.summaries.runtime(max_drop_share=1.0),
 
 
 rule compare_prompts:
     input:
-        summaries=collect(
-            "<results>/prompts/{prompt}/{shard}.parquet", prompt=cfg.summaries.prompts, shard=SHARDS
-        ),
+        summaries=collect("<results>/prompts/{prompt}/{shard}.parquet", prompt=cfg.summaries.prompts, shard=SHARDS),
     output:
         comparison="<results>/prompts/comparison.parquet",
         page="<results>/prompts/comparison.md",

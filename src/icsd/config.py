@@ -199,11 +199,12 @@ class SummariesConfig(Section):
         asked = getattr(self, self.section)
         return settings | {self.section: asked.model_dump(mode="json", exclude=_PROVIDER_RUNTIME[self.section])}
 
-    def runtime(self) -> str:
-        """The rest, as JSON for a rule's resource: changing it reruns nothing."""
+    def runtime(self, **changes: float) -> str:
+        """The rest, with `changes`, as JSON for a rule's resource: changing it reruns nothing."""
+        settings = self.model_dump(mode="json", include=_RUNTIME) | changes
         if self.provider == "merge":
-            return json.dumps({"max_drop_share": self.max_drop_share})
-        settings, asked = self.model_dump(mode="json", include=_RUNTIME), getattr(self, self.section)
+            return json.dumps({"max_drop_share": settings["max_drop_share"]})
+        asked = getattr(self, self.section)
         runtime = asked.model_dump(mode="json", include=_PROVIDER_RUNTIME[self.section])
         return json.dumps(settings | {self.section: runtime})
 
