@@ -16,7 +16,7 @@ import openai
 import pytest
 from chat_server import OK, Batches, Behaviour, ChatServer, Kind, all_faults, always, digest, faults, status
 
-from icsd.summaries.answers import BadAnswer, parse_answer
+from icsd.summaries.answers import BadAnswer, Rules, parse_answer
 
 CAPTIONS = ("A dog runs.", "A beach.", "Two boats at sea.", "A red kite.", "A cup on a table.", "Snow.", "A tree.")
 SERVER = Path(__file__).parents[1] / "chat_server.py"
@@ -54,7 +54,7 @@ def test_default_answer_is_right_and_depends_on_the_body_alone(server: ChatServe
         first, again = (client.chat.completions.create(**_body()) for _ in range(2))
         few = client.chat.completions.create(**_body("One cat."))
     content = first.choices[0].message.content or ""
-    answer = parse_answer(content, len(CAPTIONS), 50)
+    answer = parse_answer(content, len(CAPTIONS), Rules())
     assert first == again and first.choices[0].finish_reason == "stop"
     assert len(answer.places) == 5
     chosen = " ".join(CAPTIONS[place] for place in answer.places).lower().replace(".", "").split()
@@ -96,11 +96,11 @@ def test_spoiled_content_is_spoiled_as_named(server: ChatServer, kind: Kind, cod
     assert choice["finish_reason"] == ("length" if kind == Kind.LENGTH else "stop")
     content = choice["message"]["content"]
     if code is None:
-        answer = parse_answer(content, 3, 50)
+        answer = parse_answer(content, 3, Rules())
         assert ("狗" in answer.summary) == (kind == Kind.CHINESE) and content.startswith("```") == (kind == Kind.FENCED)
     else:
         with pytest.raises(BadAnswer) as error:
-            parse_answer(content, 3, 50)
+            parse_answer(content, 3, Rules())
         assert error.value.code == code
     if kind == Kind.LONG:
         assert len(json.loads(content)["summary"].split()) == 300
@@ -110,7 +110,7 @@ def test_spoiled_content_is_spoiled_as_named(server: ChatServer, kind: Kind, cod
 
 def test_obeying_model_without_an_order_answers_well(server: ChatServer) -> None:
     server.script = always(Behaviour(Kind.OBEYS))
-    parse_answer(_post(server, _body())[1]["choices"][0]["message"]["content"], len(CAPTIONS), 50)
+    parse_answer(_post(server, _body())[1]["choices"][0]["message"]["content"], len(CAPTIONS), Rules())
 
 
 def test_refusal_has_its_field_and_no_content(server: ChatServer) -> None:

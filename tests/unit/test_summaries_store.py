@@ -128,10 +128,10 @@ def test_prices_are_for_a_million_tokens() -> None:
 def test_the_limit_doubles_until_a_refusal_then_halves_and_grows_by_one() -> None:
     async def run() -> None:
         pace = Pace(64)
-        assert pace.limit == 16
+        assert pace.limit == 32
         for _ in range(16):
             pace.succeeded()
-        assert pace.limit == 32
+        assert pace.limit == 48
         for _ in range(100):
             pace.succeeded()
         assert pace.limit == 64

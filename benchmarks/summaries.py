@@ -1,0 +1,219 @@
+"""How fast an endpoint is asked: icsd's way and the original's, of the same server, in one run.
+
+The server is tests/chat_server.py, a process of its own with log-normal latencies that are a function of each request,
+so that every way waits for the same ones. What is printed are ratios: of the best that so many requests under way at
+once allow, and of one way to the other. Only a difference between the answers is a failure.
+"""
+
+import argparse
+import asyncio
+import heapq
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import openai
+
+from icsd.pages import markdown_table
+from icsd.summaries import rate
+from icsd.summaries.budget import Budget, Prices, Purse
+from icsd.summaries.online import ask
+from icsd.summaries.openai_api import NO_KEY, Endpoint, request_body
+from icsd.summaries.replies import Replies
+from icsd.summaries.requests import Outcome, Reply, Request, Sampling
+
+TESTS = Path(__file__).parents[1] / "tests"
+BATCH, PAUSE_S = 100, 1.0  # of the original
+TIMEOUT_S = 60
+WARM_UP = 64  # requests before the clock runs: imports, the first connections
+CAPTIONS = 30  # a request, as in the default run
+WORDS = "red blue small big dog kite ball boat beach field house tree runs lies under near".split()
+ORDER = "Choose sentences that could be true of one scene, and write one summary. Answer with JSON alone. " * 8
+SCHEMA = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["index", "summary"],
+    "properties": {"index": {"type": "array", "items": {"type": "integer"}}, "summary": {"type": "string"}},
+}
+Way = Callable[[Sequence[Request], str, Path], list[str]]  # requests, the server's URL, an empty folder -> the answers
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A way's answers, and what they took."""
+
+    answers: list[str]
+    seconds: float
+    cpu_s: float
+
+
+def icsds_way(concurrency: int, first: int) -> Way:
+    """icsd's online provider with a fresh store; `first`: requests under way at the beginning, no setting elsewhere."""
+
+    def way(requests: Sequence[Request], url: str, folder: Path) -> list[str]:
+        rate.FIRST = first
+        endpoint = Endpoint(url, None, TIMEOUT_S, retries=0, concurrency=concurrency, structured_output=True)
+        outcomes: dict[str, Outcome] = {}
+        purse = Purse(Budget(folder / "budget", None))
+        with Replies(folder / "replies").writer(run="benchmark", provider="openai", model="m") as segment, purse:
+            ask(
+                requests, endpoint, Prices(0.15, 0.60), purse, segment,
+                receive=lambda request, outcome: outcomes.update({request.key: outcome}),
+            )  # fmt: skip
+        return [_content(outcomes[request.key]) for request in requests]
+
+    return way
+
+
+def originals_way(requests: Sequence[Request], url: str, folder: Path) -> list[str]:
+    """Batches fired together; after the slowest of each a pause, and the whole answer file is written anew."""
+    return asyncio.run(_in_batches(requests, url, folder / "answers.json"))
+
+
+async def _in_batches(requests: Sequence[Request], url: str, file: Path) -> list[str]:
+    answers: list[str] = []
+    async with openai.AsyncOpenAI(api_key=NO_KEY, base_url=url, timeout=TIMEOUT_S, max_retries=0) as client:
+        for start in range(0, len(requests), BATCH):
+            bodies = [request_body(request, structured=True) for request in requests[start : start + BATCH]]
+            completions = await asyncio.gather(*(client.chat.completions.create(**body) for body in bodies))
+            answers += [completion.choices[0].message.content or "" for completion in completions]
+            await asyncio.sleep(PAUSE_S)
+            file.write_text(json.dumps(answers))
+    return answers
+
+
+def _content(outcome: Outcome) -> str:
+    if not isinstance(outcome, Reply):
+        raise SystemExit(f"a request failed: {outcome}")
+    return outcome.content
+
+
+def requests_of(numbers: range) -> list[Request]:
+    """A request a number, no two alike, each with the captions of a group."""
+    return [Request(Sampling("m", 0.0, 500), ({"role": "user", "content": _prompt(n)},), SCHEMA) for n in numbers]
+
+
+def _prompt(number: int) -> str:
+    captions = [
+        " ".join(WORDS[(number // 16**place + line * place) % 16] for place in range(6)) for line in range(CAPTIONS)
+    ]
+    return ORDER + "\n".join(f"<{line}> a {caption}" for line, caption in enumerate(captions, start=1))
+
+
+def latencies_s(requests: Sequence[Request], seed: int, latency_ms: float) -> list[float]:
+    """What the server waits before it answers each."""
+    sys.path.insert(0, str(TESTS))
+    from chat_server import ChatServer, digest
+
+    server = ChatServer(seed=seed, latency_ms=latency_ms)
+    return [server._latency(digest(request_body(request, structured=True))) for request in requests]
+
+
+def best_s(latencies: Sequence[float], slots: int, first: int | None = None) -> float:
+    """Seconds with so many under way at once: the next starts the moment one ends (greedy list scheduling).
+
+    `first`: so many at the beginning, and one more with each reply, as in icsd.summaries.rate.
+    """
+    limit, now = min(first or slots, slots), 0.0
+    ends: list[float] = []  # of those under way
+    for latency in latencies:
+        while len(ends) >= limit:
+            now, limit = heapq.heappop(ends), min(slots, limit + 1)
+        heapq.heappush(ends, now + latency)
+    return max(ends)
+
+
+def timed(way: Way, requests: Sequence[Request], url: str) -> Timed:
+    """The way, begun with nothing kept."""
+    with tempfile.TemporaryDirectory() as folder:
+        start, cpu_start = time.perf_counter(), time.process_time()
+        answers = way(requests, url, Path(folder))
+        return Timed(answers, time.perf_counter() - start, time.process_time() - cpu_start)
+
+
+@contextmanager
+def chat_server(seed: int, latency_ms: float) -> Iterator[str]:
+    """The URL of a server of its own process."""
+    with tempfile.TemporaryDirectory() as folder:
+        port_file = Path(folder) / "port"
+        options = {"--port-file": port_file, "--seed": seed, "--latency-ms": latency_ms, "--seconds": 3600}
+        command = [sys.executable, TESTS / "chat_server.py", *(word for option in options.items() for word in option)]
+        process = subprocess.Popen([str(word) for word in command])
+        try:
+            while not port_file.exists():
+                if process.poll() is not None:
+                    raise SystemExit("the server did not start")
+                time.sleep(0.02)
+            yield f"http://127.0.0.1:{port_file.read_text()}/v1"
+        finally:
+            process.kill()
+            process.wait()
+
+
+def bounds(latencies: Sequence[float], concurrency: int, first: int) -> str:
+    """What the latencies alone allow, without a clock."""
+    best, slow = best_s(latencies, concurrency), best_s(latencies, concurrency, first)
+    return (
+        f"{len(latencies):,} requests, latency {statistics.mean(latencies):.3f} s on average and "
+        f"{max(latencies):.2f} s at most.\n"
+        f"Their sum over {concurrency}: {sum(latencies) / concurrency:.1f} s. Best with {concurrency} under way: "
+        f"{best:.1f} s; with {BATCH}: {best_s(latencies, BATCH):.1f} s.\n"
+        f"Slow start from {first}: {slow:.1f} s, so that at most {best / slow:.3f} of the best can be reached."
+    )
+
+
+def table(results: dict[str, Timed], latencies: Sequence[float], concurrency: int) -> list[str]:
+    """A line a way: its share of the best at icsd's concurrency, and at the original's batch."""
+    header = ["way", "seconds", "requests a second", f"share of {concurrency}", f"share of {BATCH}", "CPU ms a request"]
+    count, bests = len(latencies), [best_s(latencies, slots) for slots in (concurrency, BATCH)]
+    rows = [
+        [name, f"{took.seconds:.1f}", f"{count / took.seconds:.1f}"]
+        + [f"{best / took.seconds:.3f}" for best in bests]
+        + [f"{1000 * took.cpu_s / count:.2f}"]
+        for name, took in results.items()
+    ]
+    return markdown_table(header, rows)
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Ask in all ways; print the table and the ratios."""
+    args = _arguments(words)
+    numbers, first, most = range(args.groups), min(rate.FIRST, args.concurrency), args.concurrency
+    latencies = latencies_s(requests_of(numbers), args.seed, args.latency_ms)
+    print(bounds(latencies, most, first))
+    ways = {
+        f"icsd, from {first} to {most} under way": icsds_way(most, first),
+        f"icsd, {most} from the start": icsds_way(most, most),
+        f"original, batches of {BATCH}": originals_way,
+    }
+    with chat_server(args.seed, args.latency_ms) as url:
+        timed(icsds_way(most, most), requests_of(range(args.groups, args.groups + WARM_UP)), url)
+        results = {name: timed(way, requests_of(numbers), url) for name, way in ways.items()}
+    print("\n".join(["", *table(results, latencies, most), ""]))
+    icsd, *_, original = results.values()
+    print(f"icsd is {original.seconds / icsd.seconds:.2f} times as fast as the original's way.")
+    print(f"Load of the machine at the end: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores.")
+    if any(took.answers != original.answers for took in results.values()):
+        raise SystemExit("The answers differ.")
+    print("The answers are the same.")
+
+
+def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--groups", type=int, default=3000)
+    parser.add_argument("--concurrency", type=int, default=64)
+    parser.add_argument("--latency-ms", type=float, default=1760.0, help="the median; the mean is 1.13 times as much")
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args(words)
+
+
+if __name__ == "__main__":
+    main()
