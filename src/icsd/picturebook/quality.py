@@ -54,7 +54,7 @@ def measure_models(clip: Path, pipeline: Path, probe: Path, drawing: Drawing) ->
     sentences = sentences_by_count(real, tokenizer, drawing.sentences_per_count)
     drawn = draw([sentence.text for sentence in sentences], pipeline, drawing)
     rows = probe_quality(judge, real)
-    rows += clip_quality(clip, split_renders("test"))
+    rows += clip_quality(clip, split_renders("probe_test", 500))
     rows += autoencoder_quality(pipeline / "vae", judge, real.pictures[:500], real.scenes[:500])
     rows += generator_quality(judge, drawn, sentences)
     rows += checker_quality(pipeline, real.pictures, unsafe_scenes(real.scenes), "real renders")
