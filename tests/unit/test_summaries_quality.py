@@ -131,14 +131,14 @@ def test_limit_is_that_of_the_model(stable_diffusion_folder: Path) -> None:
 
 
 def test_model_without_tokenizer_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"images\.model=.*tokenizer holds no tokenizer\.json or vocab\.json"):
+    with pytest.raises(ModelError, match=r"quality\.image_model=.*tokenizer holds no tokenizer\.json or vocab\.json"):
         token_limit(str(tmp_path))
 
 
 def test_tokenizer_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     (tmp_path / "tokenizer").mkdir()
     (tmp_path / "tokenizer" / "tokenizer.json").write_text("{")
-    with pytest.raises(ModelError, match=r"images\.model=.*no CLIPTokenizer"):
+    with pytest.raises(ModelError, match=r"quality\.image_model=.*no CLIPTokenizer"):
         count_tokens(str(tmp_path), ["a dog"])
 
 
@@ -146,5 +146,5 @@ def test_tokenizer_without_a_limit_is_refused(tmp_path: Path) -> None:
     (tmp_path / "tokenizer").mkdir()
     vocabulary = Path(MODEL) / "tokenizer" / "tokenizer.json"
     (tmp_path / "tokenizer" / "tokenizer.json").write_bytes(vocabulary.read_bytes())
-    with pytest.raises(ModelError, match=r"images\.model=.*model_max_length"):
+    with pytest.raises(ModelError, match=r"quality\.image_model=.*model_max_length"):
         token_limit(str(tmp_path))
