@@ -35,6 +35,18 @@ def asking(done: Checkout, server: ChatServer) -> Checkout:
     return done
 
 
+def test_all_jobs_together_stay_under_one_limit(fresh: Checkout, server: ChatServer) -> None:
+    fresh.edit("shards", 3)
+    fresh.edit("summaries.provider", "openai")
+    openai = {"base_url": server.url, "model": "m", "api_key_env": VARIABLE, "concurrency": 4}
+    fresh.edit("summaries.openai", openai)
+    fresh.edit("summaries.max_drop_share", 1.0)
+    server.latency_ms = 1500.0  # long enough that jobs that are not held back overlap
+    targets = [f"results/tiny/summaries/{name}.parquet" for name in shard_names(3)]
+    fresh.run(*targets, "--resources", "llm_requests=4", cores=3)
+    assert 1 < server.highest <= 4
+
+
 def _prompt(checkout: Checkout) -> Path:
     return checkout.folder / "config" / "prompts" / "paper.txt"
 

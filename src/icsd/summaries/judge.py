@@ -12,9 +12,12 @@ SHOWN_WORDS = 8
 
 @dataclass(frozen=True)
 class Judge:
-    """The thresholds of summaries.quality."""
+    """The thresholds of summaries.quality. ModelError where image_model has no tokenizer, before anything is asked."""
 
     limits: QualityConfig
+
+    def __post_init__(self) -> None:
+        self._tokens("")
 
     def __call__(self, group: Group, summary: Summary) -> Summary:
         """The summary with its quality, and dropped if that is not enough; a model may mend it when told why."""
