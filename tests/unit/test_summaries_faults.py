@@ -149,9 +149,9 @@ def test_what_was_stored_before_a_kill_is_never_sent_again(undisturbed: Path, tm
         config = _config(tmp_path, url)
         for _ in range(KILLS):
             stored = {digests[event["key"]] for event in _replies(tmp_path) if event["key"] in digests}
-            before = len(_seen(log)) if log.exists() else 0
+            before = _lines(log)
             job = _job(tmp_path, config)
-            time.sleep(dice.uniform(0.5, 3.0))
+            _wait_for(job, log, before + dice.randrange(1, GROUPS // KILLS))  # by requests, not by the clock
             job.send_signal(signal.SIGKILL)
             job.communicate()
             resent |= stored & {each["sha256"] for each in _seen(log)[before:]}
@@ -160,6 +160,16 @@ def test_what_was_stored_before_a_kill_is_never_sent_again(undisturbed: Path, tm
         _run(tmp_path, config)
     assert not resent
     assert _rows(tmp_path).equals(_rows(undisturbed))
+
+
+def _lines(log: Path) -> int:
+    return log.read_bytes().count(b"\n") if log.exists() else 0
+
+
+def _wait_for(job: "subprocess.Popen[str]", log: Path, lines: int) -> None:
+    while _lines(log) < lines:
+        assert job.poll() is None
+        time.sleep(0.02)
 
 
 def _replies(folder: Path) -> Iterator[dict[str, Any]]:
