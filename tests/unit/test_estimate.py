@@ -316,10 +316,16 @@ def test_tokens_and_money_are_those_of_the_prices(run: Run) -> None:
 
 def test_a_repair_shows_prompt_and_answer_again(run: Run) -> None:
     taken = _costs(run, "openai", summaries__repair=True)
-    assert taken.repairs.total == 300  # half of the 600 that are left
-    assert taken.prompt_tokens.total == 1_000_000 + 300 * (1_000 + 100)
-    assert taken.answer_tokens.total == (1_000 + 300) * 100
-    assert taken.prompt_tokens.done == 250_000
+    assert taken.repairs == Amount(500, 200, "tables × rates")  # half of the 1,000 requests, of which 400 are done
+    assert taken.prompt_tokens == Amount(1_500_000 + 500 * 100, 375_000 + 200 * 100, "tables × rates")
+    assert taken.answer_tokens == Amount(1_500 * 100, 600 * 100, "tables × rates")
+
+
+def test_what_is_done_does_not_change_what_the_whole_takes(run: Run) -> None:
+    config = run.config(**RATES, summaries__repair=True)
+    finished = replace(COUNTS, requests=Amount(1_000, 1_000, TABLES), prompts=Amount(4_000_000, 4_000_000, TABLES))
+    begun, ended = costs(COUNTS, config), costs(finished, config)
+    assert begun.usd.total == ended.usd.total == ended.usd.done > begun.usd.done > 0
 
 
 @pytest.mark.parametrize(("provider", "usd"), [("openai-batch", 1.5), ("transformers", 0.0)])
@@ -393,13 +399,13 @@ def test_the_page_tells_what_is_done_and_what_is_left(run: Run) -> None:
     assert (run.folder / "estimate.md").read_text(encoding="utf-8") == page
     assert page.startswith("# What the run small takes\n")
     cells = _cells(page)
-    assert cells["requests"] == ["tables", "3", "1", "2"]
-    assert cells["answer tokens"] == ["tables × rates", "240", "80", "160"]
-    assert cells["pictures to draw"] == ["guess", "3", "0", "3"]
+    assert cells["requests"] == ["tables", "3", "1", "2", "1"]
+    assert cells["prompt tokens"][-1] == "30"
+    assert cells["answer tokens"] == ["tables × rates", "240", "80", "160", "9"]
+    assert cells["USD"][-1] == "0.25"
+    assert cells["pictures to draw"] == ["guess", "3", "0", "3", ""]
     assert cells["GPU hours"][0] == "sum"
     assert "Provider: openai, gpt-4o-mini, at 0.15 and 0.6 USD a million prompt and answer tokens." in page
-    spent = "0.25 USD for 1 requests with 1 replies, 30 prompt tokens and 9 answer tokens."
-    assert page.endswith(f"\nSpent so far: {spent}\n")
 
 
 @pytest.mark.parametrize(

@@ -27,20 +27,25 @@ class Costs:
 
 
 def costs(counts: Counts, config: Config) -> Costs:
-    """What `counts` takes."""
+    """What `counts` takes. Repairs of what is done are guessed as those of what is left: the totals stay what they were.
+
+    So that what was spent can be set beside them in the end.
+    """
     rates, requests = config.estimate, counts.requests
-    repairs = rates.repair_share * requests.left if config.summaries.repair else 0.0
-    prompt = rates.tokens_per_character * counts.prompts.total / requests.total if requests.total else 0.0
+    share = rates.repair_share if config.summaries.repair else 0.0
+    repairs = requests.times(share)
+    asked = requests.plus(repairs.total, repairs.done)
     # a repair shows the prompt once more, and the answer that was no good
-    prompts = counts.prompts.times(rates.tokens_per_character).plus(repairs * (prompt + rates.answer_tokens))
-    answers = requests.plus(repairs).times(rates.answer_tokens)
+    prompts = counts.prompts.times(rates.tokens_per_character * (1 + share))
+    prompts = prompts.plus(repairs.total * rates.answer_tokens, repairs.done * rates.answer_tokens)
+    answers = asked.times(rates.answer_tokens)
     return Costs(
-        repairs=Amount(repairs, source=requests.source).times(1),
+        repairs=repairs,
         prompt_tokens=prompts,
         answer_tokens=answers,
         usd=_usd(config, prompts, answers),
-        request_hours=_request_hours(config, requests.plus(repairs), prompts),
-        gpu=_gpu_hours(config, counts, requests.plus(repairs)),
+        request_hours=_request_hours(config, asked, prompts),
+        gpu=_gpu_hours(config, counts, asked),
         disk=_disk(counts, rates),
     )
 

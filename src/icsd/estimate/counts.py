@@ -44,9 +44,9 @@ class Amount:
         source = self.source if self.source.endswith("rates") else f"{self.source} × rates"
         return Amount(self.total * rate, self.done * rate, source)
 
-    def plus(self, total: float) -> "Amount":
-        """With something more to do."""
-        return replace(self, total=self.total + total)
+    def plus(self, total: float, done: float = 0.0) -> "Amount":
+        """With something more to do, of which `done` is done."""
+        return replace(self, total=self.total + total, done=self.done + done)
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,15 @@ from icsd.pages import markdown_table
 from icsd.summaries.replies import Spending
 
 GIGABYTE = 1e9
-HEAD = ("", "from", "in all", "done", "left")
+HEAD = ("", "from", "in all", "done", "left", "spent")
 SOURCES = """\
 - *tables*: counted in the tables of the run, each prompt as it is sent. *corpus*: in the captions file.
 - *guess*: as many groups as captions, each of {k} captions of mean length; {unusable:.0%} of the groups without
   a usable summary; {captions:g} captions a summary.
 - *rates*: such a count times the prices of summaries.openai and the values of estimate, in config/config.yaml, most of
-  which are guesses for models of full size on one GPU; a repair for {repairs:.0%} of the requests left.
+  which are guesses for models of full size on one GPU; a repair for {repairs:.0%} of the requests.
+- *spent*: what servers were sent and answered for this run so far, by its events in {store};
+  requests sent again and repairs are among the requests. *done* may hold what other runs paid for.
 - *folder*: on disk now, in the run's folder.
 - Hours of requests are those of all jobs together, GPU hours those of one GPU.
 - Pictures: {arms}.
@@ -25,19 +27,19 @@ SOURCES = """\
 
 def estimate_page(config: Config, counts: Counts, taken: Costs, spent: Spending) -> str:
     """Markdown: what there is to do, what it takes, what the figures are from, and what was spent."""
-    table = markdown_table(HEAD, list(_rows(counts, taken)), left=2)
+    table = markdown_table(HEAD, list(_rows(counts, taken, spent)), left=2)
     lines = [f"# What the run {config.run} takes", "", *table, "", _sources(config, counts), ""]
-    return "\n".join([*lines, _spent(config, taken, spent), ""])
+    return "\n".join([*lines, *_warning(config, taken, spent)])
 
 
-def _rows(counts: Counts, taken: Costs) -> Iterator[list[str]]:
+def _rows(counts: Counts, taken: Costs, spent: Spending) -> Iterator[list[str]]:
     yield _row("captions to embed", counts.captions)
     yield _row("groups to summarize", counts.groups)
-    yield _row("requests", counts.requests)
+    yield _row("requests", counts.requests, spent.requests)
     yield _row("requests for repairs", taken.repairs)
-    yield _row("prompt tokens", taken.prompt_tokens)
-    yield _row("answer tokens", taken.answer_tokens)
-    yield _row("USD", taken.usd, digits=2)
+    yield _row("prompt tokens", taken.prompt_tokens, spent.prompt_tokens)
+    yield _row("answer tokens", taken.answer_tokens, spent.completion_tokens)
+    yield _row("USD", taken.usd, spent.usd, digits=2)
     yield _row("hours of requests", taken.request_hours, digits=2)
     yield _row("pictures to draw", counts.pictures)
     yield _row("pictures to check", counts.checks)
@@ -50,8 +52,9 @@ def _rows(counts: Counts, taken: Costs) -> Iterator[list[str]]:
     yield _row("GB on disk", taken.disk.times(1 / GIGABYTE), digits=2)
 
 
-def _row(what: str, amount: Amount, digits: int = 0) -> list[str]:
-    return [what, amount.source, *(f"{value:,.{digits}f}" for value in (amount.total, amount.done, amount.left))]
+def _row(what: str, amount: Amount, spent: float | None = None, digits: int = 0) -> list[str]:
+    values = (amount.total, amount.done, amount.left, spent)
+    return [what, amount.source, *("" if value is None else f"{value:,.{digits}f}" for value in values)]
 
 
 def _sources(config: Config, counts: Counts) -> str:
@@ -63,6 +66,7 @@ def _sources(config: Config, counts: Counts) -> str:
         repairs=rates.repair_share if config.summaries.repair else 0.0,
         arms=", ".join(f"{number:,} of {arm}" for arm, number in counts.arms.items()) or "none",
         provider=_provider(config),
+        store=config.summaries.store,
     )
 
 
@@ -78,14 +82,8 @@ def _provider(config: Config) -> str:
     return f"{summaries.provider}, {settings.model}, at {prices}.\n  Done is what {summaries.store} keeps."
 
 
-def _spent(config: Config, taken: Costs, spent: Spending) -> str:
-    said = "Spent so far: nothing."
-    if spent.requests:
-        said = (
-            f"Spent so far: {spent.usd:,.2f} USD for {spent.requests:,} requests with {spent.replies:,} replies, "
-            f"{spent.prompt_tokens:,} prompt tokens and {spent.completion_tokens:,} answer tokens."
-        )
-    budget = config.summaries.budget_usd
-    if budget is not None and spent.usd + taken.usd.left > budget:
-        said += f" With what is left that is more than summaries.budget_usd={budget:g}."
-    return said
+def _warning(config: Config, taken: Costs, spent: Spending) -> list[str]:
+    budget, usd = config.summaries.budget_usd, spent.usd + taken.usd.left
+    if budget is None or usd <= budget:
+        return []
+    return [f"Spent and left to pay, {usd:,.2f} USD, are more than summaries.budget_usd={budget:g}.", ""]
