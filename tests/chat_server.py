@@ -12,6 +12,7 @@ import json
 import math
 import random
 import re
+import sys
 import threading
 import time
 from collections import Counter, deque
@@ -81,6 +82,7 @@ class ChatServer:
     latency_ms: float = 0.0  # median of a log-normal, drawn by the body's digest
     latency_spread: float = 0.5  # its sigma
     most_at_once: int | None = None  # 429 above
+    served_at_once: int | None = None  # others wait in a queue
     most_per_second: int | None = None  # 429 above
     retry_after_s: float = 0.1  # of the 429 of `most_at_once`; decimal, which OpenAI's client takes
     quota_headers: bool = False  # x-ratelimit-* on every reply, not on 429 alone
@@ -98,6 +100,7 @@ class ChatServer:
         self._log: TextIO | None = None
         self._recent: deque[float] = deque()  # arrivals of the last second
         self._tasks: set[asyncio.Task[None]] = set()
+        self._desks = asyncio.Semaphore(self.served_at_once or sys.maxsize)
 
     @property
     def url(self) -> str:
@@ -177,7 +180,8 @@ class ChatServer:
         try:
             delay = seen.behaviour.delay_s + (self._latency(seen.sha256) if taken else 0)
             if delay:
-                await wire.wait(delay)
+                async with self._desks:
+                    await wire.wait(delay)
             return await self._reply(seen, payload, wire)
         finally:
             self._under_way -= taken

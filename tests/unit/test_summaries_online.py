@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chat_server import ChatServer
 
 from icsd.config import SummariesConfig
 from icsd.errors import ConfigError, ICSDError
@@ -256,6 +257,15 @@ def test_nobody_listening_stops_the_stage_with_one_message(monkeypatch: pytest.M
     with pytest.raises(EndpointError, match=r"base_url=http://127.0.0.1:\d+/v1 cannot be reached") as error:
         _ask(f"http://127.0.0.1:{port}/v1")
     assert isinstance(error.value, ICSDError)
+
+
+def test_a_server_that_queues_longer_than_the_limit_is_sent_fewer_at_once() -> None:
+    """Eight at a time, 0.2 s each: of 64 at once, a third would wait for more than 1 s, be paid for and lost."""
+    groups = [_group(number, f"A dog {number}.") for number in range(300)]
+    with ChatServer(served_at_once=8, latency_ms=200, latency_spread=0) as server:
+        summaries = _ask(server.url, *groups, api_key_env=None, timeout_s=1, retries=5, concurrency=64)
+    assert {summary.reason for summary in summaries} == {None}
+    assert len(server.seen) < 1.3 * len(groups)
 
 
 def test_slow_endpoint_is_a_dropped_group(serve: Callable[[Reply], _Server]) -> None:

@@ -150,6 +150,24 @@ def test_the_limit_doubles_until_a_refusal_then_halves_and_grows_by_one() -> Non
     asyncio.run(run())
 
 
+def test_a_time_out_now_and_then_changes_nothing_and_many_halve_the_limit_once_a_round_trip() -> None:
+    async def run() -> None:
+        pace, now = Pace(64), asyncio.get_running_loop().time()
+        for _ in range(10):
+            for _ in range(40):
+                pace.succeeded()
+            pace.timed_out(now)
+        assert pace.limit == 64
+        for _ in range(32):
+            pace.timed_out(now)
+        assert pace.limit == 32
+        await asyncio.sleep(0.001)
+        pace.timed_out(asyncio.get_running_loop().time())
+        assert pace.limit == 16
+
+    asyncio.run(run())
+
+
 def test_no_more_than_the_limit_are_under_way_and_all_come_to_an_end() -> None:
     async def run() -> None:
         pace, most = Pace(5), 0

@@ -27,9 +27,10 @@ class Costs:
 
 
 def costs(counts: Counts, config: Config) -> Costs:
-    """What `counts` takes. Repairs of what is done are guessed as those of what is left: the totals stay what they were.
+    """What `counts` takes.
 
-    So that what was spent can be set beside them in the end.
+    Repairs of what is done are guessed like those of what is left, so that the totals stay what they were, and what was
+    spent can be set beside them in the end.
     """
     rates, requests = config.estimate, counts.requests
     share = rates.repair_share if config.summaries.repair else 0.0

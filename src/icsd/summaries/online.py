@@ -135,6 +135,8 @@ class _Asker:
             self._pace.succeeded()
         elif attempt.outcome.code in TOO_MUCH:
             self._pace.refused(sent_at, attempt.retry_after_s)
+        elif attempt.outcome.code == "timeout":
+            self._pace.timed_out(sent_at)
         return attempt
 
     async def _set_aside(self, usd: float) -> None:

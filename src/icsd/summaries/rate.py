@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 FIRST = 32  # requests under way at the beginning: 16 refuses a little less and costs 2% of 3,000 requests, 32 1%
+RECENT = 32  # requests, over which the share of time-outs is a moving average
+LATE_SHARE = 0.1  # of time-outs; above it the load is the cause, and not a request
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|h|m|s)")
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
@@ -23,6 +25,7 @@ class Pace:
         self._growing_fast = True
         self._paused_until = 0.0
         self._cut_at = float("-inf")
+        self._late_share = 0.0
         self._changed = asyncio.Condition()
 
     @asynccontextmanager
@@ -42,6 +45,7 @@ class Pace:
     def succeeded(self) -> None:
         """A reply came: the limit doubles a round trip until the first refusal, and then grows by one."""
         self.limit = min(self.most, self.limit + (1.0 if self._growing_fast else 1.0 / self.limit))
+        self._late_share -= self._late_share / RECENT
 
     def refused(self, sent_at: float, retry_after_s: float | None) -> None:
         """The server has too much to do. One cut for all requests that were under way at the last one."""
@@ -50,6 +54,12 @@ class Pace:
         if sent_at > self._cut_at:
             self.limit = max(1.0, self.limit / 2)
             self._growing_fast, self._cut_at = False, now
+
+    def timed_out(self, sent_at: float) -> None:
+        """No answer in time. Many such are too much to do, though the server does not say so."""
+        self._late_share += (1.0 - self._late_share) / RECENT
+        if self._late_share > LATE_SHARE:
+            self.refused(sent_at, None)
 
     def pause(self, seconds: float) -> None:
         """Send nothing for so long."""
