@@ -11,7 +11,7 @@
 # `make models` copies the models to resources/picturebook/, which the config names and git holds.
 
 SEED = 0
-UNET_CYCLES = [5000, 3700]  # steps; each begins where the one before it ended
+UNET_CYCLES = [5000, 3700, 3300]  # steps; each begins where the one before it ended
 STEPS = {
     "text_encoder": 1000,
     "autoencoder": 4500,
