@@ -1,0 +1,71 @@
+"""The config: every key with its type, limits and one sentence. config/config.yaml holds the default run's values."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from icsd.config.captioner import Captioner, CaptionerDecoder, EvaluationConfig
+from icsd.config.corpus import CaptionsConfig, PicturesConfig, PicturesSplit
+from icsd.config.embeddings import EmbeddingsConfig, GroupsConfig
+from icsd.config.estimate import EstimateConfig
+from icsd.config.faults import fault, known_keys
+from icsd.config.images import DatasetConfig, ImagesConfig, SafetyConfig
+from icsd.config.section import Section
+from icsd.config.summaries import BatchConfig, QualityConfig, SummariesConfig
+from icsd.errors import ConfigError
+from icsd.sharding import shard_names
+
+__all__ = [
+    "ARMS", "BatchConfig", "Captioner", "CaptionerDecoder", "CaptionsConfig", "Config", "DatasetConfig",
+    "EmbeddingsConfig", "EstimateConfig", "EvaluationConfig", "GroupsConfig", "ImagesConfig", "PicturesConfig",
+    "PicturesSplit", "QualityConfig", "SafetyConfig", "SummariesConfig", "known_keys", "load_config",
+]  # fmt: skip
+
+SOURCE = "config/config.yaml, or in the file given with --configfile"
+ARMS = ("multi", "single", "single_matched", "multi_head", "real")
+
+Arm = Literal["multi", "single", "single_matched", "multi_head", "real"]
+
+
+class Config(Section):
+    """The whole config."""
+
+    run: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = Field(
+        description="Name of the run; its tables go to results/<run>/."
+    )
+    shards: Annotated[int, Field(ge=1, le=9999)] = Field(description="Parts of every table, one job each.")
+    arms: Annotated[list[Arm], Field(min_length=1)] = Field(description="What is trained and compared.")
+    captions: CaptionsConfig
+    pictures: PicturesConfig
+    embeddings: EmbeddingsConfig
+    groups: GroupsConfig = GroupsConfig()
+    summaries: SummariesConfig = SummariesConfig()
+    images: ImagesConfig
+    safety: SafetyConfig = SafetyConfig()
+    dataset: DatasetConfig = DatasetConfig()
+    captioner: Captioner
+    evaluation: EvaluationConfig = EvaluationConfig()
+    estimate: EstimateConfig = EstimateConfig()
+
+    @property
+    def shard_names(self) -> list[str]:
+        """The names of all shards, in order."""
+        return shard_names(self.shards)
+
+    @model_validator(mode="after")
+    def _arms_can_be_made(self) -> "Config":
+        if len(set(self.arms)) < len(self.arms):
+            raise ValueError(f"arms={self.arms} must differ from one another")
+        if "real" in self.arms and self.pictures.real is None:
+            raise ValueError("the arm real needs pictures.real, which is null")
+        return self
+
+
+def load_config(values: Mapping[str, Any]) -> Config:
+    """The checked config; ConfigError names every key that is unknown, missing or out of its limits."""
+    try:
+        return Config.model_validate(dict(values))
+    except ValidationError as error:
+        faults = "; ".join(fault(detail, values, Config) for detail in error.errors())
+        raise ConfigError(f"{faults}, in {SOURCE}") from None
