@@ -6,7 +6,7 @@ import random
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import cycle, islice
 from typing import Any, Literal
@@ -98,7 +98,8 @@ def faults(share: float, seed: int, among: Sequence[Behaviour] | None = None) ->
     """A fault for `share` of the requests, evenly `among` all; the order of arrival plays no part.
 
     What an answer says depends on its body alone, so that a client that was killed hears the same again. A transport
-    fault depends on the attempt too; after two in a row for one body, the third request is answered.
+    fault depends on the attempt too, and a slow reply says what a fast one would; after two transport faults in a row
+    for one body, the third request is answered.
     """
     choices = all_faults() if among is None else list(among)
     failing, odd = [each for each in choices if each.transport], [each for each in choices if not each.transport]
@@ -113,7 +114,10 @@ def faults(share: float, seed: int, among: Sequence[Behaviour] | None = None) ->
         for earlier in range(attempt + 1):
             failed = roll(failing, f"{earlier}:{key}") if in_a_row < IN_A_ROW else None
             in_a_row = in_a_row + 1 if failed else 0
-        return failed or roll(odd, key) or OK
+        said = roll(odd, key)
+        if said and failed and failed.kind == Kind.SLOW:
+            return replace(said, delay_s=failed.delay_s)
+        return failed or said or OK
 
     return script
 

@@ -6,9 +6,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -184,13 +185,23 @@ def test_faults_are_even_seeded_and_end_after_two_in_a_row() -> None:
     script, bodies = faults(0.5, seed=1), [{"n": n} for n in range(2000)]
     picked = [script(0, 0, body) for body in bodies]
     assert picked == [script(9, 0, body) for body in bodies] != [faults(0.5, seed=2)(0, 0, body) for body in bodies]
-    counts = Counter(picked)
+    counts = Counter(each if each.kind == Kind.SLOW else replace(each, delay_s=0.0) for each in picked)
     assert 1000 < counts.pop(OK) < 1200  # two chances of a quarter each
     assert set(counts) == set(all_faults()) and max(counts.values()) < 3 * min(counts.values())
     worst = faults(1.0, seed=1)
     for body in bodies[:200]:
         transport = "".join("x" if worst(0, attempt, body).transport else "." for attempt in range(12))
         assert "xxx" not in transport
+
+
+def test_slow_reply_says_what_a_fast_one_would() -> None:
+    script = faults(1.0, seed=1, among=[Behaviour(Kind.SLOW, delay_s=0.3), Behaviour(Kind.LONG)])
+    said: dict[str, set[Kind]] = defaultdict(set)
+    for body in ({"n": n} for n in range(200)):
+        for attempt in range(6):
+            behaviour = script(0, attempt, body)
+            said[digest(body)].add(Kind.OK if behaviour.kind == Kind.SLOW else behaviour.kind)
+    assert {frozenset(kinds) for kinds in said.values()} == {frozenset({Kind.OK}), frozenset({Kind.LONG})}
 
 
 def test_limit_at_once_turns_the_rest_away(server: ChatServer) -> None:

@@ -75,7 +75,7 @@ def _write_inputs(folder: Path, groups: int) -> None:
 
 def _config(folder: Path, url: str, **openai: Any) -> str:
     asked = {
-        "base_url": url, "model": "m", "api_key_env": None, "timeout_s": 10, "retries": 6, "concurrency": 64,
+        "base_url": url, "model": "m", "api_key_env": None, "timeout_s": 4, "retries": 6, "concurrency": 64,
     }  # fmt: skip
     return json.dumps({"provider": "openai", "store": str(folder / "replies"), "openai": asked | openai})
 

@@ -260,12 +260,15 @@ def test_nobody_listening_stops_the_stage_with_one_message(monkeypatch: pytest.M
 
 
 def test_a_server_that_queues_longer_than_the_limit_is_sent_fewer_at_once() -> None:
-    """Eight at a time, 0.4 s each: of 64 at once, a third would wait for more than 2 s, be paid for and lost."""
+    """Eight at a time, 0.4 s each: of 64 at once, a third would wait for more than 2 s, be paid for and lost.
+
+    By a simulation, 560 requests if nothing is learned from that, and 260 as it is.
+    """
     groups = [_group(number, f"A dog {number}.") for number in range(200)]
     with ChatServer(served_at_once=8, latency_ms=400, latency_spread=0) as server:
         summaries = _ask(server.url, *groups, api_key_env=None, timeout_s=2, retries=8, concurrency=64)
     assert {summary.reason for summary in summaries} == {None}
-    assert len(server.seen) < 1.3 * len(groups)
+    assert len(server.seen) < 2 * len(groups)
 
 
 def test_slow_endpoint_is_a_dropped_group(serve: Callable[[Reply], _Server]) -> None:
