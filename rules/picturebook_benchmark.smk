@@ -2,9 +2,10 @@
 #
 # in:  resources/picturebook/{clip,stable-diffusion,probe}/               the models as they are shipped
 #      <results>/evaluation/{arm}/seed-{seed}/predictions.parquet         PREDICTIONS of all arms and seeds
-#      <results>/dataset/{arm}/pairs.parquet                              PAIRS, only counted
+#      <results>/dataset/{arm}/pairs.parquet, <results>/images/           PAIRS and their IMAGES
 #      <results>/pictures/test/{images,captions}.parquet                  IMAGES, CAPTIONS
 # out: results/benchmark/picturebook/quality.parquet, quality.md, drawn.png  QUALITY, its page, and pictures drawn for it
+#      <results>/benchmark/pairs/{arm}.parquet                            QUALITY of an arm's training pairs
 #      <results>/benchmark/claim.parquet, claim.md                        SCORES by the probe, and the arms compared
 #
 # `make benchmark` runs both, the second with config/runs/claim.yaml, and puts the pages into the documents.
@@ -35,12 +36,34 @@ rule measure_picturebook:
         "../scripts/measure_picturebook.py"
 
 
+rule measure_picturebook_pairs:
+    input:
+        pairs="<results>/dataset/{arm}/pairs.parquet",
+        images=arm_images,
+        probe="resources/picturebook/probe",
+    output:
+        table="<results>/benchmark/pairs/{arm}.parquet",
+    params:
+        revision=REVISIONS["picturebook_benchmark"],
+    log:
+        "<results>/logs/measure_picturebook_pairs/{arm}.log",
+    conda:
+        "../envs/icsd.yaml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=30,
+    script:
+        "../scripts/measure_picturebook_pairs.py"
+
+
 rule measure_picturebook_claim:
     input:
         predictions=expand(
             "<results>/evaluation/{arm}/seed-{seed}/predictions.parquet", arm=cfg.arms, seed=cfg.captioner.seeds
         ),
         pairs=expand("<results>/dataset/{arm}/pairs.parquet", arm=cfg.arms),
+        probed_pairs=expand("<results>/benchmark/pairs/{arm}.parquet", arm=cfg.arms),
         images="<results>/pictures/test/images.parquet",
         captions="<results>/pictures/test/captions.parquet",
         probe="resources/picturebook/probe",

@@ -8,6 +8,7 @@ with job_log(snakemake.log[0]):
     measure_claim(
         dict(zip(product(params.arms, params.seeds), files.predictions, strict=True)),
         dict(zip(params.arms, files.pairs, strict=True)),
+        dict(zip(params.arms, files.probed_pairs, strict=True)),
         read_probed(files.images, files.captions, files.probe),
         snakemake.output.table,
         snakemake.output.page,

@@ -3,7 +3,7 @@
 REVISIONS = {
     "picturebook": 1,
     "picturebook_models": 1,
-    "picturebook_benchmark": 1,
+    "picturebook_benchmark": 2,
     "captions": 1,
     "pictures": 1,
     "embeddings": 1,

@@ -12,11 +12,13 @@ from safetensors.torch import save_file
 
 from icsd import tables
 from icsd.errors import InputError
-from icsd.picturebook import claim
-from icsd.picturebook.claim import PictureCounts, ProbedPictures, compare, count_objects, measure_claim, named_objects
+from icsd.picturebook import claim, training_pairs
+from icsd.picturebook.claim import PictureCounts, ProbedPictures, compare, measure_claim
 from icsd.picturebook.drawing import render
-from icsd.picturebook.probe import Probe
+from icsd.picturebook.naming import count_objects, named_objects
+from icsd.picturebook.probe import Probe, find_objects, load_probe
 from icsd.picturebook.renders import split_scenes
+from icsd.picturebook.training_pairs import measure_pairs
 
 REFERENCES = [["a red ball on the grass", "a ball"], ["a blue fish at sea", "a fish and a star"]]
 SEEN = [{("red", "ball"), ("white", "house")}, {("blue", "fish"), ("yellow", "star")}]
@@ -78,7 +80,7 @@ def test_scores_of_resamples_by_hand() -> None:
 def test_a_captioner_that_names_nothing_has_no_share(test_set: ProbedPictures) -> None:
     nothing = claim.scored(_counts([1.0, 0.0], [[0, 0], [0, 0]]), claim.resampled(2, samples=10, seed=0))
     assert np.isnan(nothing["true objects"]).all()
-    page = claim.claim_page({("multi", 0): nothing, ("multi", 1): nothing}, {"multi": (2, 4)}, test_set)
+    page = claim.claim_page({("multi", 0): nothing, ("multi", 1): nothing}, {"multi": (2, 4)}, {}, test_set)
     assert "nan ± nan" in page
 
 
@@ -106,8 +108,9 @@ def test_the_claim_is_a_table_by_the_probe_and_a_page(test_set: ProbedPictures, 
     for arm, path in pairs.items():
         rows = [{"image_id": f"{arm}-{n // 2}", "caption_id": n, "caption": "a ball"} for n in range(6)]
         tables.write(path, tables.PAIRS, rows)
+    probed = {arm: _write_measures(tmp_path / f"{arm}-probed.parquet", arm) for arm in pairs}
     table, page = tmp_path / "claim.parquet", tmp_path / "claim.md"
-    measure_claim(predictions, pairs, test_set, str(table), str(page), samples=20)
+    measure_claim(predictions, pairs, probed, test_set, str(table), str(page), samples=20)
     rows = tables.read(table, tables.SCORES).to_pylist()
     assert {(row["arm"], row["seed"], row["metric"]): row["value"] for row in rows} == {
         ("multi", 0, "objects"): 1, ("multi", 0, "true objects"): 1,
@@ -117,6 +120,7 @@ def test_the_claim_is_a_table_by_the_probe_and_a_page(test_set: ProbedPictures, 
     }  # fmt: skip
     text = page.read_text(encoding="utf-8")
     assert re.search(r"\| multi +\| +3 \| +6 \|.* 1.25 ± 0.35 \| +83.3 ± 23.6 \|", text)
+    assert re.search(r"\| single +\| +1.50 \| +75.0 \| +2.50 \| +80.0 \|", text)
     assert "captions name 1.25 objects, 100.0% of them true" in text
     assert "at equal pictures | multi − single |" in text and "multi_head" not in text
 
@@ -124,7 +128,7 @@ def test_the_claim_is_a_table_by_the_probe_and_a_page(test_set: ProbedPictures, 
 def test_a_picture_without_a_caption_is_one_message(test_set: ProbedPictures, tmp_path: Path) -> None:
     predictions = _write_predictions(tmp_path / "predictions.parquet", ["a red ball"])
     with pytest.raises(InputError, match="real-1"):
-        measure_claim({("multi", 0): predictions}, {}, test_set, "claim.parquet", "claim.md", samples=20)
+        measure_claim({("multi", 0): predictions}, {}, {}, test_set, "claim.parquet", "claim.md", samples=20)
 
 
 def test_the_probe_looks_at_each_picture_that_has_captions(test_set: ProbedPictures, tmp_path: Path) -> None:
@@ -139,7 +143,31 @@ def test_the_probe_looks_at_each_picture_that_has_captions(test_set: ProbedPictu
     found = claim.read_probed(str(tmp_path / "images.parquet"), test_set.captions, str(tmp_path))
     pictures = np.stack([render(scene) for scene in split_scenes("test", 2)])
     assert found.ids == test_set.ids and found.references == REFERENCES
-    assert found.seen == claim.find_objects(claim.load_probe(tmp_path), pictures)
+    assert found.seen == find_objects(load_probe(tmp_path), pictures)
+
+
+def test_training_pairs_are_as_true_as_the_probe_sees_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = {"a": ["a red ball on the grass", "a blue cottage"], "b": ["a fish and a star"]}
+    captions = [(image_id, text) for image_id, texts in said.items() for text in texts]
+    rows = [{"image_id": image_id, "caption_id": n, "caption": text} for n, (image_id, text) in enumerate(captions)]
+    tables.write(tmp_path / "pairs.parquet", tables.PAIRS, rows)
+    seen = {"a": {("red", "ball"), ("white", "house"), ("red", "kite")}, "b": {("blue", "fish")}}
+    monkeypatch.setattr(training_pairs, "see_objects", lambda images, ids, probe: [seen[each] for each in ids])
+    measure_pairs("multi", str(tmp_path / "pairs.parquet"), [], "probe", str(tmp_path / "measured.parquet"))
+    rows = tables.read(tmp_path / "measured.parquet", tables.QUALITY).to_pylist()
+    assert {row["measure"]: (row["value"], row["items"]) for row in rows} == {
+        "objects named": (pytest.approx(4 / 3), 3),
+        "of them seen": (2 / 4, 4),  # the ball and the fish; the cottage is not blue, and there is no star
+        "objects seen": (2, 2),
+        "of them named": (3 / 4, 4),  # all but the kite
+    }
+
+
+def _write_measures(path: Path, arm: str) -> str:
+    values = {"objects named": 1.5, "of them seen": 0.75, "objects seen": 2.5, "of them named": 0.8}
+    rows = [{"model": arm, "measure": name, "value": value, "items": 4} for name, value in values.items()]
+    tables.write(path, tables.QUALITY, rows)
+    return str(path)
 
 
 def _png(picture: np.ndarray) -> bytes:

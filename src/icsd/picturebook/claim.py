@@ -3,13 +3,11 @@
 The probe looks at the real test pictures, so it tells what a caption says that is there to be seen.
 """
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from icsd import metrics, tables
 from icsd.evaluation.scores import Score, Tokenised, resampled, tokenise, with_interval
@@ -17,12 +15,11 @@ from icsd.evaluation.scoring import read_predictions
 from icsd.evaluation.summary import training_size
 from icsd.files import atomic_path
 from icsd.pages import markdown_table
-from icsd.picturebook.phrases import NOUNS
-from icsd.picturebook.probe import find_objects, load_probe
-from icsd.picturebook.scenes import COLOURS
+from icsd.picturebook.naming import Objects, count_objects
+from icsd.picturebook.probe import see_objects
+from icsd.picturebook.training_pairs import PAIR_MEASURES, read_probed_pairs
 from icsd.references import read_references
 
-KIND_OF = {noun: kind for kind, nouns in NOUNS.items() for noun in nouns}
 METRICS = {"CIDEr": "CIDEr", "BLEU-4": "BLEU-4", "objects": "objects named", "true objects": "of them true"}
 BY_PROBE = ("objects", "true objects")
 COMPARISONS = {
@@ -33,7 +30,6 @@ COMPARISONS = {
 }
 
 Run = tuple[str, int]  # arm, seed
-Objects = set[tuple[str, str]]  # colour, kind: what the probe sees in a picture
 Values = dict[str, np.ndarray]  # of each metric, on all pictures and on every resample: [1 + samples]
 
 
@@ -57,11 +53,18 @@ class PictureCounts:
 
 
 def measure_claim(
-    predictions: Mapping[Run, str], pairs: Mapping[str, str], test: ProbedPictures, table: str, page: str, samples: int
+    predictions: Mapping[Run, str],
+    pairs: Mapping[str, str],
+    probed_pairs: Mapping[str, str],
+    test: ProbedPictures,
+    table: str,
+    page: str,
+    samples: int,
 ) -> None:
     """Write the SCORES by the probe, and the page of the comparison.
 
-    `predictions` are the tables of each arm and seed in the order to show, `pairs` those of each arm's training pairs.
+    `predictions` are the tables of each arm and seed in the order to show, `pairs` those of each arm's training pairs,
+    `probed_pairs` the QUALITY of these by the probe.
     """
     by_run = [read_predictions(path, set(test.ids), test.captions) for path in predictions.values()]
     counted = count_pictures([[predicted[each] for each in test.ids] for predicted in by_run], test)
@@ -70,22 +73,15 @@ def measure_claim(
     tables.write(table, tables.SCORES, _rows(values))
     sizes = {arm: training_size(path) for arm, path in pairs.items()}
     with atomic_path(page) as unfinished:
-        unfinished.write_text(claim_page(values, sizes, test), encoding="utf-8")
+        unfinished.write_text(claim_page(values, sizes, read_probed_pairs(probed_pairs), test), encoding="utf-8")
 
 
 def read_probed(images: str, captions: str, probe: str) -> ProbedPictures:
     """The pictures of the IMAGES table that CAPTIONS describes, as the probe in the folder `probe` sees them."""
     references = read_references(captions)
-    rows = tables.read(images, tables.IMAGES, ["image_id", "image"]).to_pylist()
-    pictures = {row["image_id"]: _pixels(row["image"]["bytes"]) for row in rows}
     ids = sorted(references)
-    seen = find_objects(load_probe(Path(probe)), np.stack([pictures[each] for each in ids]))
+    seen = see_objects([images], ids, Path(probe))
     return ProbedPictures(captions, ids, [references[each] for each in ids], seen)
-
-
-def _pixels(png: bytes) -> np.ndarray:
-    with Image.open(io.BytesIO(png)) as picture:
-        return np.asarray(picture.convert("RGB"))
 
 
 def count_pictures(predicted: Sequence[Sequence[str]], test: ProbedPictures) -> list[PictureCounts]:
@@ -103,36 +99,6 @@ def count_pictures(predicted: Sequence[Sequence[str]], test: ProbedPictures) -> 
         )
         for each, captions in zip(tokenised, predicted, strict=True)
     ]
-
-
-def count_objects(captions: Sequence[str], seen: Sequence[Objects]) -> np.ndarray:
-    """How many objects each caption names, and how many of them are true of what is seen in its picture: [n, 2].
-
-    True is a kind that is seen, in the colour that the caption gives it if it gives one. A picture has one object of a
-    kind at most, so that of two mentions of a kind one at most is true.
-    """
-    return np.array(
-        [_named_and_true(caption, objects) for caption, objects in zip(captions, seen, strict=True)], dtype=np.float64
-    ).reshape(-1, 2)
-
-
-def _named_and_true(caption: str, objects: Objects) -> tuple[int, int]:
-    named, kinds = named_objects(caption), {kind for _, kind in objects}
-    true = {kind for colour, kind in named if ((colour, kind) in objects if colour else kind in kinds)}
-    return len(named), len(true)
-
-
-def named_objects(caption: str) -> list[tuple[str | None, str]]:
-    """Colour, if one is said, and kind of each of the world's nouns in a caption; the last colour before it counts."""
-    found: list[tuple[str | None, str]] = []
-    colour = None
-    for word in metrics.plain_tokens(caption).split():
-        if word in KIND_OF:
-            found.append((colour, KIND_OF[word]))
-            colour = None
-        elif word in COLOURS:
-            colour = word
-    return found
 
 
 def scored(pictures: PictureCounts, counts: np.ndarray) -> Values:
@@ -157,7 +123,12 @@ def compare(values: Mapping[Run, Values], better: str, other: str, metric: str) 
     return with_interval(metric, differences.mean(axis=0)), differences[:, 0].tolist()
 
 
-def claim_page(values: Mapping[Run, Values], sizes: Mapping[str, tuple[int, int]], test: ProbedPictures) -> str:
+def claim_page(
+    values: Mapping[Run, Values],
+    sizes: Mapping[str, tuple[int, int]],
+    probed_pairs: Mapping[str, Mapping[str, float]],
+    test: ProbedPictures,
+) -> str:
     """Markdown: the arms, their differences, and each captioner by itself."""
     seeds = {seed for _, seed in values}
     each = zip(test.references, test.seen, strict=True)
@@ -173,6 +144,11 @@ def claim_page(values: Mapping[Run, Values], sizes: Mapping[str, tuple[int, int]
         f"{_times_100(true / named)}% of them true.",
         "",
         *markdown_table(["arm", "pictures", "pairs", *METRICS.values()], [_arm(arm, values, sizes) for arm in sizes]),
+        "",
+        "What they were trained on: the objects that a caption names and the share of them that the probe finds in its "
+        "picture, the objects that it finds in a picture and the share of them that one of its captions names:",
+        "",
+        *markdown_table(["arm", *PAIR_MEASURES], [_pairs(arm, each) for arm, each in probed_pairs.items()]),
         "",
         "Differences, with 95% intervals from resampling the pictures, the same ones for both arms. They tell how far "
         "the result depends on the choice of pictures, the columns by seed how far on the training:",
@@ -202,6 +178,13 @@ def _arm(arm: str, values: Mapping[Run, Values], sizes: Mapping[str, tuple[int, 
         spread = f" ± {_number(name, float(np.std(numbers, ddof=1)))}" if len(numbers) > 1 else ""
         cells.append(_number(name, float(np.mean(numbers))) + spread)
     return [arm, *(f"{size:,}" for size in sizes[arm]), *cells]
+
+
+def _pairs(arm: str, measured: Mapping[str, float]) -> list[str]:
+    return [
+        arm,
+        *(_times_100(measured[name]) if "of them" in name else f"{measured[name]:.2f}" for name in PAIR_MEASURES),
+    ]
 
 
 def _differences(values: Mapping[Run, Values]) -> list[list[str]]:

@@ -1,12 +1,16 @@
 """The probe: a small network that names the kinds and colours in a picture, to measure what a generator draws."""
 
+import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from icsd import tables
 from icsd.picturebook.renders import colour_labels, split_renders
 from icsd.picturebook.scenes import COLOURS, KINDS
 from icsd.picturebook.training import Meter, as_tensor, batches, optimizer_for, prepare
@@ -54,6 +58,18 @@ def load_probe(folder: Path) -> Probe:
     model = Probe()
     model.load_state_dict(load_file(folder / "model.safetensors"))
     return model.eval()
+
+
+def see_objects(images: Sequence[str], ids: Sequence[str], probe: Path) -> list[set[tuple[str, str]]]:
+    """What the probe in a folder sees in the pictures `ids` of the IMAGES tables, in this order."""
+    rows = tables.concat(images, tables.IMAGES, ["image_id", "image"]).to_pylist()
+    files = {row["image_id"]: row["image"]["bytes"] for row in rows}
+    return find_objects(load_probe(probe), np.stack([_pixels(files[each]) for each in ids]))
+
+
+def _pixels(png: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(png)) as picture:
+        return np.asarray(picture.convert("RGB"))
 
 
 @torch.no_grad()
