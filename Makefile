@@ -17,9 +17,9 @@ demo: setup
 	@echo "Where one comes from: $(BIN)/icsd trace ID, of these:"
 	@$(BIN)/icsd trace --results $(RESULTS)
 
-# Two at once, a file's tests together: what a file's tests share is made once.
+# Two at once; tests/conftest.py says which stay together and which begin.
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 
 setup: .venv/installed
 

@@ -5,6 +5,20 @@ from pathlib import Path
 
 import pytest
 
+HERE = Path(__file__).parent
+LONGEST = (HERE / "unit/test_summaries_faults.py", HERE / "workflow")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep together what shares a costly run, a file's tests or all of `workflow`; the longest begin."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(str(_shared(item.path))))
+    items.sort(key=lambda item: _shared(item.path) not in LONGEST)
+
+
+def _shared(path: Path) -> Path:
+    return HERE / "workflow" if HERE / "workflow" in path.parents else path
+
 
 @pytest.fixture(scope="session")
 def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
