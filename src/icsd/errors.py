@@ -15,6 +15,10 @@ class ModelError(ICSDError):
     """A model that is missing, incomplete or of another kind."""
 
 
+class DownloadError(ICSDError):
+    """A file or a model that cannot be fetched."""
+
+
 class InputError(ICSDError):
     """A file that cannot be used: where, what is wrong, and what to do."""
 

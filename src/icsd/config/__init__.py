@@ -1,12 +1,13 @@
 """The config: every key with its type, limits and one sentence. config/config.yaml holds the default run's values."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
 from icsd.config.captioner import Captioner, CaptionerDecoder, EvaluationConfig
 from icsd.config.corpus import CaptionsConfig, PicturesConfig, PicturesSplit
+from icsd.config.downloads import DownloadsConfig
 from icsd.config.embeddings import EmbeddingsConfig, GroupsConfig
 from icsd.config.estimate import EstimateConfig
 from icsd.config.faults import fault, known_keys
@@ -18,12 +19,19 @@ from icsd.sharding import shard_names
 
 __all__ = [
     "ARMS", "BatchConfig", "Captioner", "CaptionerDecoder", "CaptionsConfig", "Config", "DatasetConfig",
-    "EmbeddingsConfig", "EstimateConfig", "EvaluationConfig", "GroupsConfig", "ImagesConfig", "PicturesConfig",
-    "PicturesSplit", "QualityConfig", "SafetyConfig", "SummariesConfig", "known_keys", "load_config",
+    "DownloadsConfig", "EmbeddingsConfig", "EstimateConfig", "EvaluationConfig", "GroupsConfig", "ImagesConfig",
+    "PicturesConfig", "PicturesSplit", "QualityConfig", "SafetyConfig", "SummariesConfig", "known_keys",
+    "load_config",
 ]  # fmt: skip
 
 SOURCE = "config/config.yaml, or in the file given with --configfile"
 ARMS = ("multi", "single", "single_matched", "multi_head", "real")
+
+# what may be the id of a model that `downloads` fetches. Not summaries.openai.model: an endpoint's models are its own
+MODEL_KEYS = (
+    "embeddings.model", "images.model", "safety.model", "captioner.vision_model", "captioner.tokenizer",
+    "summaries.transformers.model", "summaries.quality.image_model",
+)  # fmt: skip
 
 Arm = Literal["multi", "single", "single_matched", "multi_head", "real"]
 
@@ -46,6 +54,7 @@ class Config(Section):
     dataset: DatasetConfig = DatasetConfig()
     captioner: Captioner
     evaluation: EvaluationConfig = EvaluationConfig()
+    downloads: DownloadsConfig = DownloadsConfig()
     estimate: EstimateConfig = EstimateConfig()
 
     @property
@@ -63,9 +72,26 @@ class Config(Section):
 
 
 def load_config(values: Mapping[str, Any]) -> Config:
-    """The checked config; ConfigError names every key that is unknown, missing or out of its limits."""
+    """The checked config; ConfigError names every key that is unknown, missing or out of its limits.
+
+    A hub's id of a model that `downloads` fetches has become the folder in which the model will lie.
+    """
     try:
-        return Config.model_validate(dict(values))
+        config = Config.model_validate(dict(values))
+        for key in MODEL_KEYS:
+            config = _with_folder(config, key.split("."), config.downloads)
+        return config
     except ValidationError as error:
         faults = "; ".join(fault(detail, values, Config) for detail in error.errors())
         raise ConfigError(f"{faults}, in {SOURCE}") from None
+
+
+S = TypeVar("S", bound=Section)
+
+
+def _with_folder(section: S, key: Sequence[str], downloads: DownloadsConfig) -> S:
+    name, *below = key
+    value = getattr(section, name)
+    if value is not None:
+        value = _with_folder(value, below, downloads) if below else downloads.folder(value)
+    return section.model_copy(update={name: value})

@@ -3,7 +3,7 @@
 import difflib
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, get_origin
 
 from pydantic import BaseModel
 
@@ -45,6 +45,11 @@ def known_keys(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
 
 
 def _sections(annotation: Any) -> list[type[BaseModel]]:
-    """The sections in a type: itself, or those of a union such as `PicturesSplit | None`."""
+    """The sections in a type: itself, or those of a union such as `PicturesSplit | None`.
+
+    None of a mapping: its keys are the user's own.
+    """
+    if get_origin(annotation) is dict:
+        return []
     parts = getattr(annotation, "__args__", (annotation,))
     return [part for part in parts if isinstance(part, type) and issubclass(part, BaseModel)]

@@ -132,6 +132,11 @@ class SummariesConfig(Section):
         """The name of the provider's section."""
         return "openai" if self.provider == "openai-batch" else self.provider
 
+    @property
+    def models(self) -> tuple[str | None, ...]:
+        """What a job loads: whose tokens are counted, and the chat model where it is one of the job."""
+        return self.quality.image_model, self.transformers.model if self.provider == "transformers" else None
+
     def deciding(self) -> dict[str, Any]:
         """What decides the answers, for a rule's params: nothing of the provider that is not asked."""
         settings = self.model_dump(mode="json", exclude=_OWN_WAY | _RUNTIME)
