@@ -1,6 +1,7 @@
 """What a job tells: progress and errors, in its log file and on the terminal."""
 
 import logging
+import os
 import sys
 import time
 import traceback
@@ -18,11 +19,14 @@ T = TypeVar("T")
 
 
 @contextmanager
-def job_log(path: Path | str) -> Iterator[None]:
+def job_log(path: Path | str, *, online: bool = False) -> Iterator[None]:
     """Log to the file `path` and to stderr while inside; an error ends the process with status 1.
 
     An ICSDError is its one message. Of any other error the log holds the traceback, the terminal its last line.
+    Unless `online`, the process never asks the Hugging Face hub from here on: a job may run where there is no network.
     """
+    if not online:
+        _go_offline()
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     file, terminal = logging.FileHandler(path, mode="w", encoding="utf-8"), logging.StreamHandler(sys.stderr)
@@ -44,6 +48,13 @@ def job_log(path: Path | str) -> Iterator[None]:
         raise SystemExit(1) from error
     finally:
         logging.shutdown([lambda: file])
+
+
+def _go_offline() -> None:
+    os.environ["HF_HUB_OFFLINE"] = "1"  # transformers, diffusers, datasets and open_clip heed it too
+    # who imports transformers before its log is set up has it read already
+    if constants := sys.modules.get("huggingface_hub.constants"):
+        vars(constants)["HF_HUB_OFFLINE"] = True
 
 
 def job_name(path: Path) -> str:
@@ -105,3 +116,44 @@ def progress_line(what: str, done: int, total: int, seconds: float) -> str:
     if done >= total:
         return f"{line}, {seconds:,.0f} s in all"
     return f"{line}, {(total - done) / rate:,.0f} s left" if rate else line
+
+
+class Transfer:
+    """A line in the log every few seconds of what is fetched: bytes of all, rate, time left."""
+
+    def __init__(self, what: str, done: int, total: int | None) -> None:
+        """`done` bytes are there already, from an earlier try; `total` is None where the server does not say."""
+        self._what, self._before, self._done, self._total = what, done, done, total
+        self._start = self._last = time.monotonic()
+
+    def add(self, count: int) -> None:
+        """So many bytes more have come."""
+        self._done += count
+        now = time.monotonic()
+        if now - self._last >= EVERY_S:
+            self._last = now
+            self._tell(now)
+
+    def end(self) -> None:
+        """The last line."""
+        self._tell(time.monotonic())
+
+    def _tell(self, now: float) -> None:
+        line = transfer_line(self._what, self._done, self._total, self._done - self._before, now - self._start)
+        _log.info("%s", line)
+
+
+def transfer_line(what: str, done: int, total: int | None, fetched: int, seconds: float) -> str:
+    """Such as "val2014.zip: 1.20 GB of 6.65 GB, 42.0 MB/s, 130 s left"; `fetched` bytes came in those `seconds`."""
+    rate = fetched / seconds if seconds > 0 else 0.0
+    of_all = amount(done) if total is None else f"{amount(done)} of {amount(total)}"
+    line = f"{what}: {of_all}, {rate / 1e6:,.1f} MB/s"
+    return f"{line}, {(total - done) / rate:,.0f} s left" if total is not None and total > done and rate else line
+
+
+def amount(count: int) -> str:
+    """Such as "6.65 GB"."""
+    for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if count >= unit:
+            return f"{count / unit:,.2f} {name}"
+    return f"{count} bytes"
