@@ -15,6 +15,7 @@ SHARDS = cfg.shard_names
 
 
 include: "rules/common.smk"
+include: "rules/downloads.smk"
 include: "rules/captions.smk"
 include: "rules/embeddings.smk"
 include: "rules/groups.smk"

@@ -15,6 +15,7 @@ rule train_captioner:
         images=arm_images,
         val_images="<results>/pictures/val/images.parquet",
         val_captions="<results>/pictures/val/captions.parquet",
+        models=model_input(cfg.captioner.vision_model, cfg.captioner.tokenizer),
     output:
         checkpoint=directory("<results>/captioner/{arm}/seed-{seed}/checkpoint"),
         history="<results>/captioner/{arm}/seed-{seed}/history.parquet",

@@ -17,3 +17,8 @@ def arm_images(wildcards):
         return ["<results>/pictures/real/images.parquet"]
     arm = "multi" if wildcards.arm == "multi_head" else wildcards.arm
     return collect(f"<results>/images/{arm}/{{shard}}.parquet", shard=SHARDS)
+
+
+def model_input(*models):
+    """What to wait for before models are loaded: manifests of those that are fetched; nothing for shipped ones."""
+    return cfg.downloads.markers(*models)

@@ -8,6 +8,7 @@
 rule embed_captions:
     input:
         captions="<results>/captions/{shard}.parquet",
+        model=model_input(cfg.embeddings.model),
     output:
         embeddings="<results>/embeddings/{shard}.parquet",
     params:

@@ -60,6 +60,7 @@ rule select_matched_sentences:
 rule generate_images:
     input:
         sentences="<results>/images/{arm}/sentences/{shard}.parquet",
+        model=model_input(cfg.images.model),
     output:
         images="<results>/images/{arm}/{shard}.parquet",
         contact_sheet="<results>/images/{arm}/{shard}.png",

@@ -7,6 +7,7 @@
 rule check_safety:
     input:
         images="<results>/images/{arm}/{shard}.parquet",
+        model=model_input(cfg.safety.model or cfg.images.model),
     output:
         safety="<results>/safety/{arm}/{shard}.parquet",
     wildcard_constraints:

@@ -19,6 +19,7 @@ rule summarize_groups:
         captions="<results>/captions/all.parquet",
         prompt=f"config/prompts/{cfg.summaries.prompt}.txt",
         rules=f"config/prompts/{cfg.summaries.prompt}.yaml",
+        models=model_input(*cfg.summaries.models),
     output:
         summaries="<results>/summaries/{shard}.parquet",
     params:
@@ -48,6 +49,7 @@ use rule summarize_groups as summarize_by_prompt with:
         captions="<results>/captions/all.parquet",
         prompt="config/prompts/{prompt}.txt",
         rules="config/prompts/{prompt}.yaml",
+        models=model_input(*cfg.summaries.models),
     output:
         summaries="<results>/prompts/{prompt}/{shard}.parquet",
     log:

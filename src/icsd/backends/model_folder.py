@@ -1,11 +1,13 @@
-"""Where a model's files lie: a folder, or a repository of the Hugging Face hub, fetched once."""
+"""Where a model's files lie: a folder, or a repository of the Hugging Face hub that was fetched."""
 
 import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from icsd.config.downloads import MARKER, MODELS
 from icsd.errors import ModelError
+from icsd.fetched import check_fetched
 
 # what a pipeline of the hub is fetched for: no pickles, no half-precision doubles
 PIPELINE_FILES = (
@@ -19,32 +21,46 @@ _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
 def model_folder(setting: str, model: str, files: Sequence[str]) -> Path:
-    """The folder `model`, or the local copy of the hub's repository of that id.
+    """The folder `model`, or the copy in huggingface_hub's own cache of the hub's repository of that id.
 
-    Of a repository only `files`, patterns of paths, are fetched. ModelError, naming the config's `setting`,
-    if there is neither.
+    Of a repository only `files`, patterns of paths, are looked for. Nothing is fetched: a job may run where there is no
+    network. ModelError, naming the config's `setting`, if there is neither, or if a fetched folder is not whole.
     """
     if Path(model).is_dir():
+        check_fetched(setting, Path(model))
         return Path(model)
     if not _HUB_ID.fullmatch(model):
         way_out = "give a model folder or an id of the hub such as CompVis/stable-diffusion-v1-4"
         raise ModelError(f"{setting}={model}: no such folder; {way_out}, in config/config.yaml")
     from huggingface_hub import snapshot_download
 
-    # the network is outside data: whatever is wrong with it, the user needs the name and what was found
+    # the cache is outside data: whatever is wrong with it, the user needs the name and the way out
     try:
-        return Path(snapshot_download(model, allow_patterns=list(files)))
+        return Path(snapshot_download(model, allow_patterns=list(files), local_files_only=True))
     except Exception as error:
-        problem = f"no such folder, and the hub does not give it: {error}"
-        raise ModelError(f"{setting}={model}: {problem}; give a model folder, in config/config.yaml") from error
+        raise ModelError(not_fetched(setting, model, model)) from error
+
+
+def not_fetched(setting: str, model: str, repo_id: str) -> str:
+    """What to say of a `model` that the hub has as `repo_id`, and this machine has not."""
+    name = repo_id.rpartition("/")[2]
+    entry = f"{name}: {{repo_id: {repo_id}, revision: <its commit's 40 digits>}}"
+    return (
+        f"{setting}={model}: no such folder, {repo_id} of the hub was not fetched, and jobs do not reach out; write "
+        f"`{entry}` below downloads.models in the config, and {MODELS}{name} as {setting}: a rule fetches it then "
+        "(docs/downloads.md)"
+    )
 
 
 def folder_digest(folder: Path, without: Sequence[str] = ()) -> str:
-    """SHA-256 of the names and contents of a model's files, but of those in its folders `without`."""
+    """SHA-256 of the names and contents of a model's files, but of those in its folders `without`.
+
+    What a download says of itself is left out: a model is the same wherever it comes from.
+    """
     digest = hashlib.sha256()
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         name = path.relative_to(folder)
-        if name.parts[0] in without or path.suffix not in {".json", ".txt", ".safetensors"}:
+        if name.parts[0] in {*without, ".cache", MARKER} or path.suffix not in {".json", ".txt", ".safetensors"}:
             continue
         with path.open("rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()

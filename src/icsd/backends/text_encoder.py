@@ -11,7 +11,9 @@ import torch
 from open_clip.pretrained import download_pretrained, get_pretrained_cfg
 from open_clip.transformer import text_global_pool
 
+from icsd.backends.model_folder import not_fetched
 from icsd.errors import ModelError
+from icsd.fetched import check_fetched
 from icsd.logs import progress
 from icsd.vectors import unit_on_grid
 
@@ -78,6 +80,7 @@ def load_text_encoder(model: str) -> TextEncoder:
 
 
 def _load_folder(folder: Path) -> Loaded:
+    check_fetched("embeddings.model", folder)
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
             raise ModelError(f"embeddings.model={folder}: the folder holds no {name}; {WAY_OUT}")
@@ -94,11 +97,11 @@ def _load_named(name: str) -> Loaded:
     known = get_pretrained_cfg(architecture, tag) if architecture in open_clip.list_models() else None
     if not known:
         raise ModelError(f"embeddings.model={name}: no such folder, and no model of open_clip; {WAY_OUT}")
+    repository = known.get("hf_hub", "").rpartition("/")[0]
     try:
-        weights = download_pretrained(known)
+        weights = download_pretrained(known)  # in a job from huggingface_hub's own cache alone: it is offline
     except Exception as error:
-        message = f"embeddings.model={name}: open_clip cannot fetch the weights: {error}; {WAY_OUT}"
-        raise ModelError(message) from error
+        raise ModelError(not_fetched("embeddings.model", name, repository)) from error
     if not weights.endswith(".safetensors"):
         problem = f"{weights} is not safetensors, and pickles are not loaded"
         raise ModelError(f"embeddings.model={name}: {problem}; {WAY_OUT}")

@@ -19,10 +19,14 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
+from icsd.backends.model_folder import model_folder
 from icsd.captioner.text import MAX_TOKENS, prompt_ids
 from icsd.config import CaptionerDecoder
 from icsd.errors import ModelError
 
+# what is looked for of a repository of the hub
+VISION_FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
 transformers_logging.disable_progress_bar()  # the job's log is read by people
 
 
@@ -58,6 +62,8 @@ class Search:
 
 def new_captioner(vision_model: str, tokenizer: str, decoder: CaptionerDecoder, seed: int) -> Captioner:
     """The vision encoder with its weights and a decoder with weights drawn from `seed`."""
+    vision_model = str(model_folder("captioner.vision_model", vision_model, VISION_FILES))
+    tokenizer = str(model_folder("captioner.tokenizer", tokenizer, TOKENIZER_FILES))
     encoder = _weights(CLIPVisionModel, vision_model, "captioner.vision_model")
     processor = _loaded(CLIPImageProcessor, vision_model, "captioner.vision_model")
     words = _loaded(BertTokenizer, tokenizer, "captioner.tokenizer")
