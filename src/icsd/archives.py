@@ -6,6 +6,7 @@ import tarfile
 import zipfile
 import zlib
 from contextlib import closing
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import IO, Protocol, cast
 
@@ -112,7 +113,10 @@ class _Zip:
 class _Tar:
     def __init__(self, path: Path) -> None:
         self._path, self._file = path, tarfile.TarFile.open(path)
-        self._members = {_plain(each.name): each for each in self._file if not each.isdir()}
+
+    @cached_property
+    def _members(self) -> dict[str, tarfile.TarInfo]:
+        return {_plain(each.name): each for each in self._file if not each.isdir()}
 
     def names(self) -> list[str]:
         for name, member in self._members.items():

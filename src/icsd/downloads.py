@@ -133,7 +133,7 @@ def _receive(client: httpx2.Client, address: str, part: _Part) -> None:
         if version := part.version(address):
             headers["If-Range"] = version  # of a file that has changed since, all is sent
     with client.stream("GET", address, headers=headers) as response:
-        if response.status_code == httpx2.codes.REQUESTED_RANGE_NOT_SATISFIABLE and size:
+        if response.status_code == httpx2.codes.RANGE_NOT_SATISFIABLE and size:
             if _total(response) == size:
                 return  # all of it was there
             part.clear()

@@ -137,3 +137,60 @@ def test_a_job_gets_the_section_back(provider: str, key: str | None) -> None:
     assert back.max_drop_share == config.max_drop_share
     if provider == "openai":
         assert (back.openai, back.store, back.quality) == (config.openai, config.store, config.quality)
+
+
+SHA256, COMMIT = "0123456789abcdef" * 4, "0123456789" * 4
+FILE = {"address": "https://example.org/a.zip", "sha256": SHA256}
+MODEL = {"repo_id": "someone/small", "revision": COMMIT}
+
+
+def _downloads(**settings: dict[str, Any]) -> dict[str, Any]:
+    return _with("downloads", settings)
+
+
+@pytest.mark.parametrize(
+    ("files", "models", "message"),
+    [
+        ({"/etc/a.zip": FILE}, {}, "give a path below resources/corpora/"),
+        ({"resources/corpora/../a.zip": FILE}, {}, "give a path below resources/corpora/"),
+        ({"resources/corpora/{x}": FILE}, {}, "give a path below resources/corpora/"),
+        ({"resources/corpora/a": FILE | {"address": "file:///etc/passwd"}}, {}, "address='file:///etc/passwd': st"),
+        ({"resources/corpora/a": FILE | {"sha256": "0" * 63}}, {}, "sha256"),
+        ({"resources/corpora/a": FILE | {"unpack": {"../x": "resources/corpora/x"}}}, {}, "as the archive names it"),
+        ({"resources/corpora/a": FILE | {"unpack": {"x": "x"}}}, {}, "give a path below resources/corpora/"),
+        ({"resources/corpora/a": FILE, "resources/corpora/a/b": FILE}, {}, "resources/corpora/a/b lies in "),
+        ({"resources/corpora/a": FILE | {"unpack": {"x": "resources/corpora/a"}}}, {}, "give it another path"),
+        ({}, {"../small": MODEL}, "it becomes a folder in resources/models/"),
+        ({}, {"small": MODEL | {"revision": "main"}}, "downloads.models.small.revision='main': a branch or"),
+        ({}, {"small": MODEL | {"files": ["pytorch_model.bin"]}}, "loading a pickle runs the code in it"),
+        ({}, {"small": MODEL | {"repo_id": "a/b/c"}}, "downloads.models.small.repo_id='a/b/c'"),
+        ({}, {"small": MODEL, "other": MODEL}, "models small and other are both someone/small"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_downloads_is_named(files: dict[str, Any], models: dict[str, Any], message: str) -> None:
+    assert message in _message(_downloads(files=files, models=models))
+
+
+def test_a_declared_model_is_its_folder_by_id_and_by_folder() -> None:
+    values = _downloads(models={"small": MODEL})
+    values["images"] = values["images"] | {"model": "someone/small"}
+    values["safety"] = values["safety"] | {"model": "resources/models/small/safety_checker"}
+    values["summaries"] = values["summaries"] | {"openai": {"model": "someone/small"}}
+    config = load_config(values)
+    assert config.images.model == "resources/models/small"
+    assert config.summaries.openai.model == "someone/small"  # the endpoint's own
+    assert load_config(config.model_dump(mode="json")) == config
+    waited = config.downloads.markers(config.images.model, config.safety.model, config.embeddings.model, None)
+    assert waited == ["resources/models/small/icsd-download.json"]
+
+
+def test_what_is_downloaded_and_unpacked_has_a_rule_of_its_own() -> None:
+    unpack = {"annotations/val.json": "resources/corpora/coco/val.json", "val/": "resources/corpora/coco/val"}
+    downloads = load_config(_downloads(files={"resources/corpora/coco.zip": FILE | {"unpack": unpack}})).downloads
+    assert downloads.unpacked_files == {
+        "resources/corpora/coco/val.json": ("resources/corpora/coco.zip", "annotations/val.json")
+    }
+    assert downloads.unpacked_folders == {"resources/corpora/coco/val": ("resources/corpora/coco.zip", "val/")}
+    assert downloads.targets() == ["resources/corpora/coco/val.json", "resources/corpora/coco/val"]
+    assert downloads.pattern(downloads.files) == r"coco\.zip"
+    assert downloads.pattern([]) == "(?!)"
