@@ -179,6 +179,11 @@ def test_a_model_of_pickles_alone_is_refused(server: FileServer, folder: Path) -
     assert "a commit that has safetensors" in message
 
 
+def test_a_proxys_page_is_no_hub(server: FileServer, folder: Path) -> None:
+    server.spoil = b"<html>"
+    assert "what answers is not the hub (JSONDecodeError: " in _message(MODEL, folder)
+
+
 def test_a_gated_model_needs_the_token_which_is_told_to_nobody(
     server: FileServer, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -150,14 +150,19 @@ def _as_messages(model: HubModel, key: str, part: Path) -> Iterator[None]:
     except OfflineModeIsEnabled as error:
         raise DownloadError(f"{name}: HF_HUB_OFFLINE is set; unset it where models are fetched") from error
     except (HfHubHTTPError, httpx2.HTTPError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DownloadError(f"{name}: the hub does not give it: {reason}; {again}") from error
+        raise DownloadError(f"{name}: the hub does not give it: {_first_line(error)}; {again}") from error
+    except (ValueError, KeyError, TypeError) as error:  # such as a page that a proxy sends instead
+        problem = f"what answers is not the hub ({type(error).__name__}: {_first_line(error)})"
+        raise DownloadError(f"{name}: {problem}; are HF_ENDPOINT and the proxy right?") from error
     except OSError as error:
         if error.errno is not None:
             raise DownloadError(disk_message(part, error)) from error
-        raise DownloadError(
-            f"{name}: {error}; {again}"
-        ) from error  # huggingface_hub's own, such as a size that differs
+        # huggingface_hub's own, such as a size that differs
+        raise DownloadError(f"{name}: {_first_line(error)}; {again}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _bar(transfer: Transfer) -> type[tqdm]:
