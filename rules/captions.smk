@@ -1,18 +1,18 @@
 # captions: a corpus as published -> shards
 #
-# in:  config: captions.annotations        COCO annotation JSON
+# in:  config: captions.annotations        a file, or several that are joined, of a layout of src/icsd/corpora/
 # out: <results>/captions/{shard}.parquet  CAPTIONS, each in the shard that a stable hash of its id names
 #      <results>/captions/all.parquet      CAPTIONS of all shards, for jobs of which each needs them all
 
 
 rule read_captions:
     input:
-        annotations=cfg.captions.annotations,
+        annotations=cfg.captions.paths,
     output:
         captions=collect("<results>/captions/{shard}.parquet", shard=SHARDS),
     params:
         revision=REVISIONS["captions"],
-        split=cfg.captions.split,
+        corpus=cfg.captions.deciding(),
         max_characters=cfg.captions.max_characters,
     log:
         "<results>/logs/read_captions.log",

@@ -77,7 +77,7 @@ use rule build_dataset as build_head_dataset with:
 
 rule build_real_dataset:
     input:
-        images="<results>/pictures/real/images.parquet",
+        ledger="<results>/pictures/real/ledger.parquet",
         captions="<results>/pictures/real/captions.parquet",
     output:
         pairs="<results>/dataset/real/pairs.parquet",

@@ -1,22 +1,26 @@
 # pictures: real photographs with their captions, as a corpus publishes them
 #
-# in:  config: pictures.<split>.annotations     COCO annotation JSON
-#      config: pictures.<split>.images          the folder with the files that it names
+# in:  config: pictures.<split>.annotations         a file, or several that are joined, of a layout of src/icsd/corpora/
+#      config: pictures.<split>.images              the folder with the files that it names, where it does
 # out: <results>/pictures/{split}/images.parquet    IMAGES: the files as they are, ids "real-<id>"
-#      <results>/pictures/{split}/captions.parquet  CAPTIONS
+#      <results>/pictures/{split}/captions.parquet  CAPTIONS of those pictures
+#      <results>/pictures/{split}/ledger.parquet    LEDGER: the pictures kept, and those that cannot be decoded
 
 
 rule read_pictures:
     input:
-        annotations=lambda wildcards: getattr(cfg.pictures, wildcards.split).annotations,
-        folder=lambda wildcards: getattr(cfg.pictures, wildcards.split).images,
+        annotations=lambda wildcards: getattr(cfg.pictures, wildcards.split).paths,
+        folder=lambda wildcards: getattr(cfg.pictures, wildcards.split).folders,
     output:
         images="<results>/pictures/{split}/images.parquet",
         captions="<results>/pictures/{split}/captions.parquet",
+        ledger="<results>/pictures/{split}/ledger.parquet",
     wildcard_constraints:
         split="real|val|test",
     params:
         revision=REVISIONS["pictures"],
+        corpus=lambda wildcards: getattr(cfg.pictures, wildcards.split).deciding(),
+        max_drop_share=cfg.pictures.max_drop_share,
     log:
         "<results>/logs/read_pictures/{split}.log",
     benchmark:

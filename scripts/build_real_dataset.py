@@ -4,5 +4,5 @@ from icsd.dataset import build_real_dataset
 from icsd.logs import job_log
 
 with job_log(snakemake.log[0]):
-    images, captions = Path(snakemake.input.images), Path(snakemake.input.captions)
-    build_real_dataset(images, captions, Path(snakemake.output.pairs), Path(snakemake.output.ledger))
+    pictures, captions = Path(snakemake.input.ledger), Path(snakemake.input.captions)
+    build_real_dataset(pictures, captions, Path(snakemake.output.pairs), Path(snakemake.output.ledger))

@@ -1,13 +1,12 @@
 from pathlib import Path
 
+from icsd.corpora import Corpus
 from icsd.logs import job_log
-from icsd.pictures import read_pictures
+from icsd.pictures import PictureTables, read_pictures
 
 with job_log(snakemake.log[0]):
-    read_pictures(
-        Path(snakemake.input.annotations),
-        Path(snakemake.input.folder),
-        snakemake.wildcards.split,
-        Path(snakemake.output.images),
-        Path(snakemake.output.captions),
-    )
+    params, output = snakemake.params, snakemake.output
+    corpus = Corpus.of(snakemake.input.annotations, params.corpus)
+    folder = next((Path(path) for path in snakemake.input.folder), None)
+    tables = PictureTables(Path(output.images), Path(output.captions), Path(output.ledger))
+    read_pictures(corpus, folder, snakemake.wildcards.split, tables, params.max_drop_share)

@@ -80,16 +80,17 @@ def build_dataset(arm: str, paths: DrawnArm, pairs: Path, ledger: Path, max_drop
     _write(arm, steps, found, pairs, ledger)
 
 
-def build_real_dataset(images: Path, captions: Path, pairs: Path, ledger: Path) -> None:
-    """Write the PAIRS of the real pictures, each with all its captions, and the LEDGER.
+def build_real_dataset(pictures: Path, captions: Path, pairs: Path, ledger: Path) -> None:
+    """Write the PAIRS of the real pictures, each with all its captions, and the LEDGER, from that of `pictures`.
 
     InputError if no pair is left.
     """
-    ids = sorted(tables.read(images, tables.IMAGES, columns=["image_id"])["image_id"].to_pylist())
+    read = {row["item_id"]: row["reason"] for row in tables.read(pictures, tables.LEDGER).to_pylist()}
     rows = tables.read(captions, tables.CAPTIONS).to_pylist()
     described = {real_image_id(row["image_id"]) for row in rows}
-    _check_same(captions, "pictures", described - set(ids), set())
-    step = Step("pictures", ids, {image_id: "has no caption" for image_id in ids if image_id not in described})
+    _check_same(captions, "pictures", described - {item for item, reason in read.items() if reason is None}, set())
+    dropped = {item: reason or "has no caption" for item, reason in read.items() if reason or item not in described}
+    step = Step("pictures", sorted(read), dropped)
     found = [
         {
             "image_id": real_image_id(row["image_id"]),

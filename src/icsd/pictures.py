@@ -1,52 +1,114 @@
 """Pictures: real photographs with their captions, as a corpus publishes them."""
 
 import io
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from icsd import tables
-from icsd.coco import read_annotations
+from icsd.corpora import Corpus, Picture
 from icsd.errors import InputError
-from icsd.logs import progress
 from icsd.references import real_image_id
 
 MODEL = "photograph"  # what IMAGES has for a model where nothing was drawn
+BATCH = 64  # pictures in memory at once
+Row = dict[str, Any]
+_log = logging.getLogger(__name__)
 
 
-def read_pictures(annotations: Path, folder: Path, split: str, images: Path, captions: Path) -> None:
-    """Write the IMAGES of a COCO annotation file, the bytes as they lie in `folder`, and their CAPTIONS.
+@dataclass(frozen=True)
+class PictureTables:
+    """Where the IMAGES, CAPTIONS and LEDGER of real pictures go."""
 
-    A picture without a caption is kept. InputError, naming file and record, for an annotation without its
-    picture, and for a picture file that is missing or cannot be decoded.
+    images: Path
+    captions: Path
+    ledger: Path
+
+
+def read_pictures(corpus: Corpus, folder: Path | None, split: str, paths: PictureTables, max_drop_share: float) -> None:
+    """Write the IMAGES of a corpus, the bytes as they lie in `folder` or in the corpus, their CAPTIONS, a LEDGER.
+
+    A picture that cannot be decoded is dropped with its captions, and the ledger has the reason; one without a
+    caption is kept, and counted in the log. InputError, naming file and record, for a caption without its picture,
+    a picture file that is missing, and more dropped pictures than `max_drop_share` of all.
     """
-    found = read_annotations(annotations)
-    names = sorted(found.file_names.items())
-    pictures = [
-        _picture(annotations, folder, image_id, name) for image_id, name in progress(names, len(names), "pictures")
-    ]
-    tables.write(images, tables.IMAGES, pictures)
-    rows = [
-        {"caption_id": caption_id, "image_id": image_id, "caption": caption, "split": split}
-        for caption_id, image_id, caption in found.captions
-    ]
-    tables.write(captions, tables.CAPTIONS, rows)
+    captions: list[Row] = []
+    ledger: list[Row] = []
+    tables.write_batches(paths.images, tables.IMAGES, _images(corpus, folder, captions, ledger, max_drop_share))
+    rows = [row | {"split": split} for row in sorted(captions, key=lambda row: row["caption_id"])]
+    tables.write(paths.captions, tables.CAPTIONS, rows)
+    tables.write(paths.ledger, tables.LEDGER, ledger)
 
 
-def _picture(annotations: Path, folder: Path, image_id: int, name: str) -> dict[str, object]:
-    """A row of IMAGES."""
-    path = folder / name
+def _images(
+    corpus: Corpus, folder: Path | None, captions: list[Row], ledger: list[Row], max_drop_share: float
+) -> Iterator[list[Row]]:
+    """Rows of IMAGES, some at a time; those of CAPTIONS and LEDGER are added to the lists."""
+    pictures, bare = corpus.pictures(), 0
+    while batch := list(islice(pictures, BATCH)):
+        images = []
+        for picture in batch:
+            data = _file(corpus, folder, picture)
+            fault = _fault(data)
+            image_id = real_image_id(picture.image_id)
+            ledger.append({"stage": "pictures", "item_id": image_id, "kept": not fault, "reason": fault or None})
+            if not fault:
+                images.append(_image(image_id, picture.name, data))
+                captions.extend(_captions(picture))
+                bare += not picture.captions
+        yield images
+    _log.info("pictures: %s with %s captions; %s have none", f"{len(ledger):,}", f"{len(captions):,}", f"{bare:,}")
+    _check_drops(corpus.paths[0], ledger, max_drop_share)
+
+
+def _file(corpus: Corpus, folder: Path | None, picture: Picture) -> bytes:
+    if picture.data is not None:
+        return picture.data
+    place = f"image {picture.image_id}"
+    if folder is None:
+        problem = f"its picture {picture.name} is a file, and no folder is given"
+        raise InputError(corpus.paths[0], place, problem, "name the folder as its images in config/config.yaml")
+    path = folder / picture.name
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         problem = f"its picture {path} cannot be read ({error.strerror})"
         hint = "put the file there, or mend pictures in config/config.yaml"
-        raise InputError(annotations, f"image {image_id}", problem, hint) from error
+        raise InputError(corpus.paths[0], place, problem, hint) from error
+
+
+def _fault(data: bytes) -> str:
+    """Why these bytes are no picture; empty for one."""
     try:
         with Image.open(io.BytesIO(data)) as picture:
             picture.load()  # the header alone does not show that a file was cut short
+    except UnidentifiedImageError:
+        return "cannot be decoded: not the bytes of a picture"
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        problem = f"is no picture that can be decoded ({error}); image {image_id} of {annotations}"
-        raise InputError(path, name, problem, "replace the file or remove its record") from error
+        return f"cannot be decoded: {error}"
+    return ""
+
+
+def _image(image_id: str, name: str, data: bytes) -> Row:
     image = {"bytes": data, "path": name}
-    return {"image_id": real_image_id(image_id), "image": image, "sentence": "", "seed": 0, "model": MODEL}
+    return {"image_id": image_id, "image": image, "sentence": "", "seed": 0, "model": MODEL}
+
+
+def _captions(picture: Picture) -> list[Row]:
+    return [{"caption_id": number, "image_id": picture.image_id, "caption": text} for number, text in picture.captions]
+
+
+def _check_drops(path: Path, ledger: Sequence[Row], limit: float) -> None:
+    dropped = [row for row in ledger if not row["kept"]]
+    for row in dropped:
+        _log.warning("%s of %s is dropped: it %s", row["item_id"], path, row["reason"])
+    if len(dropped) > limit * len(ledger):
+        share = f"{len(dropped):,} of {len(ledger):,} pictures cannot be decoded"
+        problem = f"{share}, more than pictures.max_drop_share={limit} allows; the first {dropped[0]['reason']}"
+        hint = "replace the files or remove their records, or raise the share in config/config.yaml"
+        raise InputError(path, dropped[0]["item_id"], problem, hint)

@@ -6,7 +6,7 @@ name and is renamed, so that a table is whole or not there.
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -125,11 +125,22 @@ def write(path: Path | str, table: Table, rows: Sequence[Mapping[str, Any]] | pa
     """Write rows as a file of this kind; ValueError for a doubled key, pa.ArrowInvalid for a value that doesn't fit."""
     data = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows), schema=table.schema)
     data = data.select(table.schema.names).cast(table.schema)
-    doubled = _doubled(data, table.key)
-    if doubled:
-        raise ValueError(f"{path}: a table of {table.name} with a doubled {', '.join(table.key)}: {doubled}")
+    _check_distinct(path, table, data)
     with files.atomic_path(path) as unfinished:
         pq.write_table(data.replace_schema_metadata(table.metadata()), unfinished, compression="zstd")
+
+
+def write_batches(path: Path | str, table: Table, batches: Iterable[Sequence[Mapping[str, Any]]]) -> None:
+    """The same of rows that need not be in memory at once; a row group each batch."""
+    keys = [table.schema.empty_table().select(table.key)]
+    with files.atomic_path(path) as unfinished:
+        schema = table.schema.with_metadata(table.metadata())
+        with pq.ParquetWriter(unfinished, schema, compression="zstd") as writer:
+            for rows in batches:
+                data = pa.Table.from_pylist(list(rows), schema=table.schema)
+                keys.append(data.select(table.key))
+                writer.write_table(data.replace_schema_metadata(schema.metadata))
+        _check_distinct(path, table, pa.concat_tables(keys))
 
 
 def read(path: Path | str, table: Table, columns: Sequence[str] | None = None) -> pa.Table:
@@ -173,6 +184,12 @@ def _check(path: Path | str, table: Table, schema: pa.Schema) -> None:
     missing = [name for name in table.schema.names if name not in schema.names]
     if missing:
         raise InputError(path, missing[0], f"the column is missing from the table {table.name}", AGAIN)
+
+
+def _check_distinct(path: Path | str, table: Table, data: pa.Table) -> None:
+    doubled = _doubled(data, table.key)
+    if doubled:
+        raise ValueError(f"{path}: a table of {table.name} with a doubled {', '.join(table.key)}: {doubled}")
 
 
 def _doubled(data: pa.Table, key: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ import pytest
 
 from icsd import tables
 from icsd.captions import read_captions
+from icsd.corpora import Corpus
 from icsd.errors import InputError
 from icsd.sharding import shard_of
 
@@ -23,7 +24,7 @@ def _read(folder: Path, content: object, shards: int = 1, max_characters: int = 
     path = folder / "annotations.json"
     path.write_bytes(content if isinstance(content, bytes) else json.dumps(content, ensure_ascii=False).encode())
     paths = [folder / "out" / f"{number}.parquet" for number in range(shards)]
-    read_captions(path, "train", max_characters, paths)
+    read_captions(Corpus((path,), split="train"), max_characters, paths)
     return paths
 
 
@@ -73,15 +74,15 @@ WHOLE = json.dumps(GOOD).encode()
 @pytest.mark.parametrize(
     ("content", "parts"),
     [
-        (WHOLE[:-20], ["line 1, column ", "is not JSON", "was it cut short?", "annotation file of the form"]),
+        (WHOLE[:-20], ["line 1, column ", "is not JSON", "was it cut short?", "give a whole file"]),
         (b"", ["is not JSON"]),
         (WHOLE.replace(b"dog", b"d\xffg", 1), ["byte 1", "is not UTF-8", "convert the file"]),
         (json.dumps(GOOD).encode("utf-16"), ["is not UTF-8"]),
         (b'{"images": ' + b"[" * 100_000, ["is JSON that cannot be read"]),
         (b'{"images": [{"id": ' + b"1" * 5_000 + b"}]}", ["is JSON that cannot be read"]),
-        ([GOOD], ["holds a list, not an object"]),
-        ({"annotations": ANNOTATIONS}, ["images", "is missing"]),
-        (GOOD | {"annotations": {"1": "a dog"}}, ["annotations", "is no list"]),
+        ([GOOD], ["read as coco, it holds a list, not an object", "read as blip, [0] has no image"]),
+        ({"annotations": ANNOTATIONS}, ["read as coco, images is missing", "set its layout: auto, coco"]),
+        (GOOD | {"annotations": {"1": "a dog"}}, ["read as coco, annotations is no list"]),
         (GOOD | {"annotations": []}, ["holds no caption", "give a file with captions"]),
         (GOOD | {"annotations": ["a dog"]}, ["annotations[0]", "is no object"]),
         (_annotation(id=None), ["annotations[0]", "has no id"]),
@@ -95,7 +96,7 @@ WHOLE = json.dumps(GOOD).encode()
         (_annotation(caption=""), ["annotations[0] (id 12)", "its caption is empty", "remove the record"]),
         (_annotation(caption=" \n"), ["annotations[0] (id 12)", "its caption is empty"]),
         (_annotation(caption=["x" * 500]), ["annotations[0] (id 12)", "its caption is [", "…, not a text"]),
-        (_annotation(caption="x" * 5_000), ["annotation 12", "5,000 characters", "captions.max_characters=1,000"]),
+        (_annotation(caption="x" * 5_000), ["[0] (id 12), caption 12", "5,000 characters", "max_characters=1,000"]),
         (WHOLE.replace(b"dog", b"\\ud83d", 1), ["annotations[0] (id 12)", "character 2", "half of a surrogate pair"]),
     ],
 )  # fmt: skip
@@ -111,6 +112,6 @@ def test_what_is_wrong_is_named_and_nothing_is_written(tmp_path: Path, content: 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.json: there is no such file; mend its path"):
-        read_captions(tmp_path / "none.json", "train", 100, [tmp_path / "out.parquet"])
+        read_captions(Corpus((tmp_path / "none.json",)), 100, [tmp_path / "out.parquet"])
     with pytest.raises(InputError, match=r"is unreadable \(Is a directory\)"):
-        read_captions(tmp_path, "train", 100, [tmp_path / "out.parquet"])
+        read_captions(Corpus((tmp_path,), "coco"), 100, [tmp_path / "out.parquet"])

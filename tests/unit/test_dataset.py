@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -182,33 +182,41 @@ def test_a_caption_that_is_not_there_is_named(tmp_path: Path, make: Make) -> Non
         _build(tmp_path / "out", "multi", replace(paths, captions=paths.captions[1:]))
 
 
-def _real(folder: Path, pictures: list[int], described: list[int]) -> tuple[Path, Path]:
-    image = {"image": {"bytes": b"", "path": ""}, "sentence": "", "seed": 0, "model": "photograph"}
-    images = [{"image_id": f"real-{i}", **image} for i in pictures]
+def _real(folder: Path, pictures: list[int], described: list[int], broken: Sequence[int] = ()) -> tuple[Path, Path]:
+    ledger = [
+        {
+            "stage": "pictures",
+            "item_id": f"real-{i}",
+            "kept": i not in broken,
+            "reason": "broken" if i in broken else None,
+        }
+        for i in pictures
+    ]
     captions = [
         {"caption_id": n, "image_id": i, "caption": f"caption {n}", "split": "real"} for n, i in enumerate(described)
     ]
-    tables.write(folder / "images.parquet", tables.IMAGES, images)
+    tables.write(folder / "pictures.parquet", tables.LEDGER, ledger)
     tables.write(folder / "captions.parquet", tables.CAPTIONS, captions)
-    return folder / "images.parquet", folder / "captions.parquet"
+    return folder / "pictures.parquet", folder / "captions.parquet"
 
 
 def test_real_pairs_each_picture_with_all_its_captions(tmp_path: Path) -> None:
-    images, captions = _real(tmp_path, [7, 8, 9], [7, 7, 9])
-    build_real_dataset(images, captions, tmp_path / "pairs.parquet", tmp_path / "ledger.parquet")
+    pictures, captions = _real(tmp_path, [7, 8, 9, 10], [7, 7, 9], broken=[10])
+    build_real_dataset(pictures, captions, tmp_path / "pairs.parquet", tmp_path / "ledger.parquet")
     pairs, ledger = _read(tmp_path)
     assert pairs == [("real-7", 0), ("real-7", 1), ("real-9", 2)]
     none = ("pictures", "real-8", "has no caption")
-    assert ledger == [("pictures", "real-7", None), none, ("pictures", "real-9", None)]
+    broken = ("pictures", "real-10", "broken")
+    assert ledger == [broken, ("pictures", "real-7", None), none, ("pictures", "real-9", None)]
 
 
 def test_real_captions_without_their_picture_are_an_error(tmp_path: Path) -> None:
-    images, captions = _real(tmp_path, [7], [7, 9])
+    pictures, captions = _real(tmp_path, [7], [7, 9])
     with pytest.raises(InputError, match=r"real-9"):
-        build_real_dataset(images, captions, tmp_path / "pairs.parquet", tmp_path / "ledger.parquet")
+        build_real_dataset(pictures, captions, tmp_path / "pairs.parquet", tmp_path / "ledger.parquet")
 
 
 def test_no_real_pictures_is_one_message(tmp_path: Path) -> None:
-    images, captions = _real(tmp_path, [], [])
+    pictures, captions = _real(tmp_path, [], [])
     with pytest.raises(InputError, match=r"the arm real has no pair"):
-        build_real_dataset(images, captions, tmp_path / "pairs.parquet", tmp_path / "ledger.parquet")
+        build_real_dataset(pictures, captions, tmp_path / "pairs.parquet", tmp_path / "ledger.parquet")

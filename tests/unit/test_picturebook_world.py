@@ -12,14 +12,14 @@ import pytest
 from PIL import Image
 
 from icsd import tables
-from icsd.coco import read_annotations
+from icsd.corpora import Corpus
 from icsd.picturebook import corpus
 from icsd.picturebook.corpus import facts, write_annotations, write_pictures
 from icsd.picturebook.drawing import object_box, render
 from icsd.picturebook.phrases import CAPTIONS_PER_SCENE, GROUND, NOUNS, SIZE_WORDS, SKY, captions
 from icsd.picturebook.renders import SPLITS, WORLD_SEED, colour_labels, object_masks, split_renders, split_scenes
 from icsd.picturebook.scenes import BACKGROUNDS, COLOURS, FLYING, KINDS, Scene, SceneObject, sample_scene
-from icsd.pictures import read_pictures
+from icsd.pictures import PictureTables, read_pictures
 
 ROOT = Path(__file__).parents[2]
 KIND_OF = {noun: kind for kind, nouns in NOUNS.items() for noun in nouns}
@@ -255,9 +255,9 @@ def test_noun_labels_tell_what_is_said_of_each_noun() -> None:
 def test_annotations_read_back_as_coco(tmp_path: Path) -> None:
     path = tmp_path / "annotations" / "captions_val.json"
     write_annotations("val", path)
-    found, scenes = read_annotations(path), split_scenes("val")
-    assert list(found.file_names) == [scene.scene_id for scene in scenes]
-    assert found.captions == [
+    found, scenes = Corpus((path,)), split_scenes("val")
+    assert [picture.image_id for picture in found.pictures()] == [scene.scene_id for scene in scenes]
+    assert [(row.caption_id, row.image_id, row.text) for row in found.captions()] == [
         (scene.scene_id * 10 + number, scene.scene_id, caption)
         for scene in scenes
         for number, caption in enumerate(captions(scene, WORLD_SEED))
@@ -270,16 +270,17 @@ def test_annotations_are_the_same_bytes_again_and_the_same_ids_with_a_limit(tmp_
     write_annotations("val", again)
     write_annotations("val", short, limit=7)
     assert first.read_bytes() == again.read_bytes()
-    assert read_annotations(short).captions == read_annotations(first).captions[: 7 * CAPTIONS_PER_SCENE]
+    few, all_of_them = (list(Corpus((path,)).pictures()) for path in (short, first))
+    assert few == all_of_them[:7]
 
 
 def test_pictures_read_back_with_their_captions(tmp_path: Path) -> None:
     write_annotations("val", tmp_path / "val.json", limit=12)
     write_pictures("val", tmp_path / "val", limit=12)
-    images, texts = tmp_path / "images.parquet", tmp_path / "captions.parquet"
-    read_pictures(tmp_path / "val.json", tmp_path / "val", "val", images, texts)
-    assert len(tables.read(images, tables.IMAGES)) == 12
-    assert len(tables.read(texts, tables.CAPTIONS)) == 12 * CAPTIONS_PER_SCENE
+    paths = PictureTables(*(tmp_path / f"{name}.parquet" for name in ("images", "captions", "ledger")))
+    read_pictures(Corpus((tmp_path / "val.json",)), tmp_path / "val", "val", paths, 0.0)
+    assert len(tables.read(paths.images, tables.IMAGES)) == 12
+    assert len(tables.read(paths.captions, tables.CAPTIONS)) == 12 * CAPTIONS_PER_SCENE
     for scene in split_scenes("val", 12):
         with Image.open(tmp_path / "val" / f"{scene.scene_id:012d}.png") as picture:
             np.testing.assert_array_equal(np.asarray(picture), render(scene))

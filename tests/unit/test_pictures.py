@@ -7,8 +7,9 @@ import pytest
 from PIL import Image
 
 from icsd import tables
+from icsd.corpora import Corpus
 from icsd.errors import InputError
-from icsd.pictures import read_pictures
+from icsd.pictures import PictureTables, read_pictures
 
 IMAGES = [{"id": 7, "file_name": "seven.png"}, {"id": 3, "file_name": "three.jpg"}]
 ANNOTATIONS = [
@@ -34,10 +35,18 @@ def _annotate(folder: Path, document: object) -> None:
     (folder / "annotations.json").write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
 
 
-def _read(folder: Path) -> tuple[list[dict], list[dict]]:
-    images, captions = folder / "out" / "images.parquet", folder / "out" / "captions.parquet"
-    read_pictures(folder / "annotations.json", folder / "images", "val", images, captions)
-    return tables.read(images, tables.IMAGES).to_pylist(), tables.read(captions, tables.CAPTIONS).to_pylist()
+def _read(folder: Path, max_drop_share: float = 0.0) -> tuple[list[dict], list[dict]]:
+    paths = PictureTables(*(folder / "out" / f"{name}.parquet" for name in ("images", "captions", "ledger")))
+    read_pictures(Corpus((folder / "annotations.json",)), folder / "images", "val", paths, max_drop_share)
+    return tables.read(paths.images, tables.IMAGES).to_pylist(), tables.read(
+        paths.captions, tables.CAPTIONS
+    ).to_pylist()
+
+
+def _ledger(folder: Path) -> list[tuple]:
+    rows = tables.read(folder / "out" / "ledger.parquet", tables.LEDGER).to_pylist()
+    assert all(row["stage"] == "pictures" and row["kept"] == (row["reason"] is None) for row in rows)
+    return [(row["item_id"], row["reason"]) for row in rows]
 
 
 def test_pictures_keep_their_bytes_and_captions(corpus: Path) -> None:
@@ -77,7 +86,7 @@ def _assert_one_message(corpus: Path, *parts: str) -> None:
     with pytest.raises(InputError) as error:
         _read(corpus)
     assert all(part in str(error.value) for part in parts), str(error.value)
-    assert not (corpus / "out").exists()
+    assert not list((corpus / "out").glob("*"))  # nor what is unfinished
 
 
 def test_a_missing_picture_file_is_named(corpus: Path) -> None:
@@ -87,16 +96,27 @@ def test_a_missing_picture_file_is_named(corpus: Path) -> None:
 
 @pytest.mark.parametrize("name", ["seven.png", "three.jpg"])
 @pytest.mark.parametrize("keep", [0, 20, 0.5])
-def test_a_picture_that_cannot_be_decoded_is_named(corpus: Path, name: str, keep: float) -> None:
+def test_a_picture_that_cannot_be_decoded_is_dropped_with_its_captions(corpus: Path, name: str, keep: float) -> None:
     path = corpus / "images" / name
     data = path.read_bytes()
     path.write_bytes(data[: int(keep * len(data)) if isinstance(keep, float) else keep])
-    _assert_one_message(corpus, name, "no picture that can be decoded", "annotations.json")
+    dropped, kept = (7, 3) if name == "seven.png" else (3, 7)
+    images, captions = _read(corpus, max_drop_share=0.5)
+    assert [row["image_id"] for row in images] == [f"real-{kept}"]
+    assert {row["image_id"] for row in captions} == {kept}
+    reasons = dict(_ledger(corpus))
+    assert reasons.keys() == {"real-3", "real-7"}
+    assert reasons[f"real-{kept}"] is None
+    assert reasons[f"real-{dropped}"].startswith("cannot be decoded: ")
 
 
-def test_text_in_place_of_a_picture_is_named(corpus: Path) -> None:
+def test_too_many_pictures_that_cannot_be_decoded_are_an_error(corpus: Path) -> None:
     (corpus / "images" / "seven.png").write_text("<html>not found</html>")
-    _assert_one_message(corpus, "seven.png", "no picture that can be decoded")
+    with pytest.raises(InputError) as error:
+        _read(corpus, max_drop_share=0.4)
+    parts = ["real-7", "1 of 2 pictures cannot be decoded", "pictures.max_drop_share=0.4", "not the bytes of a picture"]
+    assert all(part in str(error.value) for part in parts), str(error.value)
+    assert not list((corpus / "out").glob("*"))
 
 
 @pytest.mark.parametrize(
@@ -110,7 +130,7 @@ def test_text_in_place_of_a_picture_is_named(corpus: Path) -> None:
         (IMAGES, [{"image_id": 7, "caption": "x"}], ["annotations[0]", "has no id"]),
         ([{"id": 7}], [], ["images[0]", "has no file_name"]),
         ([{"id": "7", "file_name": "x"}], [], ["images[0]", 'id is "7"']),
-        ("none", [], ["images", "is no list"]),
+        ("none", [], ["images is no list"]),
         (IMAGES, ["x"], ["annotations[0]", "is no object"]),
     ],
 )
@@ -121,7 +141,7 @@ def test_a_wrong_record_is_named(corpus: Path, images: object, annotations: obje
 
 def test_a_file_of_another_shape_is_named(corpus: Path) -> None:
     _annotate(corpus, {"images": IMAGES})
-    _assert_one_message(corpus, "annotations.json", "annotations", "is missing")
+    _assert_one_message(corpus, "annotations.json", "annotations is missing")
     _annotate(corpus, [IMAGES])
     _assert_one_message(corpus, "annotations.json", "holds a list")
 
@@ -137,9 +157,9 @@ def test_an_annotation_file_that_cannot_be_read_is_named(corpus: Path) -> None:
     _assert_one_message(corpus, "annotations.json", "no such file")
 
 
-def test_an_empty_corpus_gives_empty_tables(corpus: Path) -> None:
+def test_a_corpus_without_pictures_is_an_error(corpus: Path) -> None:
     _annotate(corpus, {"images": [], "annotations": []})
-    assert _read(corpus) == ([], [])
+    _assert_one_message(corpus, "annotations.json: holds no picture", "give a file with pictures")
 
 
 def test_transparent_and_grey_pictures_are_read(corpus: Path) -> None:

@@ -57,7 +57,10 @@ def _dumped(change: Callable[[list[dict[str, Any]]], object]) -> Callable[[bytes
 
 CORPORA: dict[str, tuple[Callable[[bytes], bytes], list[str]]] = {
     "cut-short": (lambda content: content[:3_000], ["line 1, column 3", "is not JSON", "was it cut short?"]),
-    "wrong-shape": (lambda content: b'{"annotations": {}}', ["images", "is missing", "give an annotation file"]),
+    "wrong-shape": (
+        lambda content: b'{"annotations": {}}',
+        ["read as coco, images is missing", "give a file of a layout of JSON"],
+    ),
     "missing-id": (_dumped(lambda records: records[7].pop("id")), ["annotations[7]", "has no id"]),
     "doubled-id": (
         _dumped(lambda records: records.append(records[0])),
@@ -66,10 +69,10 @@ CORPORA: dict[str, tuple[Callable[[bytes], bytes], list[str]]] = {
     "empty-caption": (_dumped(lambda records: records[7].update(caption=" ")), ["annotations[7] (id 12)", "is empty"]),
     "long-caption": (
         _dumped(lambda records: records[7].update(caption="word " * 1_000)),
-        ["annotation 12", "5,000 characters", "captions.max_characters=1,000", "raise the limit"],
+        ["annotations[7] (id 12), caption 12", "5,000 characters", "captions.max_characters=1,000", "raise the limit"],
     ),
     "not-utf-8": (lambda content: content.replace(b"boat", b"bo\xe4t", 1), ["byte ", "is not UTF-8", "convert"]),
-    "no-captions": (_dumped(lambda records: records.clear()), ["annotations", "holds no caption"]),
+    "no-captions": (_dumped(lambda records: records.clear()), ["holds no caption"]),
 }
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import Field, ValidationError, model_validator
 
 from icsd.config.captioner import Captioner, CaptionerDecoder, EvaluationConfig
-from icsd.config.corpus import CaptionsConfig, PicturesConfig, PicturesSplit
+from icsd.config.corpus import CaptionsConfig, Columns, PicturesConfig, PicturesSplit
 from icsd.config.downloads import DownloadsConfig
 from icsd.config.embeddings import EmbeddingsConfig, GroupsConfig
 from icsd.config.estimate import EstimateConfig
@@ -18,10 +18,9 @@ from icsd.errors import ConfigError
 from icsd.sharding import shard_names
 
 __all__ = [
-    "ARMS", "BatchConfig", "Captioner", "CaptionerDecoder", "CaptionsConfig", "Config", "DatasetConfig",
+    "ARMS", "BatchConfig", "Captioner", "CaptionerDecoder", "CaptionsConfig", "Columns", "Config", "DatasetConfig",
     "DownloadsConfig", "EmbeddingsConfig", "EstimateConfig", "EvaluationConfig", "GroupsConfig", "ImagesConfig",
-    "PicturesConfig", "PicturesSplit", "QualityConfig", "SafetyConfig", "SummariesConfig", "known_keys",
-    "load_config",
+    "PicturesConfig", "PicturesSplit", "QualityConfig", "SafetyConfig", "SummariesConfig", "known_keys", "load_config",
 ]  # fmt: skip
 
 SOURCE = "config/config.yaml, or in the file given with --configfile"

@@ -1,27 +1,79 @@
 """Where captions and real pictures come from."""
 
+from typing import Annotated, Any, Literal
+
 from pydantic import Field
 
-from icsd.config.section import Count, Section
+from icsd.config.section import Count, Section, Share
+
+LayoutName = Literal["auto", "coco", "nocaps", "karpathy", "blip", "text", "cc3m", "csv", "tsv", "parquet", "jsonl"]
+Paths = str | Annotated[list[str], Field(min_length=1)]
+_LAYOUT = "Layout of the file (docs/your-captions.md has them); auto tells it by suffix and content."
+
+
+class Columns(Section):
+    """Names of the columns of CSV, TSV, Parquet and JSON Lines; "" for one that is not to be read."""
+
+    caption: str | None = Field(None, description="A caption, or a list of them; null: caption or captions.")
+    caption_id: str | None = Field(None, description="Its id; null: caption_id, and the caption's number without one.")
+    image_id: str | None = Field(None, description="Its picture's id; null: image_id where there is one.")
+    image: str | None = Field(
+        None, description="The picture's bytes or file name; null: image, image_bytes or file_name."
+    )
+    split: str | None = Field(None, description="Its split; null: split where there is one.")
 
 
 class CaptionsConfig(Section):
     """The corpus of captions."""
 
-    annotations: str = Field(
-        description="COCO annotation JSON whose captions are the corpus; its pictures are not read."
+    annotations: Paths = Field(description="The corpus: a file, or several that are joined; its pictures are not read.")
+    layout: LayoutName = Field("auto", description=_LAYOUT)
+    split: str = Field(
+        "train",
+        description="Which of the corpus's splits is taken, train with restval, all for each; of a corpus without "
+        "splits, what the captions' split column says.",
     )
-    split: str = Field("train", description="What the captions' split column says.")
+    columns: Columns = Columns()
     max_characters: Count = Field(
         1000, description="A longer caption is an error: no sentence that people say of a picture."
     )
+
+    @property
+    def paths(self) -> list[str]:
+        """The files."""
+        return _listed(self.annotations)
+
+    def deciding(self) -> dict[str, Any]:
+        """What decides how they are read, for a rule's params."""
+        return self.model_dump(include={"layout", "split", "columns"})
 
 
 class PicturesSplit(Section):
     """Real pictures with their captions."""
 
-    annotations: str = Field(description="COCO annotation JSON.")
-    images: str = Field(description="The folder with the files that it names.")
+    annotations: Paths = Field(description="Their captions: a file, or several that are joined.")
+    images: str | None = Field(
+        None, description="The folder with the files that it names; null where it holds the pictures."
+    )
+    layout: LayoutName = Field("auto", description=_LAYOUT)
+    split: str | None = Field(
+        None, description="Which of the corpus's splits is taken, as captions.split; null where it has none."
+    )
+    columns: Columns = Columns()
+
+    @property
+    def paths(self) -> list[str]:
+        """The annotation files."""
+        return _listed(self.annotations)
+
+    @property
+    def folders(self) -> list[str]:
+        """The folder, where there is one."""
+        return _listed(self.images or [])
+
+    def deciding(self) -> dict[str, Any]:
+        """What decides how the files are read, for a rule's params."""
+        return self.model_dump(include={"layout", "split", "columns"})
 
 
 class PicturesConfig(Section):
@@ -30,3 +82,8 @@ class PicturesConfig(Section):
     real: PicturesSplit | None = Field(None, description="Pairs for the arm real; null where a corpus has none.")
     val: PicturesSplit = Field(description="Pictures that choose each training's checkpoint.")
     test: PicturesSplit = Field(description="Pictures that the trained captioners are scored on, once.")
+    max_drop_share: Share = Field(0.1, description="A larger share of pictures that cannot be decoded is an error.")
+
+
+def _listed(paths: Paths) -> list[str]:
+    return [paths] if isinstance(paths, str) else list(paths)

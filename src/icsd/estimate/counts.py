@@ -4,14 +4,15 @@ Tables that an edited config makes anew are counted as they stand, but for summa
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
 from icsd import tables
-from icsd.coco import read_annotations
 from icsd.config import Config
+from icsd.corpora import Corpus
 from icsd.errors import InputError
 from icsd.estimate.folder import RunFolder, bytes_in
 from icsd.logs import progress
@@ -70,7 +71,7 @@ class Counts:
 
 
 @dataclass(frozen=True)
-class Corpus:
+class Texts:
     """The captions: how many, their mean length, and each by its id where there are tables."""
 
     count: int
@@ -110,17 +111,18 @@ def count(config: Config, prompt: Prompt, results: Path) -> Counts:
     )
 
 
-def _corpus(config: Config, folder: RunFolder) -> Corpus:
+def _corpus(config: Config, folder: RunFolder) -> Texts:
     """Of the tables, else as published, else what the config says of it."""
     shards = folder.whole("captions", tables.CAPTIONS, ["caption_id", "caption"])
     if shards is not None:
         ids, captions = shards["caption_id"].to_pylist(), shards["caption"].to_pylist()
-        return Corpus(len(captions), _mean_length(captions), TABLES, dict(zip(ids, captions, strict=True)))
-    annotations = Path(config.captions.annotations)
-    if annotations.exists():
-        captions = [caption for _, _, caption in read_annotations(annotations).captions]
-        return Corpus(len(captions), _mean_length(captions), CORPUS, {})
-    return Corpus(config.estimate.captions, config.estimate.caption_characters, GUESS, {})
+        return Texts(len(captions), _mean_length(captions), TABLES, dict(zip(ids, captions, strict=True)))
+    if all(Path(path).exists() for path in config.captions.paths):
+        corpus = Corpus.of(config.captions.paths, config.captions.deciding())
+        lengths = Counter(len(row.text) for row in corpus.captions())
+        characters = sum(length * number for length, number in lengths.items())
+        return Texts(lengths.total(), characters / lengths.total(), CORPUS, {})
+    return Texts(config.estimate.captions, config.estimate.caption_characters, GUESS, {})
 
 
 def _mean_length(captions: Sequence[str]) -> float:
@@ -137,7 +139,7 @@ def _summarized(config: Config, prompt: Prompt, folder: RunFolder) -> Summarized
     return Summarized(group_ids, usable)
 
 
-def _groups(config: Config, folder: RunFolder, corpus: Corpus, summarized: Summarized) -> Amount:
+def _groups(config: Config, folder: RunFolder, corpus: Texts, summarized: Summarized) -> Amount:
     if not _draws(config):
         return Amount(0, source=CONFIG)
     shards = folder.whole("groups", tables.GROUPS, ["group_id"])
@@ -155,7 +157,7 @@ def _draws(config: Config) -> bool:
 
 
 def _requests(
-    config: Config, prompt: Prompt, folder: RunFolder, corpus: Corpus, groups: Amount, summarized: Summarized
+    config: Config, prompt: Prompt, folder: RunFolder, corpus: Texts, groups: Amount, summarized: Summarized
 ) -> tuple[Amount, Amount]:
     """The first requests, of which equal ones are sent once, and the characters of their prompts."""
     if config.summaries.provider == "merge" or not groups.total:
@@ -205,7 +207,7 @@ def _members(folder: RunFolder, texts: Mapping[int, str]) -> Iterator[Group]:
 
 
 def _pictures(
-    config: Config, folder: RunFolder, corpus: Corpus, groups: Amount, summarized: Summarized
+    config: Config, folder: RunFolder, corpus: Texts, groups: Amount, summarized: Summarized
 ) -> tuple[Amount, dict[str, int]]:
     """The pictures to draw and those kept, of whatever prompt, and the former by arm."""
     arms, source = _arms(config, corpus, groups, summarized), GUESS if _draws(config) else CONFIG
@@ -218,7 +220,7 @@ def _pictures(
     return Amount(total, min(total, max(in_tables, folder.pictures_kept())), source), arms
 
 
-def _arms(config: Config, corpus: Corpus, groups: Amount, summarized: Summarized) -> dict[str, int]:
+def _arms(config: Config, corpus: Texts, groups: Amount, summarized: Summarized) -> dict[str, int]:
     if not _draws(config):
         return {}
     usable = summarized.usable + groups.left * (1 - config.estimate.unusable_share)
@@ -241,7 +243,7 @@ def _bytes_to_copy(config: Config, results: Path) -> int:
     """Of the real pictures that are in no table yet, as far as their folders are there."""
     splits = {"real": config.pictures.real, "val": config.pictures.val, "test": config.pictures.test}
     return sum(
-        bytes_in(Path(split.images))
+        sum(bytes_in(Path(path)) for path in split.folders or split.paths)
         for name, split in splits.items()
         if split and not (results / "pictures" / name / "images.parquet").exists()
     )

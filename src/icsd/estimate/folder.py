@@ -46,6 +46,8 @@ class RunFolder:
 
 
 def bytes_in(folder: Path) -> int:
-    """The size of all files below a folder; 0 where it is not there."""
+    """The size of a file, or of all files below a folder; 0 where it is not there."""
+    if folder.is_file():
+        return folder.stat().st_size
     paths = (Path(root) / name for root, _, names in os.walk(folder) for name in names)
     return sum(path.lstat().st_size for path in paths)

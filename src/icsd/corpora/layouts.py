@@ -1,0 +1,77 @@
+"""The layouts by name, and which of them a file has."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import get_args
+
+from icsd.config.corpus import Columns, LayoutName
+from icsd.corpora.documents import DOCUMENTS, load
+from icsd.corpora.entries import Entry
+from icsd.corpora.lines import read_cc3m, read_csv, read_jsonl, read_text, read_tsv, text_lines
+from icsd.errors import InputError
+
+Reader = Callable[[Path, Columns, str], Iterator[Entry]]
+AUTO = "auto"
+NAMES: tuple[str, ...] = get_args(LayoutName)
+
+
+def _read_parquet(path: Path, columns: Columns, hint: str) -> Iterator[Entry]:
+    from icsd.corpora.parquet import read_parquet  # late: no other layout needs pyarrow
+
+    return read_parquet(path, columns, hint)
+
+
+STREAMED: dict[str, tuple[str, Reader]] = {
+    "text": ("a caption a line", read_text),
+    "cc3m": ("a caption, a tab and an address a line, no header", read_cc3m),
+    "csv": ("a header, then comma-separated rows", read_csv),
+    "tsv": ("a header, then tab-separated rows", read_tsv),
+    "jsonl": ("an object a line", read_jsonl),
+    "parquet": ("a Parquet table with a column of captions", _read_parquet),
+}
+BY_SUFFIX = {".txt": "text", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
+TRIED = ("coco", "karpathy", "blip")  # nocaps is coco, its domains are read where there are any
+
+
+def read_entries(path: Path, layout: str, columns: Columns) -> Iterator[Entry]:
+    """The entries of a file; InputError where it is not of the layout, or of none where that is auto."""
+    layout = _by_suffix(path) if layout == AUTO else layout
+    if layout in STREAMED:
+        shape, read = STREAMED[layout]
+        return read(path, columns, _hint(layout, shape))
+    return _read_document(path, layout)
+
+
+def _by_suffix(path: Path) -> str:
+    """The layout that a file's suffix tells, auto where that leaves several; InputError where it tells none."""
+    suffix = path.suffix.lower()
+    if suffix == ".json":
+        return AUTO
+    if suffix == ".tsv":
+        return "cc3m" if _begins_as_cc3m(path) else "tsv"
+    if suffix not in BY_SUFFIX:
+        known = ", ".join([".json", ".tsv", *BY_SUFFIX])
+        problem = f"its suffix {suffix!r} tells no layout (those that do: {known})"
+        raise InputError(path, "", problem, f"set its layout to one of {', '.join(NAMES[1:])}")
+    return BY_SUFFIX[suffix]
+
+
+def _begins_as_cc3m(path: Path) -> bool:
+    fields = next(text_lines(path), (1, ""))[1].rstrip("\r\n").split("\t")
+    return len(fields) == 2 and fields[1].startswith(("http://", "https://"))
+
+
+def _read_document(path: Path, layout: str) -> Iterator[Entry]:
+    document = load(path)
+    tried = TRIED if layout == AUTO else (layout,)
+    lacking = {name: DOCUMENTS[name].lacks(document) for name in tried}
+    fitting = next((name for name, lack in lacking.items() if not lack), None)
+    if fitting is None:
+        said = "; ".join(f"read as {name}, {lack}" for name, lack in lacking.items())
+        hint = f"give a file of a layout of JSON ({', '.join(DOCUMENTS)}), or set its layout: {', '.join(NAMES)}"
+        raise InputError(path, "", f"is not of the layout {layout}: {said}" if layout != AUTO else said, hint)
+    return DOCUMENTS[fitting].entries(path, document, _hint(fitting, DOCUMENTS[fitting].shape))
+
+
+def _hint(layout: str, shape: str) -> str:
+    return f"the layout {layout} is {shape}; give such a file or set another layout: {', '.join(NAMES)}"
