@@ -58,6 +58,52 @@ def test_the_order_of_the_file_changes_nothing(tmp_path: Path) -> None:
     assert second.read_bytes() == before
 
 
+@pytest.mark.parametrize("run", [1, 2, 7, 60])
+def test_a_corpus_read_in_runs_gives_the_same_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: int) -> None:
+    """As a corpus that does not fit into memory is."""
+    annotations = [{"id": 7 * n % 60, "image_id": 1 + n % 2, "caption": f"caption {n}"} for n in range(60)]
+    at_once = [path.read_bytes() for path in _read(tmp_path, GOOD | {"annotations": annotations}, shards=5)]
+    monkeypatch.setattr("icsd.captions.RUN", run)
+    paths = _read(tmp_path, GOOD | {"annotations": annotations}, shards=5)
+    assert [path.read_bytes() for path in paths] == at_once
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"{n}.parquet" for n in range(5)]
+
+
+def test_several_files_are_one_corpus(tmp_path: Path) -> None:
+    for name, text in (("one.txt", "a dog\na ball\n"), ("two.txt", "a café\n")):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    out = tmp_path / "out.parquet"
+    read_captions(Corpus((tmp_path / "one.txt", tmp_path / "two.txt"), split="train"), 100, [out])
+    assert tables.read(out, tables.CAPTIONS).to_pylist() == [
+        {"caption_id": number, "image_id": None, "caption": text, "split": "train"}
+        for number, text in [(1, "a dog"), (2, "a ball"), (3, "a café")]
+    ]
+
+
+@pytest.mark.parametrize("run", [1, 100])
+def test_an_id_doubled_in_joined_files_is_named_with_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: int
+) -> None:
+    monkeypatch.setattr("icsd.captions.RUN", run)
+    one, two = tmp_path / "one.csv", tmp_path / "two.csv"
+    one.write_text("caption,caption_id\na,4\nb,5\n")
+    two.write_text("caption,caption_id\nc,6\nd,5\n")
+    with pytest.raises(InputError) as error:
+        read_captions(Corpus((one, two)), 100, [tmp_path / "out" / "0.parquet"])
+    assert f"{two}, line 3: doubles the id 5 of {one}, line 3; keep one" in str(error.value)
+    assert not list((tmp_path / "out").glob("*"))
+
+
+def test_a_split_is_its_own_or_what_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "captions.csv"
+    path.write_text("caption,split\na,train\nb,restval\nc,test\n")
+    out = tmp_path / "out.parquet"
+    read_captions(Corpus((path,), split="train"), 100, [out])
+    assert tables.read(out, tables.CAPTIONS)["split"].to_pylist() == ["train", "restval"]
+    read_captions(Corpus((path,), split="all"), 100, [out])
+    assert tables.read(out, tables.CAPTIONS)["split"].to_pylist() == ["train", "restval", "test"]
+
+
 def test_a_byte_order_mark_is_no_caption(tmp_path: Path) -> None:
     content = b"\xef\xbb\xbf" + json.dumps(GOOD).encode()
     assert len(tables.concat(_read(tmp_path, content), tables.CAPTIONS)) == 3

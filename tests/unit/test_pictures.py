@@ -3,6 +3,8 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -160,6 +162,26 @@ def test_an_annotation_file_that_cannot_be_read_is_named(corpus: Path) -> None:
 def test_a_corpus_without_pictures_is_an_error(corpus: Path) -> None:
     _annotate(corpus, {"images": [], "annotations": []})
     _assert_one_message(corpus, "annotations.json: holds no picture", "give a file with pictures")
+
+
+def test_pictures_may_lie_in_the_corpus_itself(corpus: Path) -> None:
+    seven, three = ((corpus / "images" / image["file_name"]).read_bytes() for image in IMAGES)
+    images = [{"bytes": seven, "path": "seven.png"}, {"bytes": three, "path": None}, {"bytes": b"no", "path": None}]
+    captions = [["a dog", "a ball"], ["a café"], ["lost"]]
+    path = corpus / "test.parquet"
+    pq.write_table(pa.table({"image": images, "image_id": [7, 3, 9], "captions": captions}), path)
+    paths = PictureTables(*(corpus / "out" / f"{name}.parquet" for name in ("images", "captions", "ledger")))
+    read_pictures(Corpus((path,)), None, "test", paths, 0.5)
+    rows = tables.read(paths.images, tables.IMAGES).to_pylist()
+    assert [(row["image_id"], row["image"]["bytes"]) for row in rows] == [("real-7", seven), ("real-3", three)]
+    assert tables.read(paths.captions, tables.CAPTIONS)["caption"].to_pylist() == ["a dog", "a ball", "a café"]
+    assert _ledger(corpus)[2] == ("real-9", "cannot be decoded: not the bytes of a picture")
+
+
+def test_files_need_a_folder(corpus: Path) -> None:
+    paths = PictureTables(*(corpus / "out" / f"{name}.parquet" for name in ("images", "captions", "ledger")))
+    with pytest.raises(InputError, match=r"image 3: its picture three\.jpg is a file, and no folder is given; name"):
+        read_pictures(Corpus((corpus / "annotations.json",)), None, "test", paths, 0.5)
 
 
 def test_transparent_and_grey_pictures_are_read(corpus: Path) -> None:

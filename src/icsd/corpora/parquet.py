@@ -26,7 +26,10 @@ def read_parquet(path: Path, columns: Columns, hint: str) -> Iterator[Entry]:
                 for values in batch.to_pylist():
                     number += 1
                     yield entry_of(Record(path, f"row {number:,}", values, hint), names)
-    except (pa.ArrowException, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        place = f"rows {number + 1:,} to {number + rows:,}"
+        raise InputError(path, place, f"is not UTF-8 ({error})", "write the table anew from UTF-8") from error
+    except pa.ArrowException as error:
         place, said = f"row {number + 1:,}", str(error).splitlines()[0]
         raise InputError(path, place, f"is no whole Parquet file ({said}); was it cut short?", hint) from error
     except OSError as error:
