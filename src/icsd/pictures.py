@@ -62,7 +62,10 @@ def _images(
                 captions.extend(_captions(picture))
                 bare += not picture.captions
         yield images
-    _log.info("pictures: %s with %s captions; %s have none", f"{len(ledger):,}", f"{len(captions):,}", f"{bare:,}")
+    kept = sum(bool(row["kept"]) for row in ledger)
+    _log.info("pictures: %s of %s kept, %s captions", f"{kept:,}", f"{len(ledger):,}", f"{len(captions):,}")
+    if bare:
+        _log.info("%s pictures have no caption", f"{bare:,}")
     _check_drops(corpus.paths[0], ledger, max_drop_share)
 
 

@@ -1,4 +1,7 @@
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -161,3 +164,11 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
         read_captions(Corpus((tmp_path / "none.json",)), 100, [tmp_path / "out.parquet"])
     with pytest.raises(InputError, match=r"is unreadable \(Is a directory\)"):
         read_captions(Corpus((tmp_path,), "coco"), 100, [tmp_path / "out.parquet"])
+
+
+def test_the_benchmark_of_memory_runs() -> None:
+    """At a size that measures nothing."""
+    script = Path(__file__).parents[2] / "benchmarks" / "captions.py"
+    command = [sys.executable, str(script), "--captions", "200", "--shards", "2"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert re.fullmatch(r"20 captions, 2 shards: .*\n200 captions.*\nTen times the captions take [\d.]+ .*\n", said)

@@ -1,7 +1,7 @@
 """What every reader yields, and the checks that they share."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -68,7 +68,7 @@ class Record:
             raise InputError(self.path, self.place, problem, "mend or remove the record") from error
         return value
 
-    def records(self, key: str) -> list["Record"]:
+    def records(self, key: str) -> Iterator["Record"]:
         """The objects of a list."""
         values = self.values.get(key)
         if not isinstance(values, list):
@@ -85,15 +85,13 @@ class Record:
         return f"its {key} is {shown(self.values[key])}, not {wanted}"
 
 
-def records(path: Path, values: list[Any], name: str, hint: str) -> list[Record]:
+def records(path: Path, values: list[Any], name: str, hint: str) -> Iterator[Record]:
     """The objects of a list that the file calls `name`, each with its place; InputError for what is no object."""
-    found = []
     for number, value in enumerate(values):
         if not isinstance(value, dict):
             raise InputError(path, f"{name}[{number}]", "is no object", hint)
         known = f" (id {value['id']})" if isinstance(value.get("id"), int) else ""
-        found.append(Record(path, f"{name}[{number}]{known}", value, hint))
-    return found
+        yield Record(path, f"{name}[{number}]{known}", value, hint)
 
 
 def shown(value: object) -> str:
