@@ -87,6 +87,10 @@ def _models(annotation: Any) -> list[Any]:
         ("summaries.provider", "gpt", "summaries.provider='gpt': input should be 'merge', 'openai'"),
         ("pictures.real", None, "the arm real needs pictures.real, which is null"),
         ("captions", {}, "captions.annotations is missing"),
+        ("captions.annotations", 3, "captions.annotations=3: must be a path or a list of paths"),
+        ("captions.annotations", [], "captions.annotations=[]: must be a path or a list of paths"),
+        ("captions.layout", "karpaty", "captions.layout='karpaty': input should be 'auto', 'coco', 'nocaps'"),
+        ("captions.columns", {"captoin": "x"}, "captions.columns.captoin is no key (did you mean captions.col"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_named_with_its_place(key: str, value: Any, message: str) -> None:
@@ -107,6 +111,13 @@ def test_all_mistakes_are_named_at_once() -> None:
 def test_a_corpus_without_real_pairs_needs_no_real_arm() -> None:
     config = _with("pictures.real", None) | {"arms": ["multi"]}
     assert load_config(config).pictures.real is None
+
+
+@pytest.mark.parametrize("paths", ["a.json", ["a.json", "b.json"]])
+def test_a_corpus_is_one_file_or_several(paths: Any) -> None:
+    config = load_config(_with("captions.annotations", paths))
+    assert config.captions.paths == ([paths] if isinstance(paths, str) else paths)
+    assert load_config(_with("pictures.test.images", None)).pictures.test.folders == []
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,21 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from icsd.config.section import Count, Section, Share
 
 LayoutName = Literal["auto", "coco", "nocaps", "karpathy", "blip", "text", "cc3m", "csv", "tsv", "parquet", "jsonl"]
-Paths = str | Annotated[list[str], Field(min_length=1)]
+
+
+def _checked(value: Any) -> Any:
+    """One message, where a union of types has two."""
+    if isinstance(value, str) or (isinstance(value, list) and value and all(isinstance(path, str) for path in value)):
+        return value
+    raise ValueError("must be a path or a list of paths")
+
+
+Paths = Annotated[str | list[str], BeforeValidator(_checked)]
 _LAYOUT = "Layout of the file (docs/your-captions.md has them); auto tells it by suffix and content."
 
 
