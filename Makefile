@@ -6,7 +6,7 @@ BIN := .venv/bin
 RESULTS := results/picturebook
 MODELS := clip stable-diffusion vision bert probe
 
-.PHONY: demo test setup lint dag lock models benchmark benchmark-summaries
+.PHONY: demo test setup lint dag lock models benchmark benchmark-summaries benchmark-captions
 
 demo: setup
 	$(BIN)/snakemake || { echo "Was the last run killed? Then type $(BIN)/snakemake --unlock, and make demo again."; exit 1; }
@@ -64,3 +64,7 @@ benchmark: setup
 # How fast an endpoint is asked, against the original's way (benchmarks/README.md): seven minutes of waiting.
 benchmark-summaries: setup
 	$(BIN)/python benchmarks/summaries.py
+
+# What memory ten million captions take on their way into shards (benchmarks/README.md).
+benchmark-captions: setup
+	$(BIN)/python benchmarks/captions.py
