@@ -1,28 +1,40 @@
 # evaluation: trained captioners and the test pictures -> the table of scores
 #
 # in:  <results>/captioner/{arm}/seed-{seed}/checkpoint/
-#      <results>/pictures/test/{images,captions}.parquet      IMAGES, CAPTIONS: read by no rule before this stage
-#      <results>/dataset/{arm}/pairs.parquet                  PAIRS, only counted
-# out: <results>/evaluation/{arm}/seed-{seed}/predictions.parquet  PREDICTIONS
-#      <results>/evaluation/{arm}/seed-{seed}/scores.parquet       SCORES of one captioner
-#      <results>/evaluation/scores.parquet, scores.md              SCORES of all, and the page that people read
+#      <results>/pictures/{test}/{images,captions,domains}.parquet  IMAGES, CAPTIONS, DOMAINS of pictures.test and each of
+#                                                pictures.more_tests: read by no rule before this stage
+#      <results>/dataset/{arm}/pairs.parquet     PAIRS, only counted
+# out: <results>/evaluation/{arm}/seed-{seed}/{test}/predictions.parquet  PREDICTIONS
+#      <results>/evaluation/{arm}/seed-{seed}/{test}/results.json         the same as COCO's evaluation servers take them
+#      <results>/evaluation/{arm}/seed-{seed}/{test}/scores.parquet       SCORES of one captioner, also by domain
+#      <results>/evaluation/clip_vectors/{test}.parquet                   CLIP_VECTORS, where CLIPScore is asked for
+#      <results>/evaluation/scores.parquet, scores.md                     SCORES of all, and the page that people read
+
+
+# what SPICE needs is asked for before anything is trained, not when the last job begins
+onstart:
+    if "SPICE" in cfg.evaluation.metrics:
+        from icsd.evaluation.spice import Spice
+
+        Spice(**cfg.evaluation.spice.model_dump()).jars()
 
 
 rule predict_captions:
     input:
         checkpoint="<results>/captioner/{arm}/seed-{seed}/checkpoint",
-        images="<results>/pictures/test/images.parquet",
-        captions="<results>/pictures/test/captions.parquet",
+        images="<results>/pictures/{test}/images.parquet",
+        captions="<results>/pictures/{test}/captions.parquet",
     output:
-        "<results>/evaluation/{arm}/seed-{seed}/predictions.parquet",
+        predictions="<results>/evaluation/{arm}/seed-{seed}/{test}/predictions.parquet",
+        results="<results>/evaluation/{arm}/seed-{seed}/{test}/results.json",
     params:
         revision=REVISIONS["evaluation"],
         prefix=cfg.captioner.prefix,
         search=cfg.evaluation.model_dump(include={"beams", "min_tokens", "max_tokens"}),
     log:
-        "<results>/logs/predict_captions/{arm}-seed-{seed}.log",
+        "<results>/logs/predict_captions/{arm}-seed-{seed}-{test}.log",
     benchmark:
-        "<results>/benchmarks/predict_captions/{arm}-seed-{seed}.tsv"
+        "<results>/benchmarks/predict_captions/{arm}-seed-{seed}-{test}.tsv"
     conda:
         "../envs/icsd.yaml"
     threads: 1
@@ -35,41 +47,79 @@ rule predict_captions:
         "../scripts/predict_captions.py"
 
 
-rule score_captions:
+rule embed_test_pictures:
     input:
-        predictions="<results>/evaluation/{arm}/seed-{seed}/predictions.parquet",
-        captions="<results>/pictures/test/captions.parquet",
+        images="<results>/pictures/{test}/images.parquet",
+        captions="<results>/pictures/{test}/captions.parquet",
     output:
-        "<results>/evaluation/{arm}/seed-{seed}/scores.parquet",
+        vectors="<results>/evaluation/clip_vectors/{test}.parquet",
     params:
         revision=REVISIONS["evaluation"],
-        metrics=cfg.evaluation.metrics,
-        samples=cfg.evaluation.bootstrap_samples,
+        model=cfg.evaluation.clip_model,
     log:
-        "<results>/logs/score_captions/{arm}-seed-{seed}.log",
+        "<results>/logs/embed_test_pictures/{test}.log",
     benchmark:
-        "<results>/benchmarks/score_captions/{arm}-seed-{seed}.tsv"
+        "<results>/benchmarks/embed_test_pictures/{test}.tsv"
     conda:
         "../envs/icsd.yaml"
     threads: 1
     resources:
-        mem_mb=3000,  # METEOR's Java takes up to 2,000
-        runtime=30,
+        mem_mb=4000,
+        runtime=120,
+        gpu=0,
+        batch_size=cfg.evaluation.batch_size,
+    script:
+        "../scripts/embed_test_pictures.py"
+
+
+rule score_captions:
+    input:
+        predictions="<results>/evaluation/{arm}/seed-{seed}/{test}/predictions.parquet",
+        captions="<results>/pictures/{test}/captions.parquet",
+        domains="<results>/pictures/{test}/domains.parquet",
+        vectors="<results>/evaluation/clip_vectors/{test}.parquet" if cfg.evaluation.clip_model else [],
+    output:
+        "<results>/evaluation/{arm}/seed-{seed}/{test}/scores.parquet",
+    params:
+        revision=REVISIONS["evaluation"],
+        metrics=cfg.evaluation.metrics,
+        samples=cfg.evaluation.bootstrap_samples,
+        clip_model=cfg.evaluation.clip_model,
+    log:
+        "<results>/logs/score_captions/{arm}-seed-{seed}-{test}.log",
+    benchmark:
+        "<results>/benchmarks/score_captions/{arm}-seed-{seed}-{test}.tsv"
+    conda:
+        "../envs/icsd.yaml"
+    threads: 1
+    resources:
+        mem_mb=10000 if "SPICE" in cfg.evaluation.metrics else 3000,  # METEOR's Java takes up to 2,000, SPICE's 8,000
+        runtime=120,
+        gpu=0,
+        spice=cfg.evaluation.spice.model_dump_json(),
+        batch_size=cfg.evaluation.batch_size,
     script:
         "../scripts/score_captions.py"
 
 
 rule collect_scores:
     input:
-        scores=expand("<results>/evaluation/{arm}/seed-{seed}/scores.parquet", arm=cfg.arms, seed=cfg.captioner.seeds),
+        scores=expand(
+            "<results>/evaluation/{arm}/seed-{seed}/{test}/scores.parquet",
+            arm=cfg.arms,
+            seed=cfg.captioner.seeds,
+            test=list(cfg.pictures.tests),
+        ),
         pairs=expand("<results>/dataset/{arm}/pairs.parquet", arm=cfg.arms),
-        captions="<results>/pictures/test/captions.parquet",
+        captions=expand("<results>/pictures/{test}/captions.parquet", test=list(cfg.pictures.tests)),
+        domains=expand("<results>/pictures/{test}/domains.parquet", test=list(cfg.pictures.tests)),
     output:
         table="<results>/evaluation/scores.parquet",
         page="<results>/evaluation/scores.md",
     params:
         revision=REVISIONS["evaluation"],
         arms=cfg.arms,
+        tests=list(cfg.pictures.tests),
         steps=cfg.captioner.steps,
     log:
         "<results>/logs/collect_scores.log",

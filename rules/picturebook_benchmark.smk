@@ -1,9 +1,9 @@
 # picturebook_benchmark: what the small models can do, and whether many contexts beat one
 #
 # in:  resources/picturebook/{clip,stable-diffusion,probe}/               the models as they are shipped
-#      <results>/evaluation/{arm}/seed-{seed}/predictions.parquet         PREDICTIONS of all arms and seeds
+#      <results>/evaluation/{arm}/seed-{seed}/{test}/predictions.parquet  PREDICTIONS of all arms and seeds
 #      <results>/dataset/{arm}/pairs.parquet, <results>/images/           PAIRS and their IMAGES
-#      <results>/pictures/test/{images,captions}.parquet                  IMAGES, CAPTIONS
+#      <results>/pictures/{test}/{images,captions}.parquet                IMAGES, CAPTIONS of pictures.test
 # out: results/benchmark/picturebook/quality.parquet, quality.md, drawn.png  QUALITY, its page, and pictures drawn for it
 #      <results>/benchmark/pairs/{arm}.parquet                            QUALITY of an arm's training pairs
 #      <results>/benchmark/claim.parquet, claim.md                        SCORES by the probe, and the arms compared
@@ -60,12 +60,15 @@ rule measure_picturebook_pairs:
 rule measure_picturebook_claim:
     input:
         predictions=expand(
-            "<results>/evaluation/{arm}/seed-{seed}/predictions.parquet", arm=cfg.arms, seed=cfg.captioner.seeds
+            "<results>/evaluation/{arm}/seed-{seed}/{test}/predictions.parquet",
+            arm=cfg.arms,
+            seed=cfg.captioner.seeds,
+            test=cfg.pictures.test.name,
         ),
         pairs=expand("<results>/dataset/{arm}/pairs.parquet", arm=cfg.arms),
         probed_pairs=expand("<results>/benchmark/pairs/{arm}.parquet", arm=cfg.arms),
-        images="<results>/pictures/test/images.parquet",
-        captions="<results>/pictures/test/captions.parquet",
+        images=f"<results>/pictures/{cfg.pictures.test.name}/images.parquet",
+        captions=f"<results>/pictures/{cfg.pictures.test.name}/captions.parquet",
         probe="resources/picturebook/probe",
     output:
         table="<results>/benchmark/claim.parquet",
@@ -74,6 +77,7 @@ rule measure_picturebook_claim:
         revision=REVISIONS["picturebook_benchmark"],
         arms=cfg.arms,
         seeds=cfg.captioner.seeds,
+        test=cfg.pictures.test.name,
         samples=cfg.evaluation.bootstrap_samples,
     log:
         "<results>/logs/measure_picturebook_claim.log",

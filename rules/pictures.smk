@@ -4,22 +4,26 @@
 #      config: pictures.<split>.images              the folder with the files that it names, where it does
 # out: <results>/pictures/{split}/images.parquet    IMAGES: the files as they are, ids "real-<id>"
 #      <results>/pictures/{split}/captions.parquet  CAPTIONS of those pictures
+#      <results>/pictures/{split}/domains.parquet   DOMAINS: of the pictures that have one, as NoCaps' have
 #      <results>/pictures/{split}/ledger.parquet    LEDGER: the pictures kept, and those that cannot be decoded
+#
+# A split is real, val, or the name of a test set.
 
 
 rule read_pictures:
     input:
-        annotations=lambda wildcards: getattr(cfg.pictures, wildcards.split).paths,
-        folder=lambda wildcards: getattr(cfg.pictures, wildcards.split).folders,
+        annotations=lambda wildcards: cfg.pictures.splits[wildcards.split].paths,
+        folder=lambda wildcards: cfg.pictures.splits[wildcards.split].folders,
     output:
         images="<results>/pictures/{split}/images.parquet",
         captions="<results>/pictures/{split}/captions.parquet",
+        domains="<results>/pictures/{split}/domains.parquet",
         ledger="<results>/pictures/{split}/ledger.parquet",
     wildcard_constraints:
-        split="real|val|test",
+        split="|".join(cfg.pictures.splits),
     params:
         revision=REVISIONS["pictures"],
-        corpus=lambda wildcards: getattr(cfg.pictures, wildcards.split).deciding(),
+        corpus=lambda wildcards: cfg.pictures.splits[wildcards.split].deciding(),
         max_drop_share=cfg.pictures.max_drop_share,
     log:
         "<results>/logs/read_pictures/{split}.log",

@@ -2,11 +2,12 @@ from icsd.evaluation.summary import collect_scores
 from icsd.logs import job_log
 
 with job_log(snakemake.log[0]):
+    files, params = snakemake.input, snakemake.params
     collect_scores(
-        snakemake.input.scores,
-        dict(zip(snakemake.params.arms, snakemake.input.pairs, strict=True)),
-        snakemake.input.captions,
+        files.scores,
+        dict(zip(params.arms, files.pairs, strict=True)),
+        dict(zip(params.tests, zip(files.captions, files.domains, strict=True), strict=True)),
         snakemake.output.table,
         snakemake.output.page,
-        snakemake.params.steps,
+        params.steps,
     )

@@ -13,4 +13,5 @@ with job_log(snakemake.log[0]):
         snakemake.output.table,
         snakemake.output.page,
         params.samples,
+        params.test,
     )

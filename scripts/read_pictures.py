@@ -8,5 +8,5 @@ with job_log(snakemake.log[0]):
     params, output = snakemake.params, snakemake.output
     corpus = Corpus.of(snakemake.input.annotations, params.corpus)
     folder = next((Path(path) for path in snakemake.input.folder), None)
-    tables = PictureTables(Path(output.images), Path(output.captions), Path(output.ledger))
+    tables = PictureTables(Path(output.images), Path(output.captions), Path(output.domains), Path(output.ledger))
     read_pictures(corpus, folder, snakemake.wildcards.split, tables, params.max_drop_share)

@@ -4,9 +4,17 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeAlias
 
+from icsd.config import SpiceConfig
 from icsd.errors import ICSDError
+from icsd.evaluation.results import score_results
+from icsd.evaluation.scoring import Scoring
+from icsd.evaluation.spice import Spice
 from icsd.trace import describe, overview, trace
+
+METRICS = ("BLEU", "METEOR", "ROUGE_L", "CIDEr", "SPICE")
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,6 +34,12 @@ def _parser() -> argparse.ArgumentParser:
         description="Look into the results of the workflow. Run the workflow itself with snakemake.",
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_trace(commands)
+    _add_scores(commands)
+    return parser
+
+
+def _add_trace(commands: Commands) -> None:
     command = commands.add_parser(
         "trace",
         help="show where an image comes from",
@@ -43,13 +57,57 @@ def _parser() -> argparse.ArgumentParser:
         help="a run's folder (default: %(default)s)",
     )
     command.set_defaults(run=_trace)
-    return parser
+
+
+def _add_scores(commands: Commands) -> None:
+    command = commands.add_parser(
+        "scores",
+        help="score a COCO results file",
+        description="Score a COCO results file, such as <results>/evaluation/<arm>/seed-<n>/<test>/results.json or one "
+        "of another captioner, against COCO annotations, with 95%% bootstrap intervals; also by domain where the "
+        "annotations' images have one.",
+    )
+    command.add_argument("results", type=Path, help='JSON: [{"image_id": 42, "caption": "a dog"}, …]')
+    command.add_argument(
+        "--annotations", type=Path, required=True, metavar="FILE", help="COCO annotation JSON with the true captions"
+    )
+    command.add_argument(
+        "--metrics", nargs="+", choices=METRICS, default=METRICS[:-1], metavar="METRIC",
+        help=f"of {', '.join(METRICS)} (default: all but SPICE)",
+    )  # fmt: skip
+    command.add_argument(
+        "--partial",
+        action="store_true",
+        help="score the pictures of the file alone, be they not all of the annotations",
+    )
+    command.add_argument(
+        "--samples", type=_count, default=1000, metavar="N", help="resamples for the intervals (default: %(default)s)"
+    )
+    defaults = SpiceConfig()
+    command.add_argument(
+        "--corenlp", default=defaults.corenlp, metavar="FOLDER", help="CoreNLP's jars for SPICE (default: %(default)s)"
+    )
+    command.add_argument(
+        "--java", default=defaults.java, metavar="PROGRAM", help="Java 8 to 14 for SPICE (default: %(default)s)"
+    )
+    command.set_defaults(run=_scores)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} must be a whole number of at least 1")
+    return int(text)
 
 
 def _trace(options: argparse.Namespace) -> str:
     if options.image_id is None:
         return overview(options.results)
     return describe(trace(options.results, options.image_id))
+
+
+def _scores(options: argparse.Namespace) -> str:
+    scoring = Scoring(options.metrics, options.samples, Spice(options.corenlp, options.java))
+    return score_results(options.results, options.annotations, scoring, options.partial)
 
 
 if __name__ == "__main__":

@@ -23,32 +23,41 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class PictureTables:
-    """Where the IMAGES, CAPTIONS and LEDGER of real pictures go."""
+    """Where the IMAGES, CAPTIONS, DOMAINS and LEDGER of real pictures go."""
 
     images: Path
     captions: Path
+    domains: Path
     ledger: Path
 
 
 def read_pictures(corpus: Corpus, folder: Path | None, split: str, paths: PictureTables, max_drop_share: float) -> None:
-    """Write the IMAGES of a corpus, the bytes as they lie in `folder` or in the corpus, their CAPTIONS, a LEDGER.
+    """Write the IMAGES of a corpus, the bytes as they lie in `folder` or in the corpus, CAPTIONS, DOMAINS and LEDGER.
 
     A picture that cannot be decoded is dropped with its captions, and the ledger has the reason; one without a
     caption is kept, and counted in the log. InputError, naming file and record, for a caption without its picture,
     a picture file that is missing, and more dropped pictures than `max_drop_share` of all.
     """
     captions: list[Row] = []
+    domains: list[Row] = []
     ledger: list[Row] = []
-    tables.write_batches(paths.images, tables.IMAGES, _images(corpus, folder, captions, ledger, max_drop_share))
+    found = _images(corpus, folder, captions, domains, ledger, max_drop_share)
+    tables.write_batches(paths.images, tables.IMAGES, found)
     rows = [row | {"split": split} for row in sorted(captions, key=lambda row: row["caption_id"])]
     tables.write(paths.captions, tables.CAPTIONS, rows)
+    tables.write(paths.domains, tables.DOMAINS, domains)
     tables.write(paths.ledger, tables.LEDGER, ledger)
 
 
 def _images(
-    corpus: Corpus, folder: Path | None, captions: list[Row], ledger: list[Row], max_drop_share: float
+    corpus: Corpus,
+    folder: Path | None,
+    captions: list[Row],
+    domains: list[Row],
+    ledger: list[Row],
+    max_drop_share: float,
 ) -> Iterator[list[Row]]:
-    """Rows of IMAGES, some at a time; those of CAPTIONS and LEDGER are added to the lists."""
+    """Rows of IMAGES, some at a time; those of CAPTIONS, DOMAINS and LEDGER are added to the lists."""
     pictures, bare = corpus.pictures(), 0
     while batch := list(islice(pictures, BATCH)):
         images = []
@@ -60,6 +69,8 @@ def _images(
             if not fault:
                 images.append(_image(image_id, picture.name, data))
                 captions.extend(_captions(picture))
+                if picture.domain is not None:
+                    domains.append({"image_id": picture.image_id, "domain": picture.domain})
                 bare += not picture.captions
         yield images
     kept = sum(bool(row["kept"]) for row in ledger)

@@ -12,6 +12,16 @@ def real_image_id(image_id: int) -> str:
     return f"real-{image_id}"
 
 
+def corpus_image_id(image_id: str) -> int:
+    """The id that the corpus gave to the photograph with this id in the IMAGES tables."""
+    return int(image_id.removeprefix("real-"))
+
+
+def read_domains(domains: Path | str) -> dict[str, str]:
+    """The domain of each picture that has one, by its id in the IMAGES tables."""
+    return {real_image_id(row["image_id"]): row["domain"] for row in tables.read(domains, tables.DOMAINS).to_pylist()}
+
+
 def read_references(captions: Path | str) -> dict[str, list[str]]:
     """The captions of each picture by its id in the IMAGES tables, in the order of their ids."""
     rows = tables.read(captions, tables.CAPTIONS).to_pylist()

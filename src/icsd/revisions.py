@@ -5,7 +5,7 @@ REVISIONS = {
     "picturebook_models": 1,
     "picturebook_benchmark": 2,
     "captions": 1,
-    "pictures": 1,
+    "pictures": 2,
     "embeddings": 1,
     "groups": 1,
     "summaries": 2,
@@ -13,5 +13,5 @@ REVISIONS = {
     "safety": 1,
     "dataset": 1,
     "captioner": 1,
-    "evaluation": 1,
+    "evaluation": 2,
 }

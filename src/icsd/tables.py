@@ -102,6 +102,7 @@ IMAGES = _table(
     ["image_id"],
     image="image",
 )
+DOMAINS = _table("domains", {"image_id": ID, "domain": TEXT}, ["image_id"])
 SAFETY = _table("safety", {"image_id": TEXT, "score": pa.float32(), "verdict": TEXT}, ["image_id"])
 PAIRS = _table("pairs", {"image_id": TEXT, "caption_id": ID, "caption": TEXT}, ["image_id", "caption_id"])
 LEDGER = _table("ledger", {"stage": TEXT, "item_id": TEXT, "kept": pa.bool_(), "reason": TEXT}, ["stage", "item_id"])
@@ -111,10 +112,17 @@ HISTORY = _table(
     ["step", "metric"],
 )
 PREDICTIONS = _table("predictions", {"image_id": TEXT, "caption": TEXT}, ["image_id"])
+# a picture's vector has no caption_id, those of its captions have theirs
+CLIP_VECTORS = _table(
+    "clip_vectors",
+    {"image_id": TEXT, "caption_id": ID, "embedding": pa.list_(pa.float32())},
+    ["image_id", "caption_id"],
+)
 SCORES = _table(
     "scores",
-    {"arm": TEXT, "seed": pa.int64(), "metric": TEXT, "value": NUMBER, "low": NUMBER, "high": NUMBER},
-    ["arm", "seed", "metric"],
+    {"arm": TEXT, "seed": pa.int64(), "test": TEXT, "metric": TEXT, "value": NUMBER, "low": NUMBER, "high": NUMBER},
+    ["arm", "seed", "test", "metric"],
+    version=2,
 )
 QUALITY = _table(
     "quality", {"model": TEXT, "measure": TEXT, "value": NUMBER, "items": pa.int64()}, ["model", "measure"]

@@ -163,12 +163,32 @@ def test_loss_is_the_same_whatever_the_logits_of_the_prefix():
 
 def test_training_tells_two_kinds_of_picture_apart(paths: Files, settings: Captioner, tmp_path: Path):
     run(paths, settings)
-    predictions = tmp_path / "predictions.parquet"
-    predict_captions(
-        paths.checkpoint, paths.val_images, paths.val_captions, str(predictions), "a picture of", SEARCH, 1
-    )
-    found = {row["image_id"]: row["caption"] for row in tables.read(predictions, tables.PREDICTIONS).to_pylist()}
+    predicted, results = predict(paths, tmp_path)
+    found = {row["image_id"]: row["caption"] for row in tables.read(predicted, tables.PREDICTIONS).to_pylist()}
     assert found == {f"real-{number}": said_of(number) for number in range(8)}
+    assert json.loads(results.read_text()) == [{"image_id": n, "caption": said_of(n)} for n in range(8)]
+
+
+def predict(paths: Files, folder: Path) -> tuple[Path, Path]:
+    """The predictions of val's pictures, as a table and as COCO results JSON."""
+    table, results = folder / "predictions.parquet", folder / "results.json"
+    files = [paths.checkpoint, paths.val_images, paths.val_captions, str(table), str(results)]
+    predict_captions(*files, "a picture of", SEARCH, 1)
+    return table, results
+
+
+def test_a_test_picture_without_captions_is_named(paths: Files, tmp_path: Path):
+    captions = [{"caption_id": n, "image_id": n, "caption": said_of(n), "split": "test"} for n in range(8) if n != 5]
+    tables.write(paths.val_captions, tables.CAPTIONS, captions)
+    with pytest.raises(InputError, match=r"val_captions\.parquet, real-5: holds no caption of the picture"):
+        predict(paths, tmp_path)
+    assert not list(tmp_path.glob("*.json"))
+
+
+def test_an_empty_test_set_is_one_message(paths: Files, tmp_path: Path):
+    tables.write(paths.val_captions, tables.CAPTIONS, [])
+    with pytest.raises(InputError, match=r"val_captions\.parquet.*holds no caption"):
+        predict(paths, tmp_path)
 
 
 def test_training_writes_every_step_and_what_val_said(paths: Files, settings: Captioner):

@@ -10,6 +10,7 @@ from icsd.errors import ConfigError
 
 PATH = Path(__file__).parents[2] / "config" / "config.yaml"
 DEFAULT = yaml.safe_load(PATH.read_text(encoding="utf-8"))
+SPLIT = {"annotations": "captions.json", "images": "images"}
 PLACE = "in config/config.yaml, or in the file given with --configfile"
 
 
@@ -83,7 +84,12 @@ def _models(annotation: Any) -> list[Any]:
         ("captioner.flip", "yes", "captioner.flip='yes': input should be a valid boolean"),
         ("captioner.seeds", [1, 1], "seeds=[1, 1] must differ from one another"),
         ("captioner.decoder", {"hidden": 10, "heads": 3}, "heads=3 must divide hidden=10"),
-        ("evaluation.metrics", ["SPICE"], "evaluation.metrics.0='SPICE': input should be 'BLEU'"),
+        ("evaluation.metrics", ["CIDER"], "evaluation.metrics.0='CIDER': input should be 'BLEU'"),
+        ("evaluation.metrics", ["BLEU", "BLEU"], "metrics=['BLEU', 'BLEU'] must differ from one another"),
+        ("pictures.test.name", "my/test", "pictures.test.name='my/test': string should match pattern"),
+        ("pictures.test.name", "val", "the test set val needs another name: real, val and"),
+        ("pictures.more_tests", {"test": SPLIT}, "the test set test needs another name"),
+        ("pictures.more_tests", {"coco": {"images": "x"}}, "pictures.more_tests.coco.annotations is missing"),
         ("summaries.provider", "gpt", "summaries.provider='gpt': input should be 'merge', 'openai'"),
         ("pictures.real", None, "the arm real needs pictures.real, which is null"),
         ("captions", {}, "captions.annotations is missing"),
@@ -118,6 +124,12 @@ def test_a_corpus_is_one_file_or_several(paths: Any) -> None:
     config = load_config(_with("captions.annotations", paths))
     assert config.captions.paths == ([paths] if isinstance(paths, str) else paths)
     assert load_config(_with("pictures.test.images", None)).pictures.test.folders == []
+
+
+def test_test_sets_come_by_name_the_runs_own_first() -> None:
+    pictures = load_config(_with("pictures.more_tests", {"nocaps": SPLIT, "flickr30k": SPLIT})).pictures
+    assert list(pictures.tests) == ["test", "nocaps", "flickr30k"]
+    assert list(pictures.splits) == ["real", "val", "test", "nocaps", "flickr30k"]
 
 
 @pytest.mark.parametrize(

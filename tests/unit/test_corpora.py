@@ -144,7 +144,7 @@ def test_coco_keeps_its_ids(write: Callable, layout: str) -> None:
 def test_nocaps_has_a_domain_for_each_picture(write: Callable, layout: str) -> None:
     path = write("nocaps_val_4500_captions.json", NOCAPS)
     pictures = list(Corpus((path,), layout).pictures())
-    assert [picture.domain for picture in pictures] == ["in", "near", "out"]
+    assert [picture.domain for picture in pictures] == ["in-domain", "near-domain", "out-domain"]
     assert pictures[2].captions == ((4, "caption 4"), (5, "caption 5"))
     assert len(_captions(path, layout=layout)) == 6
 

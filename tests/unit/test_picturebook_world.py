@@ -277,7 +277,7 @@ def test_annotations_are_the_same_bytes_again_and_the_same_ids_with_a_limit(tmp_
 def test_pictures_read_back_with_their_captions(tmp_path: Path) -> None:
     write_annotations("val", tmp_path / "val.json", limit=12)
     write_pictures("val", tmp_path / "val", limit=12)
-    paths = PictureTables(*(tmp_path / f"{name}.parquet" for name in ("images", "captions", "ledger")))
+    paths = PictureTables(*(tmp_path / f"{name}.parquet" for name in ("images", "captions", "domains", "ledger")))
     read_pictures(Corpus((tmp_path / "val.json",)), tmp_path / "val", "val", paths, 0.0)
     assert len(tables.read(paths.images, tables.IMAGES)) == 12
     assert len(tables.read(paths.captions, tables.CAPTIONS)) == 12 * CAPTIONS_PER_SCENE

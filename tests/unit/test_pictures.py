@@ -39,7 +39,7 @@ def _annotate(folder: Path, document: object) -> None:
 
 
 def _read(folder: Path, max_drop_share: float = 0.0) -> tuple[list[dict], list[dict]]:
-    paths = PictureTables(*(folder / "out" / f"{name}.parquet" for name in ("images", "captions", "ledger")))
+    paths = PictureTables(*(folder / "out" / f"{name}.parquet" for name in ("images", "captions", "domains", "ledger")))
     read_pictures(Corpus((folder / "annotations.json",)), folder / "images", "val", paths, max_drop_share)
     return tables.read(paths.images, tables.IMAGES).to_pylist(), tables.read(
         paths.captions, tables.CAPTIONS
@@ -77,6 +77,13 @@ def test_pictures_open_as_images_in_datasets(corpus: Path) -> None:
     files = str(corpus / "out" / "images.parquet")
     rows = datasets.load_dataset("parquet", data_files=files, cache_dir=str(corpus / "cache"))["train"]
     assert rows[0]["image"].size == (30, 20)
+
+
+def test_domains_are_those_of_the_images_that_have_one(corpus: Path) -> None:
+    _annotate(corpus, {"images": [IMAGES[0] | {"domain": "near-domain"}, IMAGES[1]], "annotations": ANNOTATIONS})
+    _read(corpus)
+    rows = tables.read(corpus / "out" / "domains.parquet", tables.DOMAINS).to_pylist()
+    assert rows == [{"image_id": 7, "domain": "near-domain"}]
 
 
 def test_a_picture_without_caption_is_kept(corpus: Path) -> None:
@@ -171,7 +178,7 @@ def test_pictures_may_lie_in_the_corpus_itself(corpus: Path) -> None:
     captions = [["a dog", "a ball"], ["a café"], ["lost"]]
     path = corpus / "test.parquet"
     pq.write_table(pa.table({"image": images, "image_id": [7, 3, 9], "captions": captions}), path)
-    paths = PictureTables(*(corpus / "out" / f"{name}.parquet" for name in ("images", "captions", "ledger")))
+    paths = PictureTables(*(corpus / "out" / f"{name}.parquet" for name in ("images", "captions", "domains", "ledger")))
     read_pictures(Corpus((path,)), None, "test", paths, 0.5)
     rows = tables.read(paths.images, tables.IMAGES).to_pylist()
     assert [(row["image_id"], row["image"]["bytes"]) for row in rows] == [("real-7", seven), ("real-3", three)]
@@ -180,7 +187,7 @@ def test_pictures_may_lie_in_the_corpus_itself(corpus: Path) -> None:
 
 
 def test_files_need_a_folder(corpus: Path) -> None:
-    paths = PictureTables(*(corpus / "out" / f"{name}.parquet" for name in ("images", "captions", "ledger")))
+    paths = PictureTables(*(corpus / "out" / f"{name}.parquet" for name in ("images", "captions", "domains", "ledger")))
     with pytest.raises(InputError, match=r"image 3: its picture three\.jpg is a file, and no folder is given; name"):
         read_pictures(Corpus((corpus / "annotations.json",)), None, "test", paths, 0.5)
 
@@ -199,7 +206,7 @@ PHOTOGRAPHS = Path(__file__).parents[2].parent / "shared" / "data" / "flickr8k_i
     not PHOTOGRAPHS.exists(), reason="the photographs are not here: ../shared/data/flickr8k_images_1000.parquet"
 )
 def test_photographs_in_a_parquet_table_are_read_with_their_captions(tmp_path: Path) -> None:
-    paths = PictureTables(*(tmp_path / f"{name}.parquet" for name in ("images", "captions", "ledger")))
+    paths = PictureTables(*(tmp_path / f"{name}.parquet" for name in ("images", "captions", "domains", "ledger")))
     read_pictures(Corpus((PHOTOGRAPHS,), columns=Columns(image="jpeg")), None, "real", paths, 0.0)
     assert len(tables.read(paths.images, tables.IMAGES, columns=["image_id"])) == 1_000
     assert len(tables.read(paths.captions, tables.CAPTIONS)) == 5_000

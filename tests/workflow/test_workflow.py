@@ -34,8 +34,8 @@ SINGLE_FILES = {
     "groups/group_times": tables.GROUP_TIMES,
     "dataset/multi/pairs": tables.PAIRS,
     "dataset/multi/ledger": tables.LEDGER,
-    "evaluation/multi/seed-0/predictions": tables.PREDICTIONS,
-    "evaluation/multi/seed-0/scores": tables.SCORES,
+    "evaluation/multi/seed-0/test/predictions": tables.PREDICTIONS,
+    "evaluation/multi/seed-0/test/scores": tables.SCORES,
 }
 
 

@@ -5,11 +5,12 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
-from icsd.config.captioner import Captioner, CaptionerDecoder, EvaluationConfig
+from icsd.config.captioner import Captioner, CaptionerDecoder
 from icsd.config.corpus import CaptionsConfig, Columns, PicturesConfig, PicturesSplit
 from icsd.config.downloads import DownloadsConfig
 from icsd.config.embeddings import EmbeddingsConfig, GroupsConfig
 from icsd.config.estimate import EstimateConfig
+from icsd.config.evaluation import EvaluationConfig, SpiceConfig
 from icsd.config.faults import fault, known_keys
 from icsd.config.images import DatasetConfig, ImagesConfig, SafetyConfig
 from icsd.config.section import Section
@@ -20,7 +21,8 @@ from icsd.sharding import shard_names
 __all__ = [
     "ARMS", "BatchConfig", "Captioner", "CaptionerDecoder", "CaptionsConfig", "Columns", "Config", "DatasetConfig",
     "DownloadsConfig", "EmbeddingsConfig", "EstimateConfig", "EvaluationConfig", "GroupsConfig", "ImagesConfig",
-    "PicturesConfig", "PicturesSplit", "QualityConfig", "SafetyConfig", "SummariesConfig", "known_keys", "load_config",
+    "PicturesConfig", "PicturesSplit", "QualityConfig", "SafetyConfig", "SpiceConfig", "SummariesConfig", "known_keys",
+    "load_config",
 ]  # fmt: skip
 
 SOURCE = "config/config.yaml, or in the file given with --configfile"

@@ -1,4 +1,4 @@
-"""The captioner's training, and its scores."""
+"""The captioner's training."""
 
 from typing import Annotated, Literal
 
@@ -57,16 +57,3 @@ class Captioner(Section):
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds={self.seeds} must differ from one another")
         return self
-
-
-class EvaluationConfig(Section):
-    """Scores on the test pictures."""
-
-    beams: Count = Field(3, description="Width of the beam search.")
-    min_tokens: Annotated[int, Field(ge=0)] = Field(5, description="Shortest caption in tokens, prefix included.")
-    max_tokens: Count = Field(30, description="Longest caption in tokens, prefix included.")
-    metrics: Annotated[list[Literal["BLEU", "METEOR", "ROUGE_L", "CIDEr"]], Field(min_length=1)] = Field(
-        ["BLEU", "METEOR", "ROUGE_L", "CIDEr"], description="Metrics of coco-caption."
-    )
-    bootstrap_samples: Count = Field(1000, description="Resamples of the pictures for the 95% intervals.")
-    batch_size: Count = Field(64, description="Pictures at once; changes speed only.")

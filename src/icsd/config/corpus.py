@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from icsd.config.section import Count, Section, Share
 
@@ -30,6 +30,9 @@ class Columns(Section):
         None, description="The picture's bytes or file name; null: image, image_bytes or file_name."
     )
     split: str | None = Field(None, description="Its split; null: split where there is one.")
+
+
+TestName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 
 
 class CaptionsConfig(Section):
@@ -85,13 +88,42 @@ class PicturesSplit(Section):
         return self.model_dump(include={"layout", "split", "columns"})
 
 
+class NamedSplit(PicturesSplit):
+    """The test pictures of the run's own corpus."""
+
+    name: TestName = Field("test", description="What the tables of scores call this test set.")
+
+
 class PicturesConfig(Section):
     """The real pictures: for the arm `real`, to choose checkpoints (val) and for the scores (test)."""
 
     real: PicturesSplit | None = Field(None, description="Pairs for the arm real; null where a corpus has none.")
     val: PicturesSplit = Field(description="Pictures that choose each training's checkpoint.")
-    test: PicturesSplit = Field(description="Pictures that the trained captioners are scored on, once.")
+    test: NamedSplit = Field(description="Pictures that the trained captioners are scored on, once.")
+    more_tests: dict[TestName, PicturesSplit] = Field(
+        {}, description="Further test sets by name, such as those of other corpora; every captioner is scored on each."
+    )
     max_drop_share: Share = Field(0.1, description="A larger share of pictures that cannot be decoded is an error.")
+
+    @property
+    def tests(self) -> dict[str, PicturesSplit]:
+        """The test sets by name, the run's own first."""
+        return {self.test.name: self.test, **self.more_tests}
+
+    @property
+    def splits(self) -> dict[str, PicturesSplit]:
+        """All pictures that are read, by the name of their folder in <results>/pictures/."""
+        real = {} if self.real is None else {"real": self.real}
+        return real | {"val": self.val} | self.tests
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> "PicturesConfig":
+        taken = {"real", "val", self.test.name} & self.more_tests.keys() | {"real", "val"} & {self.test.name}
+        if taken:
+            raise ValueError(
+                f"the test set {min(taken)} needs another name: real, val and pictures.test.name are taken"
+            )
+        return self
 
 
 def _listed(paths: Paths) -> list[str]:

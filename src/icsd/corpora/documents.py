@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from icsd.corpora.entries import LARGEST, Caption, Entry, Record, records, shown, unreadable
 from icsd.errors import InputError
 
-DOMAINS = ("in", "near", "out")
+DOMAINS = ("in-domain", "near-domain", "out-domain")
 
 
 class Document(NamedTuple):
@@ -112,10 +112,10 @@ def _new_id(record: Record, key: str, known: set[int]) -> int:
 
 
 def _domain(record: Record) -> str | None:
-    """NoCaps says "in-domain", and some copies of it "in"."""
+    """As NoCaps says it, "in-domain"; some copies of it say "in"."""
     if "domain" not in record.values:
         return None
-    domain = record.text("domain").removesuffix("-domain")
+    domain = record.text("domain").removesuffix("-domain") + "-domain"
     if domain not in DOMAINS:
         raise record.error(f"its domain is {shown(record.values['domain'])}, not one of {', '.join(DOMAINS)}")
     return domain

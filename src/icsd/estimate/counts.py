@@ -241,9 +241,8 @@ def _trainings(config: Config, results: Path) -> Amount:
 
 def _bytes_to_copy(config: Config, results: Path) -> int:
     """Of the real pictures that are in no table yet, as far as their folders are there."""
-    splits = {"real": config.pictures.real, "val": config.pictures.val, "test": config.pictures.test}
     return sum(
         sum(bytes_in(Path(path)) for path in split.folders or split.paths)
-        for name, split in splits.items()
-        if split and not (results / "pictures" / name / "images.parquet").exists()
+        for name, split in config.pictures.splits.items()
+        if not (results / "pictures" / name / "images.parquet").exists()
     )

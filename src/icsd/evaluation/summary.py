@@ -1,52 +1,56 @@
-"""The table of all arms' scores, for machines and for people."""
+"""The table of all arms' scores on all test sets, for machines and for people."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import groupby
 from statistics import mean, stdev
 from typing import Any
 
 from icsd import files, tables
+from icsd.evaluation.scoring import sets_of
 from icsd.pages import markdown_table
+from icsd.references import read_domains, real_image_id
 
 Row = Mapping[str, Any]
+Sizes = Mapping[str, tuple[int, int]]
+HEADLINE = "CIDEr"  # what test sets are compared by
 
 
 def collect_scores(
-    scores: Sequence[str], pairs: Mapping[str, str], captions: str, table: str, page: str, steps: int
-) -> None:
+    scores: Sequence[str], pairs: Mapping[str, str], tests: Mapping[str, tuple[str, str]], table: str, page: str,
+    steps: int,
+) -> None:  # fmt: skip
     """Write the SCORES of all arms as one table, and as a page that people read.
 
-    `scores` in the order to show, `pairs` the tables of each arm's training pairs, `captions` the test's.
+    `scores` in the order to show, `pairs` the tables of each arm's training pairs, `tests` the captions and domains of
+    each test set.
     """
     rows = tables.concat(scores, tables.SCORES).to_pylist()
     tables.write(table, tables.SCORES, rows)
-    sizes = {arm: training_size(path) for arm, path in pairs.items()}
-    test = tables.read(captions, tables.CAPTIONS, columns=["image_id"])
-    pictures = len(test["image_id"].unique())
+    trained_on = {arm: training_size(path) for arm, path in pairs.items()}
+    sets = {name: size for test, paths in tests.items() for name, size in set_sizes(test, *paths).items()}
     with files.atomic_path(page) as unfinished:
-        unfinished.write_text(scores_page(rows, sizes, pictures, len(test), steps), encoding="utf-8")
+        unfinished.write_text(scores_page(rows, trained_on, sets, steps), encoding="utf-8")
 
 
-def scores_page(
-    rows: Sequence[Row], sizes: Mapping[str, tuple[int, int]], pictures: int, captions: int, steps: int
-) -> str:
-    """Markdown: a row for each arm and seed with intervals, and the means where there are several seeds."""
-    names = list(dict.fromkeys(row["metric"] for row in rows))
-    seeds = sorted({row["seed"] for row in rows})
-    lines = [
-        "# Scores on the real test pictures",
-        "",
-        f"Times 100, with 95% bootstrap intervals over {pictures:,} pictures with {captions:,} captions; "
-        f"every arm trained for {steps:,} steps, its checkpoint chosen on other pictures.",
-        "",
-        *markdown_table(["arm", "pictures", "pairs", "seed", *names], [_run(run, sizes, names) for run in _runs(rows)]),
-    ]
-    if len(seeds) > 1:
-        arms = dict.fromkeys(row["arm"] for row in rows)
-        means = [[arm, *(_mean(rows, arm, name) for name in names)] for arm in arms]
-        heading = f"Means over {len(seeds)} seeds, with the standard deviation between them:"
-        lines += ["", heading, "", *markdown_table(["arm", *names], means)]
-    return "\n".join([*lines, ""])
+def scores_page(rows: Sequence[Row], trained_on: Sizes, sets: Sizes, steps: int) -> str:
+    """Markdown: of each test set a row for each arm and seed with intervals, and the means of several seeds.
+
+    `trained_on` tells each arm's pictures and pairs, `sets` each test set's pictures and captions. Several test sets
+    have a section each, after one table that sets them side by side.
+    """
+    if len(sets) == 1:
+        (size,) = sets.values()
+        lines = [
+            _introduction(f"{size[0]:,} pictures with {size[1]:,} captions", steps),
+            "",
+            *_tables(rows, trained_on),
+        ]
+    else:
+        lines = [_introduction("the pictures of each test set", steps), "", *_side_by_side(rows, trained_on, sets)]
+        for name, (pictures, captions) in sets.items():
+            head = ["", f"## {name}", "", f"{pictures:,} pictures with {captions:,} captions.", ""]
+            lines += [*head, *_tables([row for row in rows if row["test"] == name], trained_on)]
+    return "\n".join(["# Scores on the real test pictures", "", *lines, ""])
 
 
 def training_size(path: str) -> tuple[int, int]:
@@ -55,27 +59,70 @@ def training_size(path: str) -> tuple[int, int]:
     return len(pairs["image_id"].unique()), len(pairs)
 
 
-def _runs(rows: Sequence[Row]) -> list[list[Row]]:
-    """The rows of each arm and seed, which stand together."""
-    return [list(run) for _, run in groupby(rows, key=lambda row: (row["arm"], row["seed"]))]
+def set_sizes(test: str, captions: str, domains: str) -> dict[str, tuple[int, int]]:
+    """How many pictures and captions a test set has, and each of its domains, by their names in SCORES."""
+    of_pictures = Counter(tables.read(captions, tables.CAPTIONS, columns=["image_id"])["image_id"].to_pylist())
+    captions_of = {real_image_id(image_id): count for image_id, count in of_pictures.items()}
+    ids = list(captions_of)
+    sets = sets_of(test, ids, read_domains(domains))
+    return {name: (len(rows), sum(captions_of[ids[row]] for row in rows)) for name, rows in sets.items()}
 
 
-def _run(run: Sequence[Row], sizes: Mapping[str, tuple[int, int]], names: Sequence[str]) -> list[str]:
-    by_name = {row["metric"]: row for row in run}
-    pictures, pairs = sizes[run[0]["arm"]]
-    return [
-        run[0]["arm"],
-        f"{pictures:,}",
-        f"{pairs:,}",
-        str(run[0]["seed"]),
-        *(_interval(by_name[name]) for name in names),
+def _introduction(pictures: str, steps: int) -> str:
+    return (
+        f"Times 100, with 95% bootstrap intervals over {pictures}; "
+        f"every arm trained for {steps:,} steps, its checkpoint chosen on other pictures."
+    )
+
+
+def _tables(rows: Sequence[Row], trained_on: Sizes) -> list[str]:
+    """The scores on one test set."""
+    names, arms = _all(rows, "metric"), _all(rows, "arm")
+    runs = dict.fromkeys((row["arm"], row["seed"]) for row in rows)
+    by_run = {(row["arm"], row["seed"], row["metric"]): row for row in rows}
+    cells = [
+        [arm, *_counts(trained_on[arm]), str(seed), *(_interval(by_run[arm, seed, name]) for name in names)]
+        for arm, seed in runs
     ]
+    lines = markdown_table(["arm", "pictures", "pairs", "seed", *names], cells)
+    seeds = _all(rows, "seed")
+    if len(seeds) == 1:
+        return lines
+    means = [[arm, *(_mean(rows, arm=arm, metric=name) for name in names)] for arm in arms]
+    heading = f"Means over {len(seeds)} seeds, with the standard deviation between them:"
+    return [*lines, "", heading, "", *markdown_table(["arm", *names], means)]
+
+
+def _side_by_side(rows: Sequence[Row], trained_on: Sizes, sets: Sizes) -> list[str]:
+    """One metric of every arm on every test set: what is trained on one corpus and tested on another."""
+    names = _all(rows, "metric")
+    metric = HEADLINE if HEADLINE in names else names[0]
+    cells = [
+        [arm, *_counts(trained_on[arm]), *(_mean(rows, arm=arm, metric=metric, test=name) for name in sets)]
+        for arm in _all(rows, "arm")
+    ]
+    means = ", means over seeds with the standard deviation between them" if len(_all(rows, "seed")) > 1 else ""
+    about = (
+        f"{metric} on every test set{means}. A set's domains, such as nocaps/in-domain, are scored as sets of their "
+        "own, CIDEr with the document frequencies of their own captions:"
+    )
+    return [about, "", *markdown_table(["arm", "pictures", "pairs", *sets], cells)]
+
+
+def _all(rows: Sequence[Row], column: str) -> list[Any]:
+    """Its values, each once, in the order of the rows."""
+    return list(dict.fromkeys(row[column] for row in rows))
+
+
+def _counts(size: tuple[int, int]) -> list[str]:
+    return [f"{count:,}" for count in size]
 
 
 def _interval(row: Row) -> str:
     return f"{100 * row['value']:.1f} ({100 * row['low']:.1f} to {100 * row['high']:.1f})"
 
 
-def _mean(rows: Sequence[Row], arm: str, name: str) -> str:
-    values = [100 * row["value"] for row in rows if row["arm"] == arm and row["metric"] == name]
+def _mean(rows: Sequence[Row], **of: str) -> str:
+    """The mean over the seeds of the rows that have these values."""
+    values = [100 * row["value"] for row in rows if all(row[column] == value for column, value in of.items())]
     return f"{mean(values):.1f} ± {stdev(values):.1f}" if len(values) > 1 else f"{values[0]:.1f}"

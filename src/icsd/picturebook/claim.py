@@ -60,17 +60,18 @@ def measure_claim(
     table: str,
     page: str,
     samples: int,
+    name: str = "test",
 ) -> None:
     """Write the SCORES by the probe, and the page of the comparison.
 
     `predictions` are the tables of each arm and seed in the order to show, `pairs` those of each arm's training pairs,
-    `probed_pairs` the QUALITY of these by the probe.
+    `probed_pairs` the QUALITY of these by the probe, `name` what the table calls the test set.
     """
     by_run = [read_predictions(path, set(test.ids), test.captions) for path in predictions.values()]
     counted = count_pictures([[predicted[each] for each in test.ids] for predicted in by_run], test)
     counts = resampled(len(test.ids), samples, seed=0)
     values = {run: scored(each, counts) for run, each in zip(predictions, counted, strict=True)}
-    tables.write(table, tables.SCORES, _rows(values))
+    tables.write(table, tables.SCORES, _rows(values, name))
     sizes = {arm: training_size(path) for arm, path in pairs.items()}
     with atomic_path(page) as unfinished:
         unfinished.write_text(claim_page(values, sizes, read_probed_pairs(probed_pairs), test), encoding="utf-8")
@@ -162,10 +163,10 @@ def claim_page(
     ])  # fmt: skip
 
 
-def _rows(values: Mapping[Run, Values]) -> list[dict[str, object]]:
+def _rows(values: Mapping[Run, Values], test: str) -> list[dict[str, object]]:
     intervals = [(run, with_interval(name, each[name])) for run, each in values.items() for name in BY_PROBE]
     return [
-        {"arm": arm, "seed": seed, "metric": s.metric, "value": s.value, "low": s.low, "high": s.high}
+        {"arm": arm, "seed": seed, "test": test, "metric": s.metric, "value": s.value, "low": s.low, "high": s.high}
         for (arm, seed), s in intervals
     ]
 
