@@ -12,9 +12,15 @@ from PIL import Image
 from icsd import tables
 from icsd.errors import InputError, ModelError
 from icsd.evaluation.clip_score import clip_scores, clip_scores_of, embed_test_pictures
+from icsd.picturebook.drawing import render
+from icsd.picturebook.phrases import captions
+from icsd.picturebook.renders import WORLD_SEED, split_scenes
 
-CAPTIONS = {1: ["a red ball", "a ball"], 2: ["Two fish."], 3: ["a house in the snow", "a tree", "a kite"]}
-PREDICTED = {"real-1": "a red ball on the grass", "real-2": "a boat", "real-3": "a house"}
+SCENES = split_scenes("test", 6)
+CAPTIONS = {
+    number: captions(scene, WORLD_SEED)[number % 2 + 1 :] for number, scene in enumerate(SCENES)
+}  # three or four
+PREDICTED = {f"real-{number}": captions(scene, WORLD_SEED)[0] for number, scene in enumerate(SCENES)}
 PICTUREBOOK = Path(__file__).parents[2] / "resources" / "picturebook" / "clip"
 
 
@@ -29,20 +35,20 @@ def test_scores_by_hand() -> None:
 
 @pytest.fixture
 def test_set(tmp_path: Path) -> tuple[str, str]:
-    """The IMAGES and CAPTIONS of three pictures of different sizes."""
-    rng, rows = np.random.default_rng(0), []
-    for image_id in CAPTIONS:
+    """The IMAGES and CAPTIONS of six pictures of different sizes."""
+    rows = []
+    for image_id, scene in enumerate(SCENES):
         file = io.BytesIO()
-        Image.fromarray(rng.integers(0, 256, (20 + 9 * image_id, 40, 3), dtype=np.uint8)).save(file, "PNG")
+        Image.fromarray(render(scene)).resize((32 + 2 * image_id, 36)).save(file, "PNG")
         image = {"bytes": file.getvalue(), "path": None}
         rows.append({"image_id": f"real-{image_id}", "image": image, "sentence": "", "seed": 0, "model": ""})
     tables.write(tmp_path / "images.parquet", tables.IMAGES, rows)
-    captions = [
+    rows = [
         {"caption_id": 10 * image_id + n, "image_id": image_id, "caption": text, "split": "test"}
         for image_id, texts in CAPTIONS.items()
         for n, text in enumerate(texts)
     ]
-    tables.write(tmp_path / "captions.parquet", tables.CAPTIONS, captions)
+    tables.write(tmp_path / "captions.parquet", tables.CAPTIONS, rows)
     return str(tmp_path / "images.parquet"), str(tmp_path / "captions.parquet")
 
 
@@ -82,6 +88,15 @@ def test_scores_are_those_of_the_plain_computation(
     assert found["CLIPScore"] == pytest.approx(clip, abs=1e-5)
     assert found["RefCLIPScore"] == pytest.approx(ref, abs=1e-5)
     assert any(clip) and any(ref)
+
+
+def test_the_picture_books_clip_prefers_captions_of_the_picture(test_set: tuple[str, str], tmp_path: Path) -> None:
+    vectors = str(tmp_path / "vectors.parquet")
+    embed_test_pictures(*test_set, vectors, str(PICTUREBOOK), 64)
+    others = dict(zip(PREDICTED, [*list(PREDICTED.values())[1:], PREDICTED["real-0"]], strict=True))
+    true, false = (clip_scores_of(vectors, str(PICTUREBOOK), each, 64) for each in (PREDICTED, others))
+    print({name: (values.mean().round(3), false[name].mean().round(3)) for name, values in true.items()})
+    assert all(true[name].mean() > false[name].mean() for name in ("CLIPScore", "RefCLIPScore"))
 
 
 def test_a_picture_without_a_vector_is_named(test_set: tuple[str, str], clip_folder: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The whole workflow: the same tables whatever the shards, the cores and the accidents."""
 
 import io
+import json
 import os
 import re
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +104,47 @@ def test_every_arm_has_its_scores_and_equal_steps(whole_run: Checkout) -> None:
     for arm in whole_run.config["arms"]:
         history = tables.read(whole_run.results / f"captioner/{arm}/seed-0/history.parquet", tables.HISTORY)
         assert max(history["step"].to_pylist()) == whole_run.config["captioner"]["steps"]
+
+
+def test_another_test_set_is_scored_by_domain_and_by_clip(done: Checkout, corpus: Path, clip_folder: Path) -> None:
+    """Named nocaps, in place of the run's own; the captioner is not trained again."""
+    document = json.loads((corpus / "annotations/captions_test.json").read_text())
+    for number, image in enumerate(document["images"]):
+        image["domain"] = "in-domain" if number % 3 else "out-domain"
+    (done.folder / "nocaps.json").write_text(json.dumps(document))
+    done.edit("arms", ["real"])
+    done.edit("pictures.test", {"name": "nocaps", "annotations": "nocaps.json", "images": str(corpus / "images/test")})
+    done.edit("evaluation.metrics", ["ROUGE_L"])
+    done.edit("evaluation.clip_model", str(clip_folder))
+    stages = ("read_pictures", "embed_test_pictures", "predict_captions", "score_captions", "collect_scores", "all")
+    assert done.planned() == dict.fromkeys(stages, 1)
+    done.run()
+    rows = tables.read(done.results / "evaluation/scores.parquet", tables.SCORES).to_pylist()
+    assert [(row["test"], row["metric"]) for row in rows] == list(
+        product(["nocaps", "nocaps/in-domain", "nocaps/out-domain"], ["ROUGE-L", "CLIPScore", "RefCLIPScore"])
+    )
+    page = (done.results / "evaluation/scores.md").read_text()
+    assert "## nocaps/in-domain\n\n8 pictures with 40 captions." in page
+    results = json.loads((done.results / "evaluation/real/seed-0/nocaps/results.json").read_text())
+    assert {row["image_id"] for row in results} == {image["id"] for image in document["images"]}
+
+
+def test_more_test_sets_are_predicted_and_scored_by_every_arm(done: Checkout, corpus: Path) -> None:
+    split = {"annotations": str(corpus / "annotations/captions_val.json"), "images": str(corpus / "images/val")}
+    done.edit("pictures.more_tests", {"flickr30k": split, "nocaps": split})
+    assert done.planned() == {
+        "read_pictures": 2, "predict_captions": 10, "score_captions": 10, "collect_scores": 1, "all": 1,
+    }  # fmt: skip
+
+
+def test_spice_without_its_files_stops_before_any_job(fresh: Checkout) -> None:
+    fresh.edit("evaluation.metrics", ["BLEU", "SPICE"])
+    assert fresh.planned()["score_captions"] == 5
+    failed = fresh.snakemake()
+    assert failed.returncode != 0
+    assert "evaluation.spice.corenlp=resources/models/corenlp has no stanford-corenlp-3.6.0.jar" in failed.stderr
+    assert "Traceback" not in failed.stderr
+    assert not fresh.results.exists()
 
 
 def test_arms_have_the_pictures_that_they_should(whole_run: Checkout) -> None:
