@@ -9,6 +9,7 @@ wildcard_constraints:
     shard=r"\d{4}-of-\d{4}",
     seed=r"\d+",
     arm="|".join(ARMS),
+    test="|".join(cfg.pictures.tests),
 
 
 def arm_images(wildcards):

@@ -9,8 +9,10 @@ from typing import TypeAlias
 from icsd.config import SpiceConfig
 from icsd.errors import ICSDError
 from icsd.evaluation.results import score_results
+from icsd.evaluation.runs import compare_runs
 from icsd.evaluation.scoring import Scoring
 from icsd.evaluation.spice import Spice
+from icsd.evaluation.summary import HEADLINE
 from icsd.trace import describe, overview, trace
 
 METRICS = ("BLEU", "METEOR", "ROUGE_L", "CIDEr", "SPICE")
@@ -36,6 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_trace(commands)
     _add_scores(commands)
+    _add_compare(commands)
     return parser
 
 
@@ -64,7 +67,7 @@ def _add_scores(commands: Commands) -> None:
         "scores",
         help="score a COCO results file",
         description="Score a COCO results file, such as <results>/evaluation/<arm>/seed-<n>/<test>/results.json or one "
-        "of another captioner, against COCO annotations, with 95%% bootstrap intervals; also by domain where the "
+        "of another captioner, against COCO annotations, with 95% bootstrap intervals; also by domain where the "
         "annotations' images have one.",
     )
     command.add_argument("results", type=Path, help='JSON: [{"image_id": 42, "caption": "a dog"}, …]')
@@ -91,6 +94,18 @@ def _add_scores(commands: Commands) -> None:
         "--java", default=defaults.java, metavar="PROGRAM", help="Java 8 to 14 for SPICE (default: %(default)s)"
     )
     command.set_defaults(run=_scores)
+
+
+def _add_compare(commands: Commands) -> None:
+    command = commands.add_parser(
+        "compare",
+        help="set the scores of several runs side by side",
+        description="Set the scores of several runs side by side: trained on one corpus, tested on another. "
+        "A run's test sets are pictures.test, by its name, and pictures.more_tests.",
+    )
+    command.add_argument("runs", nargs="+", type=Path, metavar="FOLDER", help="a run's folder, such as results/coco")
+    command.add_argument("--metric", default=HEADLINE, help="as scores.md has it (default: %(default)s)")
+    command.set_defaults(run=lambda options: compare_runs(options.runs, options.metric))
 
 
 def _count(text: str) -> int:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from icsd import metrics, tables
+from icsd.cli import main
 from icsd.errors import InputError
 from icsd.evaluation import java
 from icsd.evaluation.scores import Tokenised, score, score_sets, tokenise
@@ -243,3 +244,32 @@ def test_test_sets_stand_side_by_side_and_each_has_a_section(tmp_path: Path):
 def test_page_of_several_seeds_shows_their_means():
     rows = [*rows_of("multi", 0, 1.2), *rows_of("multi", 1, 1.4)]
     assert "| multi | 130.0 ± 14.1 |" in scores_page(rows, {"multi": (10, 20)}, {"test": (5, 25)}, 500)
+
+
+def write_run(folder: Path, values: dict[tuple[str, str], float]) -> Path:
+    rows = [row for (arm, test), value in values.items() for row in rows_of(arm, 0, value, test)]
+    tables.write(folder / "evaluation" / "scores.parquet", tables.SCORES, rows)
+    return folder
+
+
+def test_runs_are_compared_on_each_others_test_sets(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    coco = write_run(tmp_path / "coco", {("multi", "coco"): 0.9, ("multi", "flickr30k"): 0.5, ("real", "coco"): 1.2})
+    flickr = write_run(tmp_path / "flickr30k", {("multi", "flickr30k"): 0.6, ("multi", "coco"): 0.7})
+    assert main(["compare", str(coco), str(flickr)]) == 0
+    assert capsys.readouterr().out.splitlines()[2:] == [
+        "| run       | arm   |  coco | flickr30k |",
+        "| --------- | ----- | ----: | --------: |",
+        "| coco      | multi |  90.0 |      50.0 |",
+        "| coco      | real  | 120.0 |         – |",
+        "| flickr30k | multi |  70.0 |      60.0 |",
+    ]
+
+
+def test_a_run_without_scores_or_a_metric_that_none_has_is_one_message(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    coco = write_run(tmp_path / "coco", {("multi", "coco"): 0.9})
+    assert main(["compare", str(coco), str(tmp_path / "none")]) == 1
+    assert "none/evaluation/scores.parquet: there is no such file" in capsys.readouterr().err
+    assert main(["compare", str(coco), "--metric", "SPICE"]) == 1
+    assert "--metric SPICE: no run has scores by it; the metrics there are CIDEr" in capsys.readouterr().err

@@ -68,6 +68,12 @@ def set_sizes(test: str, captions: str, domains: str) -> dict[str, tuple[int, in
     return {name: (len(rows), sum(captions_of[ids[row]] for row in rows)) for name, rows in sets.items()}
 
 
+def mean_over_seeds(rows: Sequence[Row], **of: str) -> str:
+    """Times 100, the mean over the seeds of the rows that have these values, ± the deviation between them."""
+    values = [100 * row["value"] for row in rows if all(row[column] == value for column, value in of.items())]
+    return f"{mean(values):.1f} ± {stdev(values):.1f}" if len(values) > 1 else f"{values[0]:.1f}"
+
+
 def _introduction(pictures: str, steps: int) -> str:
     return (
         f"Times 100, with 95% bootstrap intervals over {pictures}; "
@@ -88,7 +94,7 @@ def _tables(rows: Sequence[Row], trained_on: Sizes) -> list[str]:
     seeds = _all(rows, "seed")
     if len(seeds) == 1:
         return lines
-    means = [[arm, *(_mean(rows, arm=arm, metric=name) for name in names)] for arm in arms]
+    means = [[arm, *(mean_over_seeds(rows, arm=arm, metric=name) for name in names)] for arm in arms]
     heading = f"Means over {len(seeds)} seeds, with the standard deviation between them:"
     return [*lines, "", heading, "", *markdown_table(["arm", *names], means)]
 
@@ -98,7 +104,7 @@ def _side_by_side(rows: Sequence[Row], trained_on: Sizes, sets: Sizes) -> list[s
     names = _all(rows, "metric")
     metric = HEADLINE if HEADLINE in names else names[0]
     cells = [
-        [arm, *_counts(trained_on[arm]), *(_mean(rows, arm=arm, metric=metric, test=name) for name in sets)]
+        [arm, *_counts(trained_on[arm]), *(mean_over_seeds(rows, arm=arm, metric=metric, test=name) for name in sets)]
         for arm in _all(rows, "arm")
     ]
     means = ", means over seeds with the standard deviation between them" if len(_all(rows, "seed")) > 1 else ""
@@ -120,9 +126,3 @@ def _counts(size: tuple[int, int]) -> list[str]:
 
 def _interval(row: Row) -> str:
     return f"{100 * row['value']:.1f} ({100 * row['low']:.1f} to {100 * row['high']:.1f})"
-
-
-def _mean(rows: Sequence[Row], **of: str) -> str:
-    """The mean over the seeds of the rows that have these values."""
-    values = [100 * row["value"] for row in rows if all(row[column] == value for column, value in of.items())]
-    return f"{mean(values):.1f} ± {stdev(values):.1f}" if len(values) > 1 else f"{values[0]:.1f}"
