@@ -6,7 +6,8 @@ name and is renamed, so that a table is whole or not there.
 
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from icsd import files
 from icsd.errors import InputError
 
 STAMP = b"icsd"
+ABOUT = b"icsd_about"
 HUGGINGFACE = b"huggingface"
 AGAIN = "delete the file and run snakemake again"
 SHOWN_CHARACTERS = 60
@@ -129,13 +131,22 @@ QUALITY = _table(
 )
 
 
-def write(path: Path | str, table: Table, rows: Sequence[Mapping[str, Any]] | pa.Table) -> None:
-    """Write rows as a file of this kind; ValueError for a doubled key, pa.ArrowInvalid for a value that doesn't fit."""
+def write(
+    path: Path | str,
+    table: Table,
+    rows: Sequence[Mapping[str, Any]] | pa.Table,
+    about: Mapping[str, str] | None = None,
+) -> None:
+    """Write rows as a file of this kind; ValueError for a doubled key, pa.ArrowInvalid for a value that doesn't fit.
+
+    `about` says what made them, for `tables.about`.
+    """
     data = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows), schema=table.schema)
     data = data.select(table.schema.names).cast(table.schema)
     _check_distinct(path, table, data)
     with files.atomic_path(path) as unfinished:
-        pq.write_table(data.replace_schema_metadata(table.metadata()), unfinished, compression="zstd")
+        metadata = table.metadata() | ({ABOUT: json.dumps(about).encode()} if about else {})
+        pq.write_table(data.replace_schema_metadata(metadata), unfinished, compression="zstd")
 
 
 def write_batches(path: Path | str, table: Table, batches: Iterable[Sequence[Mapping[str, Any]]]) -> None:
@@ -157,18 +168,31 @@ def read(path: Path | str, table: Table, columns: Sequence[str] | None = None) -
     InputError if the file is missing, cut short, or of another kind or version.
     """
     names = list(columns) if columns else table.schema.names
+    with _opened(path, table) as file:
+        data = file.read(columns=names)
+    # Parquet calls a list's field "element" where Arrow says "item": the cast makes them equal
+    return data.select(names).cast(pa.schema([table.schema.field(name) for name in names]))
+
+
+def about(path: Path | str, table: Table) -> dict[str, str] | None:
+    """What made the rows of a file of this kind: empty if it does not say, None if it has no rows; errors as `read`."""
+    with _opened(path, table) as file:
+        said = (file.schema_arrow.metadata or {}).get(ABOUT)
+        return None if file.metadata.num_rows == 0 else json.loads(said or b"{}")
+
+
+@contextmanager
+def _opened(path: Path | str, table: Table) -> Iterator[pq.ParquetFile]:
     try:
         with pq.ParquetFile(path) as file:
             _check(path, table, file.schema_arrow)
-            data = file.read(columns=names)
+            yield file
     except FileNotFoundError as error:
         hint = "run snakemake, which makes it, or mend the path"
         raise InputError(path, "", "there is no such file", hint) from error
     except (pa.ArrowException, OSError) as error:
         problem = f"is no whole Parquet file ({str(error).splitlines()[0]}); was it cut short?"
         raise InputError(path, "", problem, AGAIN) from error
-    # Parquet calls a list's field "element" where Arrow says "item": the cast makes them equal
-    return data.select(names).cast(pa.schema([table.schema.field(name) for name in names]))
 
 
 def concat(paths: Sequence[Path | str], table: Table, columns: Sequence[str] | None = None) -> pa.Table:
