@@ -1,7 +1,8 @@
 # embeddings: captions -> one unit vector a caption
 #
 # in:  <results>/captions/{shard}.parquet    CAPTIONS
-# out: <results>/embeddings/{shard}.parquet  EMBEDDINGS: float32, length 1, the same for any shard count and batch size
+# out: <results>/embeddings/{shard}.parquet  EMBEDDINGS: float32, length 1, the same for any shard count and batch size;
+#                                            what encoder made them stands in the file's metadata
 #      <results>/embeddings/all.parquet      EMBEDDINGS of all shards, for jobs of which each needs them all
 
 
@@ -13,7 +14,7 @@ rule embed_captions:
         embeddings="<results>/embeddings/{shard}.parquet",
     params:
         revision=REVISIONS["embeddings"],
-        model=cfg.embeddings.model,
+        encoder=cfg.embeddings.deciding(),
     log:
         "<results>/logs/embed_captions/{shard}.log",
     benchmark:
@@ -24,8 +25,9 @@ rule embed_captions:
     resources:
         mem_mb=4000,
         runtime=60,
-        gpu=0,
-        batch_size=cfg.embeddings.batch_size,
+        gpu=int(cfg.embeddings.device == "cuda"),
+        device=cfg.embeddings.device,
+        batch_tokens=cfg.embeddings.batch_tokens,
     script:
         "../scripts/embed_captions.py"
 

@@ -5,4 +5,5 @@ from icsd.logs import job_log
 
 with job_log(snakemake.log[0]):
     captions, embeddings = Path(snakemake.input.captions), Path(snakemake.output.embeddings)
-    embed_captions(captions, embeddings, snakemake.params.model, snakemake.resources.batch_size)
+    resources = snakemake.resources
+    embed_captions(captions, embeddings, snakemake.params.encoder, resources.batch_tokens, resources.device)

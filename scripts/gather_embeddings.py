@@ -1,5 +1,5 @@
-from icsd import tables
+from icsd.embeddings import gather_embeddings
 from icsd.logs import job_log
 
 with job_log(snakemake.log[0]):
-    tables.gather(snakemake.input.embeddings, tables.EMBEDDINGS, snakemake.output.embeddings)
+    gather_embeddings(snakemake.input.embeddings, snakemake.output.embeddings)

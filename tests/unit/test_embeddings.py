@@ -29,14 +29,14 @@ def _write_captions(path: Path, captions: dict[int, str]) -> Path:
 
 
 def _embed(
-    folder: Path, captions: dict[int, str], model: Path, shards: int = 1, batch_size: int = 2
+    folder: Path, captions: dict[int, str], model: Path, shards: int = 1, batch_tokens: int = 64
 ) -> dict[int, np.ndarray]:
     found = {}
     for shard in range(shards):
         own = {i: text for i, text in captions.items() if shard_of(i, shards) == shard}
         source = _write_captions(folder / f"captions-{shard}-of-{shards}.parquet", own)
         target = folder / f"embeddings-{shard}-of-{shards}.parquet"
-        embed_captions(source, target, str(model), batch_size)
+        embed_captions(source, target, {"kind": "open_clip", "model": str(model), "precision": "float64"}, batch_tokens)
         rows = tables.read(target, tables.EMBEDDINGS)
         assert rows["caption_id"].to_pylist() == list(own)
         found |= dict(zip(own, from_lists(rows["embedding"]), strict=True))
@@ -57,8 +57,8 @@ def test_embed_captions_gives_open_clips_unit_vectors(tmp_path: Path, clip_folde
 
 def test_embed_captions_gives_the_same_bits_for_any_shards_and_batches(tmp_path: Path, clip_folder: Path) -> None:
     captions = {i: f"{CAPTIONS[i % 6]} with {'many ' * (i % 7)}things {i % 20}" for i in range(60)}
-    one = _embed(tmp_path, captions, clip_folder, shards=1, batch_size=64)
-    four = _embed(tmp_path, captions, clip_folder, shards=4, batch_size=3)
+    one = _embed(tmp_path, captions, clip_folder, shards=1, batch_tokens=900)
+    four = _embed(tmp_path, captions, clip_folder, shards=4, batch_tokens=50)
     assert all(np.array_equal(one[i], four[i]) for i in captions)
 
 
@@ -80,7 +80,7 @@ def test_a_truncated_shard_is_named(tmp_path: Path, clip_folder: Path) -> None:
     source = _write_captions(tmp_path / "captions.parquet", {1: "A dog."})
     source.write_bytes(source.read_bytes()[:-20])
     with pytest.raises(InputError, match=r"captions\.parquet"):
-        embed_captions(source, tmp_path / "embeddings.parquet", str(clip_folder), 2)
+        embed_captions(source, tmp_path / "embeddings.parquet", {"model": str(clip_folder)}, 64)
     assert not (tmp_path / "embeddings.parquet").exists()
 
 

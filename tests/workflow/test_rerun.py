@@ -85,7 +85,8 @@ def test_an_edited_value_reruns_its_stage_and_what_follows(
 
 
 def test_what_changes_speed_alone_reruns_nothing(done: Checkout) -> None:
-    for key in ("embeddings.batch_size", "images.batch_size", "safety.batch_size", "evaluation.batch_size"):
+    done.edit("embeddings.device", "cpu")
+    for key in ("embeddings.batch_tokens", "images.batch_size", "safety.batch_size", "evaluation.batch_size"):
         done.edit(key, 512)
     done.edit("captioner.checkpoint_every", 5)
     done.edit("summaries.openai", {"concurrency": 64, "timeout_s": 5, "retries": 1, "api_key_env": "OTHER"})

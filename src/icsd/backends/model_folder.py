@@ -17,6 +17,12 @@ PIPELINE_FILES = (
     "*/model.safetensors",
     "*/diffusion_pytorch_model.safetensors",
 )
+# open_clip's folders of the hub hold a config.json of transformers too: theirs comes first
+_KINDS = {
+    "model_index.json": "a pipeline of diffusers",
+    "open_clip_config.json": "a model of open_clip",
+    "config.json": "a model of transformers",
+}
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
@@ -29,7 +35,7 @@ def model_folder(setting: str, model: str, files: Sequence[str]) -> Path:
     if Path(model).is_dir():
         check_fetched(setting, Path(model))
         return Path(model)
-    if not _HUB_ID.fullmatch(model):
+    if not is_hub_id(model):
         way_out = "give a model folder or an id of the hub such as CompVis/stable-diffusion-v1-4"
         raise ModelError(f"{setting}={model}: no such folder; {way_out}, in config/config.yaml")
     from huggingface_hub import snapshot_download
@@ -52,6 +58,25 @@ def not_fetched(setting: str, model: str, repo_id: str) -> str:
     )
 
 
+def is_hub_id(model: str) -> bool:
+    """Could a repository of the hub have that name?"""
+    return _HUB_ID.fullmatch(model) is not None
+
+
+def folder_kind(folder: Path) -> str:
+    """Whose model the folder holds, in words; empty if no known file says so."""
+    for name, kind in _KINDS.items():
+        if (folder / name).is_file():
+            return kind
+    return ""
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def folder_digest(folder: Path, without: Sequence[str] = ()) -> str:
     """SHA-256 of the names and contents of a model's files, but of those in its folders `without`.
 
@@ -62,7 +87,5 @@ def folder_digest(folder: Path, without: Sequence[str] = ()) -> str:
         name = path.relative_to(folder)
         if name.parts[0] in {*without, ".cache", MARKER} or path.suffix not in {".json", ".txt", ".safetensors"}:
             continue
-        with path.open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
-        digest.update(f"{name.as_posix()} {content}\n".encode())
+        digest.update(f"{name.as_posix()} {file_digest(path)}\n".encode())
     return digest.hexdigest()

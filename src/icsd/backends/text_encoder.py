@@ -1,109 +1,90 @@
-"""The text tower of an open_clip model: sentences to unit vectors."""
+"""Captions to unit vectors, by any text encoder: one of open_clip, or one of transformers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import numpy as np
-import open_clip
 import torch
-from open_clip.pretrained import download_pretrained, get_pretrained_cfg
-from open_clip.transformer import text_global_pool
 
-from icsd.backends.model_folder import not_fetched
+from icsd.backends.devices import torch_device, torch_dtype
+from icsd.backends.token_batches import Tokens, batches
 from icsd.errors import ModelError
-from icsd.fetched import check_fetched
 from icsd.logs import progress
 from icsd.vectors import unit_on_grid
 
-CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
-WAY_OUT = (
-    f"give a folder with {CONFIG} and {WEIGHTS}, or an open_clip name such as "
-    "ViT-B-32/laion2b_s34b_b79k, in config/config.yaml"
-)
+AT_ONCE = 4096  # captions tokenized at once: open_clip's tokenizer pads all to the context
+
+
+class Tower(Protocol):
+    """What gives vectors for tokens; `equal_lengths`: only for captions of equal length at once."""
+
+    equal_lengths: bool
+
+    def tokens(self, texts: list[str]) -> Tokens:
+        """The tokens of each caption that its vector depends on."""
+        ...
+
+    def vectors(self, tokens: Tokens, size: int) -> torch.Tensor:
+        """Vectors [n, d] of a batch of about `size` tokens, of any length."""
+        ...
 
 
 @dataclass(frozen=True)
 class TextEncoder:
-    """An open_clip model in float64, with its tokenizer.
+    """A text tower, and what it is: of two encoders that say the same of themselves the vectors can be compared."""
 
-    float64 because a sentence's float32 vector depends in its last bits on the sentences beside it in the
-    batch; in float64 that noise (1e-15) is far below the grid to which the vectors are rounded (2e-7), so
-    that shards, batches and machines give the same vectors, and the groups made of them the same rows.
-    """
-
-    model: torch.nn.Module
-    tokenizer: Callable[[list[str]], torch.Tensor]
-    device: torch.device
+    model: str
+    tower: Tower
+    about: dict[str, str]
 
     @torch.inference_mode()
-    def encode(self, texts: Sequence[str], batch_size: int) -> np.ndarray:
-        """Unit vectors [n, d] float32, in the order of `texts` (n >= 1), on the grid of `icsd.vectors`."""
-        # sentences of like length share a batch, so that little padding is computed
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-        parts = []
-        batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-        for rows in progress(batches, len(batches), "batches of captions"):
-            batch = [texts[i] for i in rows]
-            parts.append(self._features(self.tokenizer(batch).to(self.device)).cpu().numpy())
-        return unit_on_grid(np.concatenate(parts)[np.argsort(order)])
+    def encode(self, texts: Sequence[str], batch_tokens: int) -> np.ndarray:
+        """Unit vectors [n, d] float32, in the order of `texts` (n >= 1), on the grid of `icsd.vectors`.
 
-    def _features(self, tokens: torch.Tensor) -> torch.Tensor:
-        """What `encode_text` gives, [m, d], for tokens [m, context], without padding that they do not see."""
-        model: Any = self.model  # open_clip's classes come without types
-        if not isinstance(model, open_clip.CLIP) or model.attn_mask is None or model.text_pool_type != "argmax":
-            return model.encode_text(tokens)
-        # causal: what follows the end mark, the highest token, does not reach it
-        tokens = tokens[:, : int(tokens.argmax(1).max()) + 1]
-        length = tokens.shape[1]
-        x = model.token_embedding(tokens) + model.positional_embedding[:length]
-        x = model.ln_final(model.transformer(x, attn_mask=model.attn_mask[:length, :length]))
-        x = text_global_pool(x, tokens, "argmax")
-        projection = model.text_projection
-        if projection is None:
-            return x
-        return projection(x) if isinstance(projection, torch.nn.Linear) else x @ projection
+        ModelError if a vector has no direction: zero, infinite or not a number.
+        """
+        tokens = Tokens.joined(
+            [self.tower.tokens(list(texts[at : at + AT_ONCE])) for at in range(0, len(texts), AT_ONCE)]
+        )
+        self._refuse(tokens.lengths == 0, texts, "its tokenizer gives no token")
+        size = max(batch_tokens, int(tokens.lengths.max()))
+        planned = batches(tokens.lengths, size, equal=self.tower.equal_lengths)
+        parts = [
+            self.tower.vectors(tokens.take(rows), size).to("cpu", torch.float64).numpy()
+            for rows in progress(planned, len(planned), "batches of captions")
+        ]
+        vectors = np.concatenate(parts)[np.argsort(np.concatenate(planned))]
+        lengths = np.linalg.norm(vectors, axis=1)
+        self._refuse(~(np.isfinite(lengths) & (lengths > 0)), texts, "it gives no vector of a finite length")
+        return unit_on_grid(vectors)
 
-
-Loaded = tuple[torch.nn.Module, Callable[[list[str]], torch.Tensor]]
+    def _refuse(self, wrong: np.ndarray, texts: Sequence[str], problem: str) -> None:
+        if wrong.any():
+            text = texts[int(wrong.argmax())][:60]
+            way_out = "give another model, in config/config.yaml"
+            raise ModelError(f"embeddings.model={self.model}: {problem} for the caption {text!r}; {way_out}")
 
 
-def load_text_encoder(model: str) -> TextEncoder:
-    """The text encoder in the folder `model`, or open_clip's own of the name `<architecture>/<pretrained>`.
+def load_text_encoder(
+    model: str, kind: str = "open_clip", pooling: str | None = None, precision: str = "float64", device: str = "auto"
+) -> TextEncoder:
+    """The encoder of the config's section `embeddings`; `pooling` is for the kind transformers alone.
 
-    ModelError if there is neither, or if the weights are not safetensors.
+    ModelError if there is no such model, or one of another kind; ConfigError for a device that is not there.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    loaded, tokenizer = _load_folder(Path(model)) if Path(model).is_dir() else _load_named(model)
-    return TextEncoder(loaded.eval().double().to(device), tokenizer, device)
+    place = torch_device("embeddings.device", device)
+    dtype = torch_dtype("embeddings.precision", precision, place)
+    about = {"kind": kind, "model": model, "precision": str(dtype).removeprefix("torch.")}
+    # late: each library takes seconds to import
+    if kind == "open_clip":
+        from icsd.backends.open_clip_encoder import open_clip_tower
 
+        tower: Tower
+        tower, digest = open_clip_tower(model, place, dtype)
+    else:
+        from icsd.backends.transformers_encoder import transformers_tower
 
-def _load_folder(folder: Path) -> Loaded:
-    check_fetched("embeddings.model", folder)
-    for name in (CONFIG, WEIGHTS):
-        if not (folder / name).is_file():
-            raise ModelError(f"embeddings.model={folder}: the folder holds no {name}; {WAY_OUT}")
-    # a model file is outside data: whatever is wrong with it, the user needs its name and what was found
-    try:
-        return open_clip.create_model(f"local-dir:{folder}"), open_clip.get_tokenizer(f"local-dir:{folder}")
-    except Exception as error:
-        message = f"embeddings.model={folder}: open_clip cannot load the folder: {error}; {WAY_OUT}"
-        raise ModelError(message) from error
-
-
-def _load_named(name: str) -> Loaded:
-    architecture, _, tag = name.partition("/")
-    known = get_pretrained_cfg(architecture, tag) if architecture in open_clip.list_models() else None
-    if not known:
-        raise ModelError(f"embeddings.model={name}: no such folder, and no model of open_clip; {WAY_OUT}")
-    repository = known.get("hf_hub", "").rpartition("/")[0]
-    try:
-        weights = download_pretrained(known)  # in a job from huggingface_hub's own cache alone: it is offline
-    except Exception as error:
-        raise ModelError(not_fetched("embeddings.model", name, repository)) from error
-    if not weights.endswith(".safetensors"):
-        problem = f"{weights} is not safetensors, and pickles are not loaded"
-        raise ModelError(f"embeddings.model={name}: {problem}; {WAY_OUT}")
-    model = open_clip.create_model(architecture, weights, force_quick_gelu=bool(known.get("quick_gelu")))
-    return model, open_clip.get_tokenizer(architecture)
+        about["pooling"] = pooling or "pooler"
+        tower, digest = transformers_tower(model, about["pooling"], place, dtype)
+    return TextEncoder(model, tower, about | {"files": digest})

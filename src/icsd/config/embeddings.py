@@ -1,6 +1,6 @@
 """Captions as vectors, and which of them are near one another."""
 
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -10,8 +10,31 @@ from icsd.config.section import Count, Section
 class EmbeddingsConfig(Section):
     """Vectors of captions."""
 
-    model: str = Field(description="open_clip model: a folder, or architecture/pretrained.")
-    batch_size: Count = Field(256, description="Captions at once; changes speed only.")
+    kind: Literal["open_clip", "transformers"] = Field(
+        "open_clip", description="Whose text encoder: one of open_clip (CLIP and kin), or any encoder of transformers."
+    )
+    model: str = Field(description="A folder, or an id of the hub; of open_clip also architecture/pretrained.")
+    pooling: Literal["pooler", "cls", "mean"] = Field(
+        "pooler",
+        description="How an encoder of transformers makes one vector of a caption's states: its pooler's, the first "
+        "token's or the mean; open_clip's models have their own way.",
+    )
+    precision: Literal["float64", "float32", "bfloat16", "auto"] = Field(
+        "float64",
+        description="Numbers that are computed with: the vectors of float64 depend on nothing but text and model, "
+        "float32 is faster, bfloat16 faster still; auto is bfloat16 where the processor or GPU has it, else float32.",
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="cuda wants a GPU, auto takes one where there is one; changes speed only."
+    )
+    batch_tokens: Count = Field(
+        512, description="Tokens at once, of a whole batch of captions; changes speed only. A GPU wants 16384 or more."
+    )
+
+    def deciding(self) -> dict[str, Any]:
+        """What the vectors depend on."""
+        unread = {"device", "batch_tokens"} | ({"pooling"} if self.kind == "open_clip" else set())
+        return self.model_dump(mode="json", exclude=unread)
 
 
 class GroupsConfig(Section):
