@@ -1,4 +1,6 @@
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +9,7 @@ import torch
 
 from icsd import tables
 from icsd.backends.text_encoder import load_text_encoder
-from icsd.embeddings import embed_captions
+from icsd.embeddings import embed_captions, gather_embeddings
 from icsd.errors import InputError, ModelError
 from icsd.sharding import shard_of
 from icsd.vectors import STEP, from_lists, to_lists, unit_on_grid
@@ -84,13 +86,90 @@ def test_a_truncated_shard_is_named(tmp_path: Path, clip_folder: Path) -> None:
     assert not (tmp_path / "embeddings.parquet").exists()
 
 
+def _embeddings(folder: Path, name: str, captions: dict[int, str], **encoder: str) -> Path:
+    source = _write_captions(folder / "captions.parquet", captions)
+    embed_captions(source, folder / name, encoder, 64)
+    return folder / name
+
+
+def test_gathered_shards_hold_the_rows_of_all(tmp_path: Path, clip_folder: Path) -> None:
+    parts = [{1: "A dog.", 2: "zebra"}, {}, {3: "A red ball."}]
+    shards = [_embeddings(tmp_path, f"{i}.parquet", part, model=str(clip_folder)) for i, part in enumerate(parts)]
+    gather_embeddings(shards, tmp_path / "all.parquet")
+    assert tables.read(tmp_path / "all.parquet", tables.EMBEDDINGS)["caption_id"].to_pylist() == [1, 2, 3]
+    assert tables.about(shards[1], tables.EMBEDDINGS) is None
+    about = tables.about(shards[0], tables.EMBEDDINGS)
+    assert about == tables.about(shards[2], tables.EMBEDDINGS)
+    assert about is not None
+    assert {**about, "files": len(about["files"])} == {
+        "kind": "open_clip", "model": str(clip_folder), "precision": "float64", "dimension": "16", "files": 64,
+    }  # fmt: skip
+
+
+def _other_dimension(folder: Path, clip: Path) -> Path:
+    """The shard of another model: a folder with another text projection."""
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(clip, folder / "other")
+    config = json.loads((clip / "open_clip_config.json").read_text())
+    config["model_cfg"]["embed_dim"] = 12
+    (folder / "other" / "open_clip_config.json").write_text(json.dumps(config))
+    weights = load_file(clip / "open_clip_model.safetensors")
+    cut = {name: weights[name][:, :12].contiguous() for name in ("text_projection", "visual.proj")}
+    save_file(weights | cut, folder / "other" / "open_clip_model.safetensors")
+    return _embeddings(folder, "other.parquet", {3: "zebra"}, model=str(folder / "other"))
+
+
+def _other_precision(folder: Path, clip: Path) -> Path:
+    return _embeddings(folder, "other.parquet", {3: "zebra"}, model=str(clip), precision="float32")
+
+
+def _silent(folder: Path, clip: Path) -> Path:
+    """A shard that does not say what made it."""
+    shard = tables.read(_embeddings(folder, "own.parquet", {3: "zebra"}, model=str(clip)), tables.EMBEDDINGS)
+    tables.write(folder / "other.parquet", tables.EMBEDDINGS, shard)
+    return folder / "other.parquet"
+
+
+def _other_revision(folder: Path, clip: Path) -> Path:
+    """A shard of the same folder, whose weights were replaced meanwhile."""
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(clip / "open_clip_model.safetensors")
+    save_file({name: 2 * each for name, each in weights.items()}, clip / "open_clip_model.safetensors")
+    return _embeddings(folder, "other.parquet", {3: "zebra"}, model=str(clip))
+
+
+@pytest.mark.parametrize(
+    ("other", "difference"),
+    [
+        (
+            _other_dimension,
+            r"dimension 12, files \w+, model .*other; there dimension 16, files \w+, model .*clip; a run",
+        ),
+        (_other_precision, "precision float32; there precision float64; a run"),
+        (_other_revision, r"files \w+; there files \w+; a run"),
+        (_silent, "dimension unknown, .*; there dimension 16, "),
+    ],
+)
+def test_shards_of_two_encoders_are_refused(
+    tmp_path: Path, clip_folder: Path, other: Callable[[Path, Path], Path], difference: str
+) -> None:
+    clip = Path(shutil.copytree(clip_folder, tmp_path / "clip"))
+    shards = [_embeddings(tmp_path, "one.parquet", {1: "A dog."}, model=str(clip)), other(tmp_path, clip)]
+    message = rf"other\.parquet: its vectors are of another encoder than those of .*one\.parquet: {difference}"
+    with pytest.raises(InputError, match=message):
+        gather_embeddings(shards, tmp_path / "all.parquet")
+    assert not (tmp_path / "all.parquet").exists()
+
+
 def test_a_missing_weights_folder_is_named_with_the_way_out(tmp_path: Path) -> None:
     missing = tmp_path / "clip"
     with pytest.raises(ModelError, match=r"embeddings\.model=.*clip: no such folder.*open_clip_model\.safetensors"):
         load_text_encoder(str(missing))
 
 
-@pytest.mark.parametrize("name", ["open_clip_config.json", "open_clip_model.safetensors"])
+@pytest.mark.parametrize("name", ["open_clip_config.json", "open_clip_model.safetensors", "tokenizer.json"])
 def test_a_missing_model_file_is_named(tmp_path: Path, clip_folder: Path, name: str) -> None:
     for file in clip_folder.iterdir():
         if file.name != name:

@@ -23,6 +23,12 @@ _KINDS = {
     "open_clip_config.json": "a model of open_clip",
     "config.json": "a model of transformers",
 }
+# each is a whole vocabulary, but vocab.json, which has no use without merges.txt
+_VOCABULARIES = (
+    {"tokenizer.json"}, {"vocab.txt"}, {"vocab.json", "merges.txt"}, {"tokenizer.model"}, {"spiece.model"},
+    {"sentencepiece.bpe.model"},
+)  # fmt: skip
+TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt", "s*.model")
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
@@ -69,6 +75,11 @@ def folder_kind(folder: Path) -> str:
         if (folder / name).is_file():
             return kind
     return ""
+
+
+def has_vocabulary(folder: Path) -> bool:
+    """Does the folder hold a tokenizer's vocabulary? Without one transformers makes an empty tokenizer, unasked."""
+    return any(all((folder / name).is_file() for name in names) for names in _VOCABULARIES)
 
 
 def file_digest(path: Path) -> str:

@@ -8,15 +8,25 @@ from typing import Any
 import open_clip
 import torch
 from open_clip.pretrained import download_pretrained, get_pretrained_cfg
+from open_clip.tokenizer import HFTokenizer
 
-from icsd.backends.model_folder import file_digest, folder_digest, folder_kind, is_hub_id, model_folder, not_fetched
+from icsd.backends.model_folder import (
+    TOKENIZER_FILES,
+    file_digest,
+    folder_digest,
+    folder_kind,
+    has_vocabulary,
+    is_hub_id,
+    model_folder,
+    not_fetched,
+)  # fmt: skip
 from icsd.backends.packed_tower import PackedTower, can_pack
 from icsd.backends.token_batches import Tokens
 from icsd.errors import ModelError
 
 CONFIG = "open_clip_config.json"
 WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors")
-HUB_FILES = (CONFIG, *WEIGHTS, "tokenizer*", "special_tokens_map.json", "vocab.*", "merges.txt")
+HUB_FILES = (CONFIG, *WEIGHTS, *TOKENIZER_FILES)
 WAY_OUT = (
     f"give a folder with {CONFIG} and {WEIGHTS[0]}, an open_clip name such as ViT-B-32/laion2b_s34b_b79k, or "
     "an id of the hub, in config/config.yaml"
@@ -79,6 +89,9 @@ def _load_folder(model: str) -> Loaded:
     except Exception as error:
         message = f"embeddings.model={model}: open_clip cannot load the folder: {error}; {WAY_OUT}"
         raise ModelError(message) from error
+    if isinstance(tokenizer, HFTokenizer) and not has_vocabulary(folder):
+        problem = "the folder holds no tokenizer.json, and no vocabulary of another name, for its config's tokenizer"
+        raise ModelError(f"embeddings.model={model}: {problem}; {WAY_OUT}")
     return Loaded(loaded, tokenizer, folder_digest(folder))
 
 

@@ -8,15 +8,19 @@ import torch
 from transformers import AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from icsd.backends.model_folder import folder_digest, folder_kind, is_hub_id, model_folder
+from icsd.backends.model_folder import (
+    TOKENIZER_FILES,
+    folder_digest,
+    folder_kind,
+    has_vocabulary,
+    is_hub_id,
+    model_folder,
+)  # fmt: skip
 from icsd.backends.token_batches import Tokens
 from icsd.errors import ModelError
 
 # what a repository of the hub is fetched for: no pickles, no second format of the same weights
-HUB_FILES = (
-    "config.json", "model*.safetensors", "model.safetensors.index.json", "tokenizer*", "special_tokens_map.json",
-    "added_tokens.json", "vocab.*", "merges.txt", "sentencepiece*", "spiece.model",
-)  # fmt: skip
+HUB_FILES = ("config.json", "model*.safetensors", "model.safetensors.index.json", *TOKENIZER_FILES)
 WAY_OUT = (
     "give an encoder's folder with config.json and safetensors weights, or its id on the hub, in config/config.yaml"
 )
@@ -96,7 +100,7 @@ def _missing_file(folder: Path) -> str:
         pickle = next((path.name for path in sorted(folder.glob("*.bin"))), None)
         found = f" ({pickle} is a pickle, which is not loaded: convert it)" if pickle else ""
         return f"the folder holds no model.safetensors{found}"
-    return ""
+    return "" if has_vocabulary(folder) else "the folder holds no tokenizer.json, and no vocabulary of another name"
 
 
 def _loaded(model: str, folder: Path) -> tuple[Any, Any, Collection[str]]:
