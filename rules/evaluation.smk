@@ -49,6 +49,7 @@ rule predict_captions:
 
 rule embed_test_pictures:
     input:
+        model=model_input(cfg.evaluation.clip_model),
         images="<results>/pictures/{test}/images.parquet",
         captions="<results>/pictures/{test}/captions.parquet",
     output:

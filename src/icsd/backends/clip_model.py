@@ -4,23 +4,15 @@ import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import open_clip
 import torch
-from open_clip.pretrained import download_pretrained, get_pretrained_cfg
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
-from icsd.errors import ModelError
+from icsd.backends.open_clip_model import Tokenizer, load_open_clip
 from icsd.logs import progress
-
-CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
-WAY_OUT = (
-    f"give a folder with {CONFIG} and {WEIGHTS}, or an open_clip name such as ViT-B-32/openai, in config/config.yaml"
-)
 
 T = TypeVar("T")
 
@@ -30,7 +22,7 @@ class ClipModel:
     """The model in float32, its tokenizer, and what makes a tensor of a picture."""
 
     model: Any  # open_clip's classes come without types
-    tokenizer: Callable[[list[str]], torch.Tensor]
+    tokenizer: Tokenizer
     transform: Callable[[Image.Image], torch.Tensor]
     device: torch.device
 
@@ -54,43 +46,14 @@ class ClipModel:
 
 
 def load_clip_model(model: str, setting: str) -> ClipModel:
-    """The model in the folder `model`, or open_clip's own of the name `<architecture>/<pretrained>`.
+    """The model of open_clip that the config's `setting` names.
 
-    ModelError, naming the config's `setting`, if there is neither, or if the weights are not safetensors.
+    ModelError, naming the setting, if there is no such model, or if its weights are not safetensors.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    loaded, tokenizer = _of_folder(Path(model), setting) if Path(model).is_dir() else _of_name(model, setting)
-    transform = image_transform_v2(PreprocessCfg(**loaded.visual.preprocess_cfg), is_train=False)
-    return ClipModel(loaded.eval().to(device), tokenizer, transform, device)
-
-
-def _of_folder(folder: Path, setting: str) -> tuple[Any, Callable[[list[str]], torch.Tensor]]:
-    for name in (CONFIG, WEIGHTS):
-        if not (folder / name).is_file():
-            raise ModelError(f"{setting}={folder}: the folder holds no {name}; {WAY_OUT}")
-    # a model file is outside data: whatever is wrong with it, the user needs its name and what was found
-    try:
-        return open_clip.create_model(f"local-dir:{folder}"), open_clip.get_tokenizer(f"local-dir:{folder}")
-    except Exception as error:
-        raise ModelError(f"{setting}={folder}: open_clip cannot load the folder: {error}; {WAY_OUT}") from error
-
-
-def _of_name(name: str, setting: str) -> tuple[Any, Callable[[list[str]], torch.Tensor]]:
-    architecture, _, tag = name.partition("/")
-    known = get_pretrained_cfg(architecture, tag) if architecture in open_clip.list_models() else None
-    if not known:
-        raise ModelError(f"{setting}={name}: no such folder, and no model of open_clip; {WAY_OUT}")
-    try:
-        weights = download_pretrained(known)
-    except Exception as error:
-        raise ModelError(f"{setting}={name}: open_clip cannot fetch the weights: {error}; {WAY_OUT}") from error
-    if not weights.endswith(".safetensors"):
-        raise ModelError(f"{setting}={name}: {weights} is not safetensors, and pickles are not loaded; {WAY_OUT}")
-    pixels = {key: known[key] for key in ("mean", "std", "interpolation", "resize_mode") if key in known}
-    model = open_clip.create_model(
-        architecture, weights, force_quick_gelu=bool(known.get("quick_gelu")), force_preprocess_cfg=pixels
-    )
-    return model, open_clip.get_tokenizer(architecture)
+    loaded = load_open_clip(setting, model)
+    transform = image_transform_v2(PreprocessCfg(**loaded.model.visual.preprocess_cfg), is_train=False)
+    return ClipModel(loaded.model.eval().to(device), loaded.tokenizer, transform, device)
 
 
 def _decode(file: bytes) -> Image.Image:
