@@ -5,8 +5,10 @@
 #      <results>/pictures/val/{images,captions}.parquet   IMAGES, CAPTIONS: they choose the checkpoint
 # out: <results>/captioner/{arm}/seed-{seed}/checkpoint/  a transformers VisionEncoderDecoderModel folder, safetensors
 #      <results>/captioner/{arm}/seed-{seed}/history.parquet  HISTORY: loss and rate of every step, val's scores
-# own: <results>/captioner/{arm}/seed-{seed}/resume/      the state of an unfinished training. No output, since
-#      Snakemake deletes the outputs of a killed job; removed when the training is done.
+# own: <results>/captioner/{arm}/seed-{seed}/resume/      the state of an unfinished training and its decoded pictures.
+#      No output, since Snakemake deletes the outputs of a killed job; removed when the training is done.
+#
+# Of several processes (captioner.processes, captioner.nodes) the script becomes torchrun: docs/training.md.
 
 
 rule train_captioner:
@@ -15,13 +17,13 @@ rule train_captioner:
         images=arm_images,
         val_images="<results>/pictures/val/images.parquet",
         val_captions="<results>/pictures/val/captions.parquet",
-        models=model_input(cfg.captioner.vision_model, cfg.captioner.tokenizer),
+        models=model_input(*cfg.captioner.models),
     output:
         checkpoint=directory("<results>/captioner/{arm}/seed-{seed}/checkpoint"),
         history="<results>/captioner/{arm}/seed-{seed}/history.parquet",
     params:
         revision=REVISIONS["captioner"],
-        settings=cfg.captioner.model_dump(mode="json", exclude={"seeds", "checkpoint_every"}),
+        settings=cfg.captioner.settings,
         search=cfg.evaluation.model_dump(include={"beams", "min_tokens", "max_tokens"}),
     log:
         "<results>/logs/train_captioner/{arm}-seed-{seed}.log",
@@ -29,12 +31,16 @@ rule train_captioner:
         "<results>/benchmarks/train_captioner/{arm}-seed-{seed}.tsv"
     conda:
         "../envs/icsd.yaml"
-    threads: 1
+    threads: cfg.captioner.processes
     resources:
         mem_mb=4000,
         runtime=240,
-        gpu=0,
+        gpu=cfg.captioner.gpus,
         batch_size=cfg.evaluation.batch_size,
         save_every=cfg.captioner.checkpoint_every,
+        checkpoint_activations=int(cfg.captioner.checkpoint_activations),
+        device=cfg.captioner.device,
+        processes=cfg.captioner.processes,
+        nodes=cfg.captioner.nodes,
     script:
         "../scripts/train_captioner.py"

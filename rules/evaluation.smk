@@ -121,7 +121,7 @@ rule collect_scores:
         revision=REVISIONS["evaluation"],
         arms=cfg.arms,
         tests=list(cfg.pictures.tests),
-        steps=cfg.captioner.steps,
+        length=cfg.captioner.length,
     log:
         "<results>/logs/collect_scores.log",
     conda:

@@ -9,5 +9,5 @@ with job_log(snakemake.log[0]):
         dict(zip(params.tests, zip(files.captions, files.domains, strict=True), strict=True)),
         snakemake.output.table,
         snakemake.output.page,
-        params.steps,
+        params.length,
     )

@@ -1,17 +1,15 @@
+from icsd.captioner.job import Files, Job, Running
 from icsd.captioner.model import Search
-from icsd.captioner.training import Files, train_captioner
+from icsd.captioner.training import train
 from icsd.config import Captioner
 from icsd.logs import job_log
 
 with job_log(snakemake.log[0]):
-    paths = Files(
-        pairs=snakemake.input.pairs,
-        images=list(snakemake.input.images),
-        val_images=snakemake.input.val_images,
-        val_captions=snakemake.input.val_captions,
-        checkpoint=snakemake.output.checkpoint,
-        history=snakemake.output.history,
-    )
-    search = Search(**snakemake.params.search, batch_size=snakemake.resources.batch_size)
-    seed, every = int(snakemake.wildcards.seed), snakemake.resources.save_every
-    train_captioner(paths, Captioner(**snakemake.params.settings), search, seed, snakemake.threads, every)
+    given, made, speed = snakemake.input, snakemake.output, snakemake.resources
+    places = {name: str(given[name]) for name in ("pairs", "val_images", "val_captions")}
+    places |= {"checkpoint": made.checkpoint, "history": made.history, "log": snakemake.log[0]}
+    names = ("save_every", "checkpoint_activations", "device", "processes", "nodes")
+    running = Running(threads=snakemake.threads, **{name: speed[name] for name in names})
+    search = Search(**snakemake.params.search, batch_size=speed.batch_size)
+    settings, seed = Captioner(**snakemake.params.settings), int(snakemake.wildcards.seed)
+    train(Job(Files(images=list(given.images), **places), settings, search, seed, running))

@@ -18,18 +18,13 @@ from transformers import (
 
 from icsd import tables
 from icsd.captioner import state, training
+from icsd.captioner.job import Files, Job, Running
 from icsd.captioner.model import Search, captions_of, load_captioner, new_captioner
 from icsd.captioner.pictures import read_pictures
 from icsd.captioner.predicting import predict_captions
+from icsd.captioner.steps import IGNORED, Setup, caption_loss, decoder_batch, learning_rate
 from icsd.captioner.text import clean_caption, encode
-from icsd.captioner.training import (
-    IGNORED,
-    Files,
-    caption_loss,
-    decoder_batch,
-    learning_rate,
-    train_captioner,
-)
+from icsd.captioner.training import train
 from icsd.config import Captioner, CaptionerDecoder
 from icsd.errors import InputError, ModelError
 
@@ -95,11 +90,12 @@ def paths(tmp_path: Path) -> Files:
         val_captions=str(tmp_path / "val_captions.parquet"),
         checkpoint=str(tmp_path / "out/checkpoint"),
         history=str(tmp_path / "out/history.parquet"),
+        log=str(tmp_path / "out.log"),
     )
 
 
 def run(paths: Files, settings: Captioner) -> None:
-    train_captioner(paths, settings, SEARCH, seed=0, threads=1, save_every=8)
+    train(Job(paths, settings, SEARCH, seed=0, running=Running(threads=1, save_every=8)))
 
 
 def outputs(paths: Files) -> tuple[list[dict], dict[str, torch.Tensor]]:
@@ -114,14 +110,14 @@ def elsewhere(paths: Files, folder: Path) -> Files:
 
 def killed_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     """The training dies in the step with this number, counted from 0."""
-    whole_step = training._step
+    whole_step = training.update
 
-    def dying(setup: training.Training, number: int) -> dict[str, object]:
+    def dying(setup: Setup, number: int) -> dict[str, object]:
         if number == step:
             raise KeyboardInterrupt
         return whole_step(setup, number)
 
-    monkeypatch.setattr(training, "_step", dying)
+    monkeypatch.setattr(training, "update", dying)
 
 
 def test_clean_caption_lowers_drops_punctuation_and_cuts():
@@ -266,7 +262,7 @@ def test_checkpoint_is_a_transformers_folder_without_pickles(paths: Files, setti
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU has its own attention")
 def test_attention_is_written_out_in_every_layer_on_a_cpu(paths: Files, settings: Captioner):
-    new = new_captioner(settings.vision_model, settings.tokenizer, settings.decoder, seed=0)
+    new = new_captioner(settings, seed=0, device=torch.device("cpu"))
     run(paths, settings.model_copy(update={"steps": 1}))
     for captioner in (new, load_captioner(paths.checkpoint)):
         layers = [layer for layer in captioner.model.modules() if hasattr(layer, "scaling") or hasattr(layer, "scale")]

@@ -90,6 +90,11 @@ def _models(annotation: Any) -> list[Any]:
         ("pictures.test.name", "val", "the test set val needs another name: real, val and"),
         ("pictures.more_tests", {"test": SPLIT}, "the test set test needs another name"),
         ("pictures.more_tests", {"coco": {"images": "x"}}, "pictures.more_tests.coco.annotations is missing"),
+        ("captioner.epochs", 30, "steps=150 and epochs=30: give one of them, and null for the other"),
+        ("captioner.steps", None, "steps=None and epochs=None: give one of them, and null for the other"),
+        ("captioner.batch_parts", 3, "batch_parts=3 must divide batch_size=32"),
+        ("captioner.processes", 2, "batch_parts=1 must be a multiple of the 2 processes (processes=2, nodes=1)"),
+        ("captioner.device", "gpu", "captioner.device='gpu': input should be 'auto', 'cpu' or 'cuda'"),
         ("summaries.provider", "gpt", "summaries.provider='gpt': input should be 'merge', 'openai'"),
         ("pictures.real", None, "the arm real needs pictures.real, which is null"),
         ("captions", {}, "captions.annotations is missing"),
@@ -101,6 +106,20 @@ def _models(annotation: Any) -> list[Any]:
 )  # fmt: skip
 def test_a_mistake_is_named_with_its_place(key: str, value: Any, message: str) -> None:
     assert message in _message(_with(key, value))
+
+
+def test_what_changes_speed_alone_is_not_among_the_settings_of_a_training() -> None:
+    default = load_config(DEFAULT).captioner
+    values = {"processes": 2, "nodes": 2, "device": "cuda", "checkpoint_activations": True, "checkpoint_every": 7}
+    base = DEFAULT["captioner"] | {"batch_parts": 4}
+    fast = load_config(DEFAULT | {"captioner": base | values}).captioner
+    assert fast.settings == load_config(DEFAULT | {"captioner": base}).captioner.settings != default.settings
+    assert (fast.gpus, default.gpus) == (4, 0)
+
+
+def test_epochs_are_rounded_up_to_steps() -> None:
+    whole = load_config(DEFAULT | {"captioner": DEFAULT["captioner"] | {"steps": None, "epochs": 3}}).captioner
+    assert (whole.steps_of(64), whole.steps_of(65), whole.length) == (6, 7, "3 epochs")
 
 
 @pytest.mark.parametrize("key", [1, False])

@@ -365,6 +365,13 @@ def test_gpu_hours_are_of_each_stage(run: Run) -> None:
     assert _costs(run, "transformers").gpu["summaries"].total == pytest.approx(1_000 / 0.5 / 3600)
 
 
+def test_a_training_of_epochs_takes_longer_with_more_pairs(run: Run) -> None:
+    epochs = {"captioner__steps": None, "captioner__epochs": 2, "captioner__batch_size": 64}
+    config = run.config(**(RATES | epochs | {"arms": ["multi", "multi_head"], "estimate__captions_per_summary": 5.0}))
+    steps = (2 * 7_200 * 5 / 64 + 2 * 7_200 / 64) / 2
+    assert costs(COUNTS, config).gpu["captioner"].total == pytest.approx(4 * steps / 0.5 / 3600)
+
+
 def test_disk_is_what_is_there_and_what_comes(run: Run) -> None:
     sizes: dict[str, Any] = {"caption": 1.0, "summary": 10.0, "image": 100.0, "training": 1000.0}
     taken = _costs(run, "openai", **{f"estimate__bytes_per_{name}": size for name, size in sizes.items()})

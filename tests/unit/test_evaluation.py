@@ -217,7 +217,7 @@ def test_collected_scores_are_a_table_and_a_page(tmp_path: Path):
     files = write_test_set(tmp_path)
     parts, pairs = write_runs(tmp_path, {("multi", "test"): 1.449, ("single", "test"): 1.319})
     table, page = tmp_path / "scores.parquet", tmp_path / "scores.md"
-    collect_scores(parts, pairs, {"test": (files.captions, files.domains)}, str(table), str(page), steps=500)
+    collect_scores(parts, pairs, {"test": (files.captions, files.domains)}, str(table), str(page), length="500 steps")
     assert [row["arm"] for row in tables.read(table, tables.SCORES).to_pylist()] == ["multi", "single"]
     assert "| multi  |        2 |     4 |    0 | 144.9 (134.9 to 154.9) |" in page.read_text()
     assert "3 pictures with 6 captions" in page.read_text()
@@ -230,7 +230,9 @@ def test_test_sets_stand_side_by_side_and_each_has_a_section(tmp_path: Path):
     (tmp_path / "none").mkdir()
     coco = write_test_set(tmp_path / "none")
     tests = {"coco": (coco.captions, coco.domains), "nocaps": (files.captions, files.domains)}
-    collect_scores(parts, pairs, tests, str(tmp_path / "scores.parquet"), str(tmp_path / "scores.md"), steps=500)
+    collect_scores(
+        parts, pairs, tests, str(tmp_path / "scores.parquet"), str(tmp_path / "scores.md"), length="500 steps"
+    )
     page = (tmp_path / "scores.md").read_text()
     assert "| arm    | pictures | pairs | coco | nocaps | nocaps/in-domain | nocaps/out-domain |" in page
     assert "| multi  |        2 |     4 | 90.0 |   50.0 |             50.0 |              50.0 |" in page
@@ -243,7 +245,7 @@ def test_test_sets_stand_side_by_side_and_each_has_a_section(tmp_path: Path):
 
 def test_page_of_several_seeds_shows_their_means():
     rows = [*rows_of("multi", 0, 1.2), *rows_of("multi", 1, 1.4)]
-    assert "| multi | 130.0 ± 14.1 |" in scores_page(rows, {"multi": (10, 20)}, {"test": (5, 25)}, 500)
+    assert "| multi | 130.0 ± 14.1 |" in scores_page(rows, {"multi": (10, 20)}, {"test": (5, 25)}, "500 steps")
 
 
 def write_run(folder: Path, values: dict[tuple[str, str], float]) -> Path:

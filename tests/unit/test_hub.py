@@ -259,8 +259,8 @@ LOADS = {
         "from icsd.backends.model_folder import model_folder; model_folder('images.model', 'someone/small', ['*'])",
     ),
     "captioner.vision_model=someone/small": (
-        "from icsd.captioner.model import new_captioner",  # transformers is imported before the log is set up
-        "new_captioner('someone/small', 'resources/picturebook/bert', None, 0)",
+        "from icsd.captioner.vision import load_vision",  # transformers is imported before the log is set up
+        "load_vision('someone/small', None, 'eager')",
     ),
 }
 

@@ -242,7 +242,9 @@ def test_an_id_that_the_hub_does_not_give_is_named(kind: str, monkeypatch: pytes
         raise OSError("offline")
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", refuse)
-    with pytest.raises(ModelError, match=r"embeddings\.model=some/model: no such folder, some/model of the hub was not fetched"):
+    with pytest.raises(
+        ModelError, match=r"embeddings\.model=some/model: no such folder, some/model of the hub was not fetched"
+    ):
         load_text_encoder("some/model", kind=kind)
     assert not model_folder.is_hub_id("some/deeper/model")
     with pytest.raises(ModelError, match=r"embeddings\.model=some/deeper/model: no such folder"):

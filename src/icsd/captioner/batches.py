@@ -29,17 +29,13 @@ def rows_of_step(step: int, batch_size: int, rows: int, seed: int) -> np.ndarray
     return np.asarray([orders[epoch][place % rows] for epoch, place in zip(epochs, places, strict=True)])
 
 
-def augment(pixels: torch.Tensor, how: Augmentation, generator: np.random.Generator) -> torch.Tensor:
-    """Pictures [b, 3, h, w] flipped half the time and cropped at random, as `how` says; same size."""
+def views_of(count: int, how: Augmentation, generator: np.random.Generator) -> torch.Tensor | None:
+    """How each of `count` pictures is seen, for `augment`: affine maps [count, 2, 3]; None: as they are.
+
+    They lead from the new picture's coordinates (-1 to 1) to the old one's.
+    """
     if not how.flip and how.crop is None:
-        return pixels
-    theta = torch.from_numpy(_views(len(pixels), how, generator)).to(pixels)
-    grid = functional.affine_grid(theta, list(pixels.shape), align_corners=False)
-    return functional.grid_sample(pixels, grid, mode="bicubic", padding_mode="reflection", align_corners=False)
-
-
-def _views(count: int, how: Augmentation, generator: np.random.Generator) -> np.ndarray:
-    """Affine maps [count, 2, 3] from the new picture's coordinates (-1 to 1) to the old one's."""
+        return None
     share = generator.uniform(1.0 if how.crop is None else how.crop, 1.0, count)
     skew = 0.0 if how.crop is None else MAX_LOG_ASPECT
     aspect = np.exp(generator.uniform(-skew, skew, count))
@@ -47,4 +43,13 @@ def _views(count: int, how: Augmentation, generator: np.random.Generator) -> np.
     centre = generator.uniform(-1.0, 1.0, (2, count)) * (1.0 - size)
     sign = np.where(generator.random(count) < 0.5, -1.0, 1.0) if how.flip else np.ones(count)
     zero = np.zeros(count)
-    return np.moveaxis(np.asarray([[size[0] * sign, zero, centre[0]], [zero, size[1], centre[1]]]), -1, 0)
+    maps = np.asarray([[size[0] * sign, zero, centre[0]], [zero, size[1], centre[1]]])
+    return torch.from_numpy(np.moveaxis(maps, -1, 0))
+
+
+def augment(pixels: torch.Tensor, views: torch.Tensor | None) -> torch.Tensor:
+    """Pictures [b, 3, h, w] as `views` has them, flipped and cropped; same size."""
+    if views is None:
+        return pixels
+    grid = functional.affine_grid(views.to(pixels), list(pixels.shape), align_corners=False)
+    return functional.grid_sample(pixels, grid, mode="bicubic", padding_mode="reflection", align_corners=False)

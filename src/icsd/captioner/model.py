@@ -8,26 +8,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from transformers import (
-    BertConfig,
-    BertLMHeadModel,
-    BertTokenizer,
-    CLIPImageProcessor,
-    CLIPVisionModel,
-    VisionEncoderDecoderModel,
-)
-from transformers.utils import logging as transformers_logging
+from transformers import BertTokenizer, CLIPImageProcessor, VisionEncoderDecoderModel
 
-from icsd.backends.model_folder import model_folder
-from icsd.captioner.text import MAX_TOKENS, prompt_ids
-from icsd.config import CaptionerDecoder
-from icsd.errors import ModelError
+from icsd.backends.model_folder import TOKENIZER_FILES, model_folder
+from icsd.captioner.decoder import decoder_from, new_decoder
+from icsd.captioner.loading import load_weights, loaded
+from icsd.captioner.text import prompt_ids
+from icsd.captioner.vision import load_vision
+from icsd.config import Captioner as Settings
 
-# what is looked for of a repository of the hub
-VISION_FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
-transformers_logging.disable_progress_bar()  # the job's log is read by people
+TOKENIZER = "captioner.tokenizer"
 
 
 @dataclass(frozen=True)
@@ -45,9 +35,13 @@ class Captioner:
 
     def pixel_values(self, pixels: np.ndarray) -> torch.Tensor:
         """Normalised float [b, 3, size, size] of RGB uint8 [b, size, size, 3]."""
-        mean, std = (torch.tensor(values) for values in (self.processor.image_mean, self.processor.image_std))
-        scaled = (torch.from_numpy(pixels).float() / 255 - mean) / std
-        return scaled.permute(0, 3, 1, 2).contiguous().to(self.model.device)
+        device = self.model.device
+        mean, std = (
+            torch.tensor(values).to(device) for values in (self.processor.image_mean, self.processor.image_std)
+        )
+        # bytes go to the device, a quarter of the floats; a copy, for a mapped file can't be written to
+        scaled = (torch.from_numpy(np.array(pixels)).to(device).float() / 255 - mean) / std
+        return scaled.permute(0, 3, 1, 2).contiguous()
 
 
 @dataclass(frozen=True)
@@ -60,28 +54,31 @@ class Search:
     batch_size: int
 
 
-def new_captioner(vision_model: str, tokenizer: str, decoder: CaptionerDecoder, seed: int) -> Captioner:
-    """The vision encoder with its weights and a decoder with weights drawn from `seed`."""
-    vision_model = str(model_folder("captioner.vision_model", vision_model, VISION_FILES))
-    tokenizer = str(model_folder("captioner.tokenizer", tokenizer, TOKENIZER_FILES))
-    encoder = _weights(CLIPVisionModel, vision_model, "captioner.vision_model")
-    processor = _loaded(CLIPImageProcessor, vision_model, "captioner.vision_model")
-    words = _loaded(BertTokenizer, tokenizer, "captioner.tokenizer")
+def new_captioner(settings: Settings, seed: int, device: torch.device) -> Captioner:
+    """The vision encoder with its weights, and a decoder; what the latter does not get from a BERT, `seed` draws."""
+    attention = _attention(device)
+    encoder, processor = load_vision(settings.vision_model, settings.image_size, attention)
+    folder = str(model_folder(TOKENIZER, settings.tokenizer, TOKENIZER_FILES))
+    words = loaded(BertTokenizer, folder, TOKENIZER)
     torch.manual_seed(seed)
-    language = BertLMHeadModel(_decoder_config(decoder, len(words)))
-    language.set_attn_implementation(_attention())
+    if settings.decoder_weights is None:
+        language = new_decoder(settings.decoder, len(words), attention)
+    else:
+        language = decoder_from(settings.decoder_weights, settings.decoder, len(words), attention)
     model = VisionEncoderDecoderModel(encoder=encoder, decoder=language)
     for config in (model.config, model.generation_config):
         config.decoder_start_token_id = words.cls_token_id
         config.eos_token_id, config.pad_token_id = words.sep_token_id, words.pad_token_id
-    return Captioner(_placed(model), words, processor)
+    return Captioner(_placed(model, device), words, processor)
 
 
 def load_captioner(folder: Path | str) -> Captioner:
-    """A captioner as `save_captioner` wrote it."""
-    model = _weights(VisionEncoderDecoderModel, str(folder), "checkpoint")
-    tokenizer = _loaded(BertTokenizer, str(folder), "checkpoint")
-    return Captioner(_placed(model), tokenizer, _loaded(CLIPImageProcessor, str(folder), "checkpoint"))
+    """A captioner as `save_captioner` wrote it, on the GPU where there is one."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kinds = ["vision-encoder-decoder"]
+    model = load_weights(VisionEncoderDecoderModel, str(folder), "checkpoint", kinds, _attention(device))
+    tokenizer = loaded(BertTokenizer, str(folder), "checkpoint")
+    return Captioner(_placed(model, device), tokenizer, loaded(CLIPImageProcessor, str(folder), "checkpoint"))
 
 
 def save_captioner(captioner: Captioner, folder: Path) -> None:
@@ -119,52 +116,14 @@ def captions_of(
     return captions
 
 
-def _decoder_config(decoder: CaptionerDecoder, vocabulary: int) -> BertConfig:
-    return BertConfig(
-        vocab_size=vocabulary,
-        hidden_size=decoder.hidden,
-        num_hidden_layers=decoder.layers,
-        num_attention_heads=decoder.heads,
-        intermediate_size=4 * decoder.hidden,
-        hidden_dropout_prob=decoder.dropout,
-        attention_probs_dropout_prob=decoder.dropout,
-        max_position_embeddings=MAX_TOKENS,
-        is_decoder=True,
-        add_cross_attention=True,
-    )
-
-
-def _placed(model: VisionEncoderDecoderModel) -> VisionEncoderDecoderModel:
-    """The model, on the GPU where there is one."""
-    torch.nn.Module.to(model, "cuda" if torch.cuda.is_available() else "cpu")
+def _placed(model: VisionEncoderDecoderModel, device: torch.device) -> VisionEncoderDecoderModel:
+    torch.nn.Module.to(model, device)
     return model
 
 
-def _attention() -> str:
+def _attention(device: torch.device) -> str:
     """How attention is worked out: on a CPU, written out it trains 1.7 times as fast as fused."""
-    return "sdpa" if torch.cuda.is_available() else "eager"
-
-
-def _weights(kind: type[Any], folder: str, key: str) -> Any:
-    """A model of `kind` in float32; a missing tensor is refused, for transformers would draw it at random."""
-    options = {"dtype": torch.float32, "use_safetensors": True, "attn_implementation": _attention()}
-    model, info = _loaded(kind, folder, key, output_loading_info=True, **options)
-    unfit = sorted([*info["missing_keys"], *(name for name, *_ in info["mismatched_keys"])])
-    if unfit:
-        problem = f"its weights are not those of a {kind.__name__} as its config.json says (no fitting {unfit[0]})"
-        raise ModelError(f"{key}={folder}: {problem}")
-    return model
-
-
-def _loaded(kind: type[Any], folder: str, key: str, **options: Any) -> Any:
-    """What `from_pretrained` gives, or one message for a folder that is missing, cut short or foreign."""
-    try:
-        return kind.from_pretrained(folder, **options)
-    except (OSError, ValueError, SafetensorError, KeyError, TypeError, RuntimeError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        if not Path(folder).is_dir():
-            reason = f"there is no such folder, and no such model on the hub ({reason})"
-        raise ModelError(f"{key}={folder} can't be loaded: {reason}") from error
+    return "sdpa" if device.type == "cuda" else "eager"
 
 
 @contextmanager

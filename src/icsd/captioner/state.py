@@ -64,11 +64,11 @@ def restore(folder: Path, key: str, model: torch.nn.Module, optimizer: torch.opt
     return Progress(about["step"], about["history"], about["best_value"], _under("best.", tensors))
 
 
-def remove(folder: Path) -> None:
-    """Delete the state, and its folder unless something else lies in it."""
+def remove(folder: Path, others: Iterable[str] = ()) -> None:
+    """Delete the state and the `others` beside it, and the folder unless something else lies in it."""
     if not folder.is_dir():
         return
-    for path in [*folder.glob(f".{FILE}.*"), folder / FILE]:
+    for path in [*folder.glob(f".{FILE}.*"), *(folder / name for name in (FILE, *others))]:
         path.unlink(missing_ok=True)
     if not any(folder.iterdir()):
         folder.rmdir()

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from statistics import fmean
 
 from icsd.config import Config, EstimateConfig
 from icsd.estimate.counts import Amount, Counts
@@ -82,8 +83,22 @@ def _gpu_hours(config: Config, counts: Counts, asked: Amount) -> dict[str, Amoun
         **local,
         "images": counts.pictures.times(1 / rates.images_per_second / HOUR_S),
         "safety": counts.checks.times(1 / rates.checks_per_second / HOUR_S),
-        "captioner": counts.trainings.times(config.captioner.steps / rates.training_steps_per_second / HOUR_S),
+        "captioner": counts.trainings.times(_steps(config, counts) / rates.training_steps_per_second / HOUR_S),
     }
+
+
+def _steps(config: Config, counts: Counts) -> float:
+    """Of a training, on average over the arms: where epochs are given, an arm with more pairs takes more."""
+    if config.captioner.steps is not None:
+        return config.captioner.steps
+    return fmean(config.captioner.steps_of(_pairs(arm, config, counts)) for arm in config.arms)
+
+
+def _pairs(arm: str, config: Config, counts: Counts) -> float:
+    if arm == "real":  # as many as the corpus of captions has, for the pictures of both are often the same
+        return counts.captions.total
+    pictures = counts.arms["multi" if arm == "multi_head" else arm]
+    return pictures * (config.estimate.captions_per_summary if arm == "multi" else 1.0)
 
 
 def _disk(counts: Counts, rates: EstimateConfig) -> Amount:

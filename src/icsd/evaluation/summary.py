@@ -17,7 +17,7 @@ HEADLINE = "CIDEr"  # what test sets are compared by
 
 def collect_scores(
     scores: Sequence[str], pairs: Mapping[str, str], tests: Mapping[str, tuple[str, str]], table: str, page: str,
-    steps: int,
+    length: str,
 ) -> None:  # fmt: skip
     """Write the SCORES of all arms as one table, and as a page that people read.
 
@@ -29,10 +29,10 @@ def collect_scores(
     trained_on = {arm: training_size(path) for arm, path in pairs.items()}
     sets = {name: size for test, paths in tests.items() for name, size in set_sizes(test, *paths).items()}
     with files.atomic_path(page) as unfinished:
-        unfinished.write_text(scores_page(rows, trained_on, sets, steps), encoding="utf-8")
+        unfinished.write_text(scores_page(rows, trained_on, sets, length), encoding="utf-8")
 
 
-def scores_page(rows: Sequence[Row], trained_on: Sizes, sets: Sizes, steps: int) -> str:
+def scores_page(rows: Sequence[Row], trained_on: Sizes, sets: Sizes, length: str) -> str:
     """Markdown: of each test set a row for each arm and seed with intervals, and the means of several seeds.
 
     `trained_on` tells each arm's pictures and pairs, `sets` each test set's pictures and captions. Several test sets
@@ -41,12 +41,12 @@ def scores_page(rows: Sequence[Row], trained_on: Sizes, sets: Sizes, steps: int)
     if len(sets) == 1:
         (size,) = sets.values()
         lines = [
-            _introduction(f"{size[0]:,} pictures with {size[1]:,} captions", steps),
+            _introduction(f"{size[0]:,} pictures with {size[1]:,} captions", length),
             "",
             *_tables(rows, trained_on),
         ]
     else:
-        lines = [_introduction("the pictures of each test set", steps), "", *_side_by_side(rows, trained_on, sets)]
+        lines = [_introduction("the pictures of each test set", length), "", *_side_by_side(rows, trained_on, sets)]
         for name, (pictures, captions) in sets.items():
             head = ["", f"## {name}", "", f"{pictures:,} pictures with {captions:,} captions.", ""]
             lines += [*head, *_tables([row for row in rows if row["test"] == name], trained_on)]
@@ -74,10 +74,10 @@ def mean_over_seeds(rows: Sequence[Row], **of: str) -> str:
     return f"{mean(values):.1f} ± {stdev(values):.1f}" if len(values) > 1 else f"{values[0]:.1f}"
 
 
-def _introduction(pictures: str, steps: int) -> str:
+def _introduction(pictures: str, length: str) -> str:
     return (
         f"Times 100, with 95% bootstrap intervals over {pictures}; "
-        f"every arm trained for {steps:,} steps, its checkpoint chosen on other pictures."
+        f"every arm trained for {length}, its checkpoint chosen on other pictures."
     )
 
 
