@@ -11,6 +11,7 @@ from transformers.utils import logging as transformers_logging
 from icsd.errors import ModelError
 
 transformers_logging.disable_progress_bar()  # the job's log is read by people
+transformers_logging.set_verbosity_error()  # it lists the tensors that are missing: those that may be, too
 
 
 def load_weights(

@@ -49,7 +49,7 @@ def train_captioner(job: Job, processes: Processes) -> None:
     """
     torch.set_num_threads(job.running.threads_each)
     resume, save_every = job.files.resume, job.running.save_every
-    training, key, done = _prepare(job, processes)
+    training, key, done = prepare(job, processes)
     setup, model = training.setup, training.setup.captioner.model
     model.train()
     for step in progress(range(done.step, setup.steps), setup.steps - done.step, "captioner steps"):
@@ -66,7 +66,7 @@ def train_captioner(job: Job, processes: Processes) -> None:
         state.remove(resume, (JOB, PICTURES, VAL_PICTURES))
 
 
-def _prepare(job: Job, processes: Processes) -> tuple[Training, str, state.Progress]:
+def prepare(job: Job, processes: Processes) -> tuple[Training, str, state.Progress]:
     """The training, the key of its state, and how far it is."""
     settings = job.settings
     captioner = new_captioner(settings, job.seed, processes.device)

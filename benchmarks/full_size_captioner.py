@@ -1,0 +1,126 @@
+"""One step of the captioner at the paper's size: CLIP ViT-B/32 at 384 pixels and BERT base with cross-attention.
+
+The weights are random, written by the libraries' own save_pretrained and loaded by the stage's own code. What is
+printed is the time and the peak memory of loading, of two steps and of what comes after.
+"""
+
+import argparse
+import io
+import resource
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import (
+    BertConfig,
+    BertForMaskedLM,
+    BertTokenizer,
+    CLIPImageProcessor,
+    CLIPVisionConfig,
+    CLIPVisionModel,
+)
+
+from icsd import tables
+from icsd.captioner.job import Files, Job, Running
+from icsd.captioner.model import Search, captions_of, load_captioner, save_captioner
+from icsd.captioner.processes import Processes
+from icsd.captioner.steps import update
+from icsd.captioner.training import prepare
+from icsd.config import Captioner
+from icsd.pages import markdown_table
+
+WORDS = 30_522  # of bert-base-uncased
+CAPTION = "a man in a red shirt rides a brown horse along the beach"
+PAPER = {"learning_rate": 1e-5, "weight_decay": 0.05, "label_smoothing": 0.1, "crop": 0.5, "flip": True}
+
+
+def write_models(folder: Path) -> None:
+    """vision/, bert/ and tokenizer/, in the formats of the published ones."""
+    torch.manual_seed(0)
+    shape = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
+    CLIPVisionModel(CLIPVisionConfig(**shape, image_size=224, patch_size=32)).save_pretrained(folder / "vision")
+    CLIPImageProcessor().save_pretrained(folder / "vision")
+    BertForMaskedLM(BertConfig(vocab_size=WORDS)).save_pretrained(folder / "bert")
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *dict.fromkeys(f"a picture of {CAPTION}".split())]
+    words += [f"word{number}" for number in range(WORDS - len(words))]
+    BertTokenizer(vocab={word: n for n, word in enumerate(words)}).save_pretrained(folder / "tokenizer")
+
+
+def write_pairs(folder: Path, count: int) -> Files:
+    """So many pictures of 512 by 512 pixels, each with a caption, for training and for validation."""
+    rows = []
+    noise = np.random.default_rng(0)
+    for number in range(count):
+        file = io.BytesIO()
+        Image.fromarray(noise.integers(0, 255, (512, 512, 3), dtype=np.uint8)).save(file, "JPEG")
+        image = {"bytes": file.getvalue(), "path": None}
+        rows.append({"image_id": f"real-{number}", "image": image, "sentence": "", "seed": 0, "model": ""})
+    tables.write(folder / "images.parquet", tables.IMAGES, rows)
+    pairs = [{"image_id": row["image_id"], "caption_id": n, "caption": CAPTION} for n, row in enumerate(rows)]
+    tables.write(folder / "pairs.parquet", tables.PAIRS, pairs)
+    captions = [{"caption_id": n, "image_id": n, "caption": CAPTION, "split": "val"} for n in range(count)]
+    tables.write(folder / "captions.parquet", tables.CAPTIONS, captions)
+    names = {"pairs": "pairs.parquet", "val_images": "images.parquet", "val_captions": "captions.parquet"}
+    names |= {"checkpoint": "out/checkpoint", "history": "out/history.parquet", "log": "out.log"}
+    return Files(images=[str(folder / "images.parquet")], **{name: str(folder / path) for name, path in names.items()})
+
+
+@contextmanager
+def phase(name: str, rows: list[list[str]]) -> Iterator[None]:
+    """A row: the seconds that the inside takes, and the process's peak memory at its end."""
+    began = time.perf_counter()
+    yield
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # KiB
+    rows.append([name, f"{time.perf_counter() - began:.1f}", f"{peak:.1f}"])
+
+
+def measure(folder: Path, batch: int, precision: str, checkpoint_activations: bool, threads: int) -> list[list[str]]:
+    """A row for each phase."""
+    torch.set_num_threads(threads)
+    rows: list[list[str]] = []
+    with phase("writing random weights", rows):
+        write_models(folder)
+    names = {"vision_model": "vision", "decoder_weights": "bert", "tokenizer": "tokenizer"}
+    models = {name: str(folder / path) for name, path in names.items()}
+    settings = Captioner(**models, **PAPER, image_size=384, epochs=30, batch_size=batch, precision=precision)
+    search = Search(beams=3, min_tokens=5, max_tokens=30, batch_size=batch)
+    running = Running(threads, save_every=500, checkpoint_activations=int(checkpoint_activations))
+    with phase("loading, and decoding pictures", rows):
+        job = Job(write_pairs(folder, batch), settings, search, 0, running)
+        training, _, _ = prepare(job, Processes())
+    setup = training.setup
+    size = sum(value.numel() for value in setup.captioner.model.parameters())
+    print(f"{size:,} weights, pictures of {setup.captioner.picture_size} pixels, {batch} pairs, {precision}")
+    setup.captioner.model.train()
+    for step in (0, 1):
+        with phase(f"step {step + 1}", rows):
+            loss = update(setup, step)["loss"]
+        print(f"step {step + 1}: loss {loss:.3f}")
+    with phase("a caption of each picture", rows):
+        captions_of(setup.captioner, training.validation.pictures.pixels, settings.prefix, search)
+    with phase("saving and loading the checkpoint", rows):
+        save_captioner(setup.captioner, folder / "checkpoint")
+        load_captioner(folder / "checkpoint")
+    return rows
+
+
+def main() -> None:
+    """Measure once and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--batch", type=int, default=4, help="pairs a step")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
+    parser.add_argument("--checkpoint-activations", action="store_true")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        rows = measure(Path(folder), given.batch, given.precision, given.checkpoint_activations, given.threads)
+    print("\n".join(["", *markdown_table(["", "seconds", "peak memory, GiB"], rows)]))
+
+
+if __name__ == "__main__":
+    main()
