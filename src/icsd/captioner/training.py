@@ -91,7 +91,7 @@ def _together(setup: Setup) -> Setup:
     """With a network that exchanges the gradients of all processes, where there are several."""
     if setup.processes.count == 1:
         return setup
-    network = DistributedDataParallel(setup.network, broadcast_buffers=False, gradient_as_bucket_view=True)
+    network = DistributedDataParallel(setup.network, forward_sync_buffers=False, gradient_as_bucket_view=True)
     return replace(setup, network=network)
 
 
