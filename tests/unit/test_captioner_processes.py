@@ -17,7 +17,7 @@ from icsd import tables
 from icsd.captioner import state
 from icsd.captioner.job import Files, Job, Running, launch_command, read_job
 from icsd.captioner.processes import Processes, choose_device
-from icsd.captioner.training import train
+from icsd.captioner.training import train, train_captioner
 from icsd.config import Captioner
 from icsd.errors import ConfigError, LostError
 
@@ -140,6 +140,11 @@ def test_activations_worked_out_again_change_nothing(
     train(job_of(other, short, checkpoint_activations=1))
     assert (once, len(calls)) == (16, 16 + 32)  # four steps of two parts, a layer of encoder and decoder each
     assert losses(other) == losses(paths)
+
+
+def test_parts_that_cannot_be_dealt_are_refused(paths: Files, settings: Captioner):
+    with pytest.raises(ConfigError, match=r"captioner\.batch_parts=2 can't be dealt to 3 processes"):
+        train_captioner(job_of(paths, settings), Processes(count=3))
 
 
 def test_a_job_is_read_as_it_was_written(paths: Files, settings: Captioner):

@@ -18,6 +18,7 @@ from icsd.captioner.processes import Processes, joined
 from icsd.captioner.steps import Setup, precision, update
 from icsd.captioner.text import encode
 from icsd.config import Captioner as Settings
+from icsd.errors import ConfigError
 from icsd.logs import progress
 
 _log = logging.getLogger(__name__)
@@ -47,6 +48,9 @@ def train_captioner(job: Job, processes: Processes) -> None:
     same weights, interrupted or not. Of several processes each calls this; the first writes. Raises InputError where
     there is nothing to train on, ModelError for a model that can't be loaded.
     """
+    if job.settings.batch_parts % processes.count:  # the config is checked already, but torchrun may be started by hand
+        problem = f"captioner.batch_parts={job.settings.batch_parts} can't be dealt to {processes.count} processes"
+        raise ConfigError(f"{problem}: give a multiple of them, in config/config.yaml")
     torch.set_num_threads(job.running.threads_each)
     resume, save_every = job.files.resume, job.running.save_every
     training, key, done = prepare(job, processes)
