@@ -19,10 +19,6 @@ class DownloadError(ICSDError):
     """A file or a model that cannot be fetched."""
 
 
-class LostError(ICSDError):
-    """The process that this one works for is gone."""
-
-
 class InputError(ICSDError):
     """A file that cannot be used: where, what is wrong, and what to do."""
 

@@ -1,7 +1,10 @@
 """The processes that train one captioner together, as torchrun starts them; without it there is one."""
 
+import logging
 import os
-from collections.abc import Iterator, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -10,23 +13,24 @@ from typing import TypeVar
 import torch
 from torch import distributed
 
-from icsd.errors import ConfigError, LostError
+from icsd.errors import ConfigError
 
 PATIENCE = timedelta(hours=6)  # while the first process decodes all pictures, the others wait
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
 
 
+LOOK_EVERY_S = 0.05
 CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among `count`: its `rank`, its device, and the process that started it."""
+    """This process among `count`: its `rank` and its device."""
 
     rank: int = 0
     count: int = 1
     device: torch.device = CPU
-    parent: int | None = None
 
     @property
     def first(self) -> bool:
@@ -67,11 +71,6 @@ class Processes:
             distributed.all_reduce(number)
         return float(number.item())
 
-    def check_parent(self) -> None:
-        """LostError where torchrun is gone: its processes outlive it, and would meet those of a rerun."""
-        if self.parent is not None and os.getppid() != self.parent:
-            raise LostError("torchrun, which started this process, is gone: the training stops, and goes on when rerun")
-
 
 @contextmanager
 def joined(device: str, here: int) -> Iterator[Processes]:
@@ -82,12 +81,23 @@ def joined(device: str, here: int) -> Iterator[Processes]:
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         yield Processes(device=chosen)
         return
-    parent = os.getppid()
+    threading.Thread(target=follow, args=(os.getppid(), os._exit), daemon=True).start()
     distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
-        yield Processes(distributed.get_rank(), distributed.get_world_size(), chosen, parent)
+        yield Processes(distributed.get_rank(), distributed.get_world_size(), chosen)
     finally:
         distributed.destroy_process_group()
+
+
+def follow(parent: int, end: Callable[[int], object]) -> None:
+    """Call `end` with 1 when `parent` is gone: a process outlives a torchrun that is killed, and would meet a rerun's.
+
+    In a thread of its own, since the process may be waiting for another one that is gone already.
+    """
+    while os.getppid() == parent:
+        time.sleep(LOOK_EVERY_S)
+    _log.error("torchrun, which started this process, is gone: it ends, and the training goes on when it is run again")
+    end(1)
 
 
 def choose_device(device: str, here: int, local_rank: int) -> torch.device:

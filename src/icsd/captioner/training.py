@@ -57,7 +57,6 @@ def train_captioner(job: Job, processes: Processes) -> None:
     setup, model = training.setup, training.setup.captioner.model
     model.train()
     for step in progress(range(done.step, setup.steps), setup.steps - done.step, "captioner steps"):
-        processes.check_parent()
         done.history.append(update(setup, step))
         done.step = step + 1
         if done.step % job.settings.validate_every == 0 or done.step == setup.steps:

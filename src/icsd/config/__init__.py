@@ -31,7 +31,8 @@ ARMS = ("multi", "single", "single_matched", "multi_head", "real")
 # what may be the id of a model that `downloads` fetches. Not summaries.openai.model: an endpoint's models are its own
 MODEL_KEYS = (
     "embeddings.model", "images.model", "safety.model", "captioner.vision_model", "captioner.tokenizer",
-    "captioner.decoder_weights", "summaries.transformers.model", "summaries.quality.image_model", "evaluation.clip_model",
+    "captioner.decoder_weights", "summaries.transformers.model", "summaries.quality.image_model",
+    "evaluation.clip_model",
 )  # fmt: skip
 
 Arm = Literal["multi", "single", "single_matched", "multi_head", "real"]
