@@ -19,7 +19,7 @@ from tokenizers import BertWordPieceTokenizer
 from transformers import BertTokenizer
 
 from icsd import metrics, tables
-from icsd.evaluation.scores import Score, score, tokenise
+from icsd.evaluation.scores import Score, Tokenised, resampled, score, tokenise, with_interval
 from icsd.pages import markdown_table
 from icsd.references import read_references
 from icsd.sharding import drawing_order
@@ -31,6 +31,7 @@ SIZES = {"val": 100, "test": 100}  # the rest trains
 WORDS = 8_000
 PREFIX = "a picture of"
 METRICS = ["BLEU", "ROUGE_L", "CIDEr"]
+SAMPLES = 1000  # of the pictures, for intervals
 
 
 @dataclass(frozen=True)
@@ -118,26 +119,34 @@ def run_workflow(folder: Path, steps: int, cores: int) -> Path:
 
 
 def report(results: Path, caption: str) -> str:
-    """The table of both, and some of what the captioner said."""
+    """The table of both, the difference, and some of what the captioner said."""
     references = read_references(results / "pictures/test/captions.parquet")
     rows = tables.read(results / "evaluation/real/seed-0/predictions.parquet", tables.PREDICTIONS).to_pylist()
     said = {row["image_id"]: row["caption"] for row in rows}
     ids = sorted(references)
     ways = {"trained captioner": [said[each] for each in ids], f"always “{caption}”": [caption] * len(ids)}
-    scores = {
-        name: score(tokenise([references[each] for each in ids], captions), METRICS, samples=1000, seed=0)
-        for name, captions in ways.items()
-    }
+    words = {name: tokenise([references[each] for each in ids], captions) for name, captions in ways.items()}
     shown = ("BLEU-1", "BLEU-4", "ROUGE-L", "CIDEr")
-    lines = markdown_table(["", *shown], [[name, *_cells(found, shown)] for name, found in scores.items()])
+    lines = markdown_table(["", *shown], [[name, *_cells(each, shown)] for name, each in words.items()])
     examples = [f"- {said[each]} (a person: {references[each][0]})" for each in ids[:8]]
     different = f"{len(set(said.values()))} different captions of {len(ids)} pictures, such as:"
-    return "\n".join([*lines, "", different, "", *examples])
+    return "\n".join([*lines, "", _difference(*words.values()), "", different, "", *examples])
 
 
-def _cells(scores: Sequence[Score], names: Sequence[str]) -> list[str]:
-    found = {each.metric: each for each in scores}
-    return [f"{100 * s.value:.1f} ({100 * s.low:.1f} to {100 * s.high:.1f})" for s in (found[name] for name in names)]
+def _cells(captions: Tokenised, names: Sequence[str]) -> list[str]:
+    found = {each.metric: each for each in score(captions, METRICS, SAMPLES, seed=0)}
+    return [_shown(found[name]) for name in names]
+
+
+def _difference(trained: Tokenised, fixed: Tokenised) -> str:
+    """CIDEr's, picture by picture, with its interval from the same resamples."""
+    gain = metrics.cider(trained.references, trained.candidates) - metrics.cider(fixed.references, fixed.candidates)
+    counts = resampled(len(gain), SAMPLES, seed=0)
+    return f"Difference in CIDEr: {_shown(with_interval('CIDEr', counts @ gain / counts.sum(axis=1)))}."
+
+
+def _shown(score: Score) -> str:
+    return f"{100 * score.value:.1f} ({100 * score.low:.1f} to {100 * score.high:.1f})"
 
 
 def main() -> None:
