@@ -6,9 +6,9 @@
 # out: <results>/images/{arm}/sentences/{shard}.parquet  SENTENCES: what to draw, in the shard of the image's id
 #      <results>/images/{arm}/{shard}.parquet          IMAGES
 #      <results>/images/{arm}/{shard}.png              a contact sheet of the shard's first pictures
-# own: <results>/images/drawn/                         each picture under the hash of all that determined it, so that
-#      a killed or changed run draws only what is new. No output, since Snakemake deletes those of a killed job.
-#      Deleting it is safe.
+# own: results/drawn/                                  each picture under the hash of all that determined it, so that
+#      a killed or changed run draws only what is new (config: images.store), shared by runs. No output, since
+#      Snakemake deletes those of a killed job. Deleting it costs time.
 
 
 rule select_sentences:
@@ -68,7 +68,7 @@ rule generate_images:
         arm="multi|single|single_matched",
     params:
         revision=REVISIONS["images"],
-        settings=cfg.images.model_dump(mode="json", exclude={"pictures", "spare", "seed", "batch_size"}),
+        settings=cfg.images.deciding(),
     log:
         "<results>/logs/generate_images/{arm}/{shard}.log",
     benchmark:
@@ -81,5 +81,8 @@ rule generate_images:
         runtime=240,
         gpu=0,
         batch_size=cfg.images.batch_size,
+        compiled=cfg.images.compile,
+        store=cfg.images.store,
+        run=cfg.run,
     script:
         "../scripts/generate_images.py"

@@ -29,3 +29,15 @@ class InputError(ICSDError):
     def __str__(self) -> str:
         where = f"{self.path}, {self.place}" if self.place else f"{self.path}"
         return f"{where}: {self.problem}; {self.hint}"
+
+
+class DiskFullError(ICSDError):
+    """A file that there was no room to write."""
+
+    def __init__(self, path: Path | str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path, self.reason = Path(path), reason
+
+    def __str__(self) -> str:
+        problem = f"there is no room for it ({self.reason}); nothing is half-written, and what was finished is kept"
+        return f"{self.path}: {problem}; free some room there and run snakemake again"

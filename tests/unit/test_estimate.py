@@ -12,6 +12,7 @@ from icsd.estimate import write_estimate
 from icsd.estimate.costs import Costs, costs
 from icsd.estimate.counts import CORPUS, GUESS, TABLES, Amount, Counts, count
 from icsd.estimate.page import estimate_page
+from icsd.images import KeptPictures
 from icsd.sharding import shard_of
 from icsd.summaries.asking import first_request
 from icsd.summaries.prompts import Prompt, load_prompt
@@ -53,6 +54,7 @@ class Run:
 
     def __init__(self, folder: Path, prompt: Path) -> None:
         self.folder, self.store, self.path = folder / "results" / "small", folder / "replies", prompt
+        self.drawn = folder / "drawn"
 
     @property
     def prompt(self) -> Prompt:
@@ -63,6 +65,7 @@ class Run:
         nowhere = {"annotations": "nowhere.json", "images": "nowhere"}
         own = {"run": "small", "shards": 2, "captions__annotations": corpus, "groups__k": 2, "images__pictures": 100}
         own |= {f"pictures__{split}": nowhere for split in ("real", "val", "test")}
+        own |= {"images__store": str(self.drawn)}
         own |= {"summaries__provider": "openai", "summaries__store": str(self.store), "summaries__repair": False}
         return load_config(_changed(DEFAULT, own | changes))
 
@@ -243,11 +246,9 @@ def test_pictures_in_tables_or_kept_are_done(run: Run) -> None:
     run.pictures("multi", 3)
     counts = run.count(arms=["multi"])
     assert counts.pictures == counts.checks == Amount(3, 3, TABLES)
-    drawn = run.folder / "images" / "drawn" / "ab"
-    drawn.mkdir(parents=True)
-    for number in range(5):
-        (drawn / f"{number}.png").touch()
-    (drawn / ".5.png.1.unfinished").touch()
+    with KeptPictures(run.drawn, "small").writer() as segment, KeptPictures(run.drawn, "other").writer() as other:
+        segment.keep([(f"{number:064x}", b"PNG") for number in range(5)])
+        other.keep([("f" * 64, b"PNG")])
     counts = run.count(arms=["multi", "single"], images__spare=0.0)
     assert counts.arms == {"multi": 3, "single": 3}
     assert (counts.pictures, counts.checks) == (Amount(6, 5, GUESS), Amount(6, 3, GUESS))

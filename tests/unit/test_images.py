@@ -2,6 +2,7 @@ import io
 import logging
 import shutil
 from dataclasses import replace
+from functools import wraps
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,8 @@ from PIL import Image
 
 from icsd import tables
 from icsd.contact_sheet import CELL, GAP, contact_sheet
-from icsd.drawn import Drawn
 from icsd.errors import ConfigError, InputError, ModelError
-from icsd.images import Drawing, generate_images, select_matched_sentences, select_sentences
+from icsd.images import Drawing, KeptPictures, generate_images, select_matched_sentences, select_sentences
 from icsd.sharding import item_seed, shard_names, shard_of
 
 ARMS = ["multi", "single", "single_matched"]
@@ -159,10 +159,14 @@ def _sentences(path: Path, numbers: list[int]) -> Path:
     return path
 
 
+def _kept(folder: Path) -> KeptPictures:
+    return KeptPictures(folder / "drawn", "tiny")
+
+
 def _generate(folder: Path, numbers: list[int], settings: Drawing, batch_size: int = 8) -> dict[str, np.ndarray]:
     path = folder / "images" / "single" / "0000-of-0001.parquet"
     sentences = _sentences(folder / "sentences.parquet", numbers)
-    generate_images(sentences, path, path.with_suffix(".png"), settings, batch_size)
+    generate_images(sentences, path, path.with_suffix(".png"), settings, batch_size, _kept(folder))
     rows = tables.read(path, tables.IMAGES).to_pylist()
     assert [row["image_id"] for row in rows] == [f"single-{i}" for i in numbers]
     return {row["image_id"]: np.asarray(Image.open(io.BytesIO(row["image"]["bytes"]))) for row in rows}
@@ -199,7 +203,7 @@ def test_only_new_sentences_are_drawn(tmp_path: Path, settings: Drawing, monkeyp
 
     def recording(self, sentences, *arguments, **settings):
         asked.extend(sentences)
-        return draw(self, sentences, *arguments, **settings)
+        draw(self, sentences, *arguments, **settings)
 
     monkeypatch.setattr(ImageGenerator, "draw", recording)
     first = _generate(tmp_path, [1, 2], settings)
@@ -215,6 +219,7 @@ def test_a_killed_job_keeps_what_it_has_drawn(
 
     call, calls = StableDiffusionPipeline.__call__, []
 
+    @wraps(call)
     def killed_at_the_second_batch(self, *arguments, **settings):
         calls.append(arguments)
         if len(calls) == 2:
@@ -225,19 +230,9 @@ def test_a_killed_job_keeps_what_it_has_drawn(
     with pytest.raises(KeyboardInterrupt):
         _generate(tmp_path, [1, 2, 3], settings, batch_size=2)
     assert not list(tmp_path.glob("images/single/*"))
-    assert len(list(tmp_path.glob("images/drawn/*/*.png"))) == 2
+    assert _kept(tmp_path).count() == 2
     _generate(tmp_path, [1, 2, 3], settings, batch_size=2)
     assert len(calls) == 3
-
-
-def test_a_kept_picture_cut_short_is_drawn_anew(tmp_path: Path) -> None:
-    drawn = Drawn(tmp_path)
-    drawn.put("abc", _png("red"))
-    assert drawn.get("abc") == _png("red")
-    path = tmp_path / "ab" / "abc.png"
-    path.write_bytes(path.read_bytes()[:-4])
-    assert drawn.get("abc") is None
-    assert drawn.get("abd") is None
 
 
 def test_new_weights_draw_anew_and_a_new_checker_does_not(
@@ -249,11 +244,11 @@ def test_new_weights_draw_anew_and_a_new_checker_does_not(
     _generate(tmp_path, [1], settings)
     (copy / "safety_checker" / "config.json").write_text("{}")
     _generate(tmp_path, [1], moved)
-    assert len(list(tmp_path.glob("images/drawn/*/*.png"))) == 1
+    assert _kept(tmp_path).count() == 1
     scheduler = copy / "scheduler" / "scheduler_config.json"
     scheduler.write_text(scheduler.read_text().replace("scaled_linear", "linear"))
     _generate(tmp_path, [1], moved)
-    assert len(list(tmp_path.glob("images/drawn/*/*.png"))) == 2
+    assert _kept(tmp_path).count() == 2
 
 
 def test_images_open_as_images_in_datasets(tmp_path: Path, settings: Drawing) -> None:
@@ -279,7 +274,7 @@ def test_long_sentences_are_counted_in_the_log(
     tables.write(tmp_path / "long.parquet", tables.SENTENCES, rows)
     path = tmp_path / "images" / "single" / "0000-of-0001.parquet"
     with caplog.at_level(logging.WARNING):
-        generate_images(tmp_path / "long.parquet", path, path.with_suffix(".png"), settings, 2)
+        generate_images(tmp_path / "long.parquet", path, path.with_suffix(".png"), settings, 2, _kept(tmp_path))
     assert "1 of 2 sentences are longer than the text encoder's 24 tokens" in caplog.text
 
 
@@ -328,7 +323,7 @@ def test_truncated_sentences_are_named(tmp_path: Path, settings: Drawing) -> Non
     path.write_bytes(path.read_bytes()[:-20])
     images = tmp_path / "images" / "single" / "images.parquet"
     with pytest.raises(InputError, match=r"sentences\.parquet"):
-        generate_images(path, images, images.with_suffix(".png"), settings, 2)
+        generate_images(path, images, images.with_suffix(".png"), settings, 2, _kept(tmp_path))
     assert not images.parent.exists()
 
 

@@ -4,6 +4,7 @@ Each test gets a copy of what one whole run left behind, so that the costly jobs
 """
 
 import copy
+import io
 import json
 import shutil
 import warnings
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from checkout import Checkout, Config
+from PIL import Image
 from strict_checker import make_strict
 
 from icsd.backends.image_generator import load_image_generator
@@ -40,16 +42,16 @@ def strict_folder(corpus: Path, stable_diffusion_folder: Path, tmp_path_factory:
     """A copy whose checker finds some of the pictures that it draws unsafe. Do not write into it."""
     folder = tmp_path_factory.mktemp("strict") / "pipeline"
     shutil.copytree(stable_diffusion_folder, folder)
-    generator = load_image_generator(folder, None)
+    generator, pngs = load_image_generator(folder, None), list[bytes]()
     annotations = json.loads((corpus / "annotations/captions_text.json").read_text())["annotations"]
     sentences = [each["caption"] for each in annotations]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # diffusers' DPM-Solver and NumPy 2
-        drawn = generator.draw(
-            sentences, range(len(sentences)), 64, steps=STEPS, guidance_scale=7.5, negative_prompt=""
-        )
-        pictures = list(drawn)
-    make_strict(folder, pictures, quantile=0.99)
+        generator.draw(
+            sentences, range(len(sentences)), 64, lambda _, batch: pngs.extend(batch),
+            steps=STEPS, guidance_scale=7.5, negative_prompt="",
+        )  # fmt: skip
+    make_strict(folder, [Image.open(io.BytesIO(png)) for png in pngs], quantile=0.99)
     return folder
 
 

@@ -10,6 +10,7 @@ from chat_server import ChatServer
 from checkout import Checkout
 
 from icsd import tables
+from icsd.images import KeptPictures
 from icsd.sharding import shard_names
 
 KEY = "sk-test-3b0c9d47f1a2e865"
@@ -63,7 +64,7 @@ def _sentences(checkout: Checkout) -> set[tuple[str, str]]:
 
 
 def _drawn(checkout: Checkout) -> int:
-    return len(list((checkout.results / "images" / "drawn").rglob("*.png")))
+    return KeptPictures(checkout.folder / "results" / "drawn", checkout.config["run"]).count()
 
 
 def test_an_edited_prompt_asks_and_draws_what_is_new_and_going_back_asks_nothing(

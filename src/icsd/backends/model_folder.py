@@ -2,10 +2,11 @@
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from icsd.config.downloads import MARKER, MODELS
+from icsd.digests import file_sha256
 from icsd.errors import ModelError
 from icsd.fetched import check_fetched
 
@@ -14,8 +15,11 @@ PIPELINE_FILES = (
     "model_index.json",
     "*/*.json",
     "*/*.txt",
+    "*/*.model",
     "*/model.safetensors",
+    "*/model-*.safetensors",
     "*/diffusion_pytorch_model.safetensors",
+    "*/diffusion_pytorch_model-*.safetensors",
 )
 # open_clip's folders of the hub hold a config.json of transformers too: theirs comes first
 _KINDS = {
@@ -82,13 +86,12 @@ def has_vocabulary(folder: Path) -> bool:
     return any(all((folder / name).is_file() for name in names) for names in _VOCABULARIES)
 
 
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def folder_digest(folder: Path, without: Sequence[str] = ()) -> str:
+def folder_digest(
+    folder: Path,
+    without: Sequence[str] = (),
+    suffixes: Sequence[str] = (".json", ".txt", ".safetensors"),
+    sha256: Callable[[Path], str] = file_sha256,
+) -> str:
     """SHA-256 of the names and contents of a model's files, but of those in its folders `without`.
 
     What a download says of itself is left out: a model is the same wherever it comes from.
@@ -96,7 +99,6 @@ def folder_digest(folder: Path, without: Sequence[str] = ()) -> str:
     digest = hashlib.sha256()
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         name = path.relative_to(folder)
-        if name.parts[0] in {*without, ".cache", MARKER} or path.suffix not in {".json", ".txt", ".safetensors"}:
-            continue
-        digest.update(f"{name.as_posix()} {file_digest(path)}\n".encode())
+        if name.parts[0] not in {*without, ".cache", MARKER} and path.suffix in suffixes:
+            digest.update(f"{name.as_posix()} {sha256(path)}\n".encode())
     return digest.hexdigest()

@@ -12,7 +12,6 @@ from open_clip.tokenizer import HFTokenizer
 
 from icsd.backends.model_folder import (
     TOKENIZER_FILES,
-    file_digest,
     folder_digest,
     folder_kind,
     has_vocabulary,
@@ -20,6 +19,7 @@ from icsd.backends.model_folder import (
     model_folder,
     not_fetched,
 )  # fmt: skip
+from icsd.digests import file_sha256
 from icsd.errors import ModelError
 
 CONFIG = "open_clip_config.json"
@@ -101,4 +101,4 @@ def _load_named(setting: str, name: str) -> OpenClipModel:
     model = open_clip.create_model(
         architecture, weights, force_quick_gelu=bool(known.get("quick_gelu")), force_preprocess_cfg=pixels
     )
-    return OpenClipModel(model, open_clip.get_tokenizer(architecture), file_digest(Path(weights)))
+    return OpenClipModel(model, open_clip.get_tokenizer(architecture), file_sha256(Path(weights)))

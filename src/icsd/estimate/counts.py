@@ -15,6 +15,7 @@ from icsd.config import Config
 from icsd.corpora import Corpus
 from icsd.errors import InputError
 from icsd.estimate.folder import RunFolder, bytes_in
+from icsd.images.kept import KeptPictures
 from icsd.logs import progress
 from icsd.summaries.asking import first_request
 from icsd.summaries.prompts import Prompt
@@ -55,7 +56,7 @@ class Counts:
     """What a run has to do, in items.
 
     `prompts` counts the characters of the `requests`, `arms` the pictures by arm; `bytes_to_copy` are those of real
-    pictures, `bytes_on_disk` those of the run's folder.
+    pictures, `bytes_on_disk` those of the run's folder and of the pictures that it drew.
     """
 
     captions: Amount
@@ -107,7 +108,7 @@ def count(config: Config, prompt: Prompt, results: Path) -> Counts:
         checks=replace(pictures, done=min(checked, pictures.total)),
         trainings=_trainings(config, results),
         bytes_to_copy=_bytes_to_copy(config, results),
-        bytes_on_disk=bytes_in(results),
+        bytes_on_disk=bytes_in(results) + bytes_in(_kept(config).own),
     )
 
 
@@ -217,7 +218,11 @@ def _pictures(
         source = GUESS if None in chosen.values() else TABLES
     total = sum(arms.values())
     in_tables = sum(folder.rows(f"images/{arm}", tables.IMAGES) for arm in arms)
-    return Amount(total, min(total, max(in_tables, folder.pictures_kept())), source), arms
+    return Amount(total, min(total, max(in_tables, _kept(config).count())), source), arms
+
+
+def _kept(config: Config) -> KeptPictures:
+    return KeptPictures(Path(config.images.store), config.run)
 
 
 def _arms(config: Config, corpus: Texts, groups: Amount, summarized: Summarized) -> dict[str, int]:

@@ -40,10 +40,6 @@ class RunFolder:
         """How many rows the shards have that are there."""
         return sum(len(rows) for rows in self.found(folder, table, table.key[:1]))
 
-    def pictures_kept(self) -> int:
-        """How many pictures images/drawn has, of whatever sentences."""
-        return sum(1 for _ in (self.path / "images" / "drawn").glob("*/*.png"))
-
 
 def bytes_in(folder: Path) -> int:
     """The size of a file, or of all files below a folder; 0 where it is not there."""

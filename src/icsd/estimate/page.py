@@ -18,10 +18,10 @@ SOURCES = """\
   which are guesses for models of full size on one GPU; a repair for {repairs:.0%} of the requests.
 - *spent*: what servers were sent and answered for this run so far, by its events in {store};
   requests sent again and repairs are among the requests. *done* may hold what other runs paid for.
-- *folder*: on disk now, in the run's folder.
+- *folder*: on disk now, in the run's folder, with the pictures that it drew in {pictures}.
 - Hours of requests are those of all jobs together, GPU hours those of one GPU.
 - Pictures: {arms}.
-  Done are all that images/drawn keeps; those whose sentence changes are drawn anew.
+  Done are all that the run has drawn; those whose sentence changes are drawn anew.
 - Provider: {provider}"""
 
 
@@ -67,6 +67,7 @@ def _sources(config: Config, counts: Counts) -> str:
         arms=", ".join(f"{number:,} of {arm}" for arm, number in counts.arms.items()) or "none",
         provider=_provider(config),
         store=config.summaries.store,
+        pictures=config.images.store,
     )
 
 

@@ -126,12 +126,12 @@ def reconstructions(autoencoder: AutoencoderKL, pictures: np.ndarray) -> np.ndar
 
 def draw(sentences: Sequence[str], pipeline: Path, drawing: Drawing) -> np.ndarray:
     """A picture a sentence, uint8 [n, 32, 32, 3]; the seeds are the places in the list."""
-    generator = load_image_generator(pipeline, None)
-    pictures = generator.draw(
-        sentences, range(len(sentences)), BATCH_SIZE, steps=drawing.steps, guidance_scale=drawing.guidance_scale,
-        negative_prompt="",
+    generator, pngs = load_image_generator(pipeline, None), list[bytes]()
+    generator.draw(
+        sentences, range(len(sentences)), BATCH_SIZE, lambda _, batch: pngs.extend(batch),
+        steps=drawing.steps, guidance_scale=drawing.guidance_scale, negative_prompt="",
     )  # fmt: skip
-    return np.stack([np.asarray(picture) for picture in pictures])
+    return np.stack([np.asarray(Image.open(io.BytesIO(png))) for png in pngs])
 
 
 def generator_quality(probe: Probe, drawn: np.ndarray, sentences: Sequence[Sentence]) -> list[Measurement]:

@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
+from icsd import files
 from icsd.summaries.requests import Outcome, Reply
 
 KEY_AT = slice(9, 73)  # of a line: {"key": "<64 hex digits>"
@@ -95,21 +96,11 @@ class Segment:
         if not events:
             return
         if self._file is None:
-            self._file = _new_file(self._path)
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = files.new_file(self._path)
         self._file.write(b"".join(json.dumps(event).encode() + b"\n" for event in events))
         self._file.flush()
         os.fsync(self._file.fileno())
-
-
-def _new_file(path: Path) -> BinaryIO:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = path.open("xb")
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # the name, too, must outlive a crash
-    finally:
-        os.close(folder)
-    return file
 
 
 @dataclass(frozen=True)
