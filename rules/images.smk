@@ -81,7 +81,7 @@ rule generate_images:
         runtime=240,
         gpu=0,
         batch_size=cfg.images.batch_size,
-        compiled=cfg.images.compile,
+        compiled=int(cfg.images.compile),
         store=cfg.images.store,
         run=cfg.run,
     script:

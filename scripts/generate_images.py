@@ -12,5 +12,5 @@ with job_log(snakemake.log[0]):
         Drawing(**snakemake.params.settings),
         resources.batch_size,
         KeptPictures(Path(resources.store), resources.run),
-        load_generator(compiled=resources.compiled),
+        load_generator(compiled=bool(resources.compiled)),
     )

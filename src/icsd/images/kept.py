@@ -158,6 +158,7 @@ class Segment:
             os.fsync(self._file.fileno())
         except OSError:
             self._file.truncate(self._size)
+            self._file.seek(self._size)
             if not self._size:
                 self._path.unlink()
             raise
