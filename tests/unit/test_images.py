@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from icsd import tables
@@ -233,6 +234,19 @@ def test_a_killed_job_keeps_what_it_has_drawn(
     assert _kept(tmp_path).count() == 2
     _generate(tmp_path, [1, 2, 3], settings, batch_size=2)
     assert len(calls) == 3
+
+
+def test_all_that_determines_a_picture_is_in_its_key(tmp_path: Path, settings: Drawing) -> None:
+    square = replace(settings, size=16)
+    _generate(tmp_path, [1], square)
+    changes = [{"size": [16, 24]}, {"dtype": "bfloat16"}, {"scheduler": "model"}, {"steps": 4}]
+    for number, change in enumerate(changes, start=2):
+        _generate(tmp_path, [1], replace(square, **change))
+        assert _kept(tmp_path).count() == number
+    for same in ({"size": [16, 16]}, {"dtype": "float32"}):
+        _generate(tmp_path, [1], replace(square, **same))
+    _generate(tmp_path, [1], replace(square, dtype="auto"))
+    assert _kept(tmp_path).count() == len(changes) + 1 + torch.cuda.is_available()
 
 
 def test_new_weights_draw_anew_and_a_new_checker_does_not(

@@ -17,6 +17,7 @@ from icsd.errors import ConfigError, ModelError
 
 INDEX = "model_index.json"
 CHECKER = ("safety_checker", "feature_extractor")  # left out: the check is a stage of its own
+WORDS = ("tokenizer.json", "vocab.json", "spiece.model")  # of a tokenizer, one of them
 NEEDED = ("prompt", "num_inference_steps", "guidance_scale", "height", "width", "generator", "output_type")
 WAY_OUT = "give a folder of a text-to-image pipeline of diffusers with safetensors weights, in config/config.yaml"
 
@@ -76,10 +77,23 @@ def _index(folder: Path) -> dict[str, Any]:
     except ValueError as error:
         raise ModelError(f"images.model: {path} is no JSON: {error}; {WAY_OUT}") from error
     kind = index.get("_class_name") if isinstance(index, dict) else None
-    if kind not in _kinds():
+    if not isinstance(kind, str) or kind not in _kinds():
         problem = f"names {kind}, which is no pipeline of diffusers that draws from sentences"
         raise ModelError(f"images.model: {path} {problem}; {WAY_OUT}")
+    _check_parts(folder, index)
     return index
+
+
+def _check_parts(folder: Path, index: Mapping[str, Any]) -> None:
+    """ModelError for a part that is not there where diffusers says nothing or not which: it makes empty tokenizers."""
+    for name, kind in index.items():
+        if name in CHECKER or not isinstance(kind, list) or None in kind:
+            continue
+        missing = "" if (folder / name).is_dir() else f"folder {name}, which its {INDEX} names"
+        if not missing and name.startswith("tokenizer") and not any((folder / name / v).is_file() for v in WORDS):
+            missing = f"file {' or '.join(WORDS)} in {name}"
+        if missing:
+            raise ModelError(f"images.model: diffusers cannot load {folder}: it holds no {missing}; {WAY_OUT}")
 
 
 def _kinds() -> set[str]:
