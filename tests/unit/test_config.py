@@ -64,6 +64,9 @@ def _models(annotation: Any) -> list[Any]:
     ("key", "value", "message"),
     [
         ("shard", 3, "shard is no key (did you mean shards?)"),
+        ("images.size", [16], "images.size=[16]: must be a number of pixels, [height, width], or null"),
+        ("images.size", 0, "images.size=0: must be a number of pixels, [height, width], or null"),
+        ("images.dtype", "half", "images.dtype='half': input should be 'float32', 'float16', 'bfloat16' or 'auto'"),
         ("images.batch_sise", 3, "images.batch_sise is no key (did you mean images.batch_size?)"),
         ("captioner.decoder.width", 3, "captioner.decoder.width is no key"),
         ("shards", "4", "shards='4': input should be a valid integer"),

@@ -89,6 +89,8 @@ def test_what_changes_speed_alone_reruns_nothing(done: Checkout) -> None:
     for key in ("embeddings.batch_tokens", "images.batch_size", "safety.batch_size", "evaluation.batch_size"):
         done.edit(key, 512)
     done.edit("captioner.checkpoint_every", 5)
+    done.edit("images.compile", True)
+    done.edit("images.store", "elsewhere")
     done.edit("summaries.openai", {"concurrency": 64, "timeout_s": 5, "retries": 1, "api_key_env": "OTHER"})
     assert done.planned() == {}
 

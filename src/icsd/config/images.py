@@ -2,11 +2,19 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from icsd.config.section import Count, Section, Seed, Share
 
-Sides = Annotated[list[Count], Field(min_length=2, max_length=2)]
+
+def _size(value: Any) -> Any:
+    sides = value if isinstance(value, list) else [value, value]
+    if value is not None and (len(sides) != 2 or any(type(side) is not int or side < 1 for side in sides)):
+        raise ValueError("must be a number of pixels, [height, width], or null")
+    return value
+
+
+Size = Annotated[int | list[int] | None, BeforeValidator(_size)]
 
 
 class ImagesConfig(Section):
@@ -24,9 +32,7 @@ class ImagesConfig(Section):
     )
     steps: Count = Field(20, description="Steps of the scheduler.")
     guidance_scale: Annotated[float, Field(ge=0)] = Field(7.5, description="Classifier-free guidance scale.")
-    size: Count | Sides | None = Field(
-        None, description="Side of a picture in pixels, or [height, width]; null for the model's own."
-    )
+    size: Size = Field(None, description="Side of a picture in pixels, or [height, width]; null for the model's own.")
     dtype: Literal["float32", "float16", "bfloat16", "auto"] = Field(
         "float32", description="Numbers the model computes with; auto is float16 on a GPU and float32 without one."
     )
