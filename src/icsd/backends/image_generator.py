@@ -184,6 +184,8 @@ def _halved(size: int, *, alone: bool) -> int:
         raise ModelError(_no_room("draw"))
     _free()
     half = max(1, size // 2)
+    if half == size:
+        return size
     _log.warning("images: no memory for %d pictures at once; going on with %d", size, half)
     return half
 
