@@ -6,7 +6,8 @@ BIN := .venv/bin
 RESULTS := results/picturebook
 MODELS := clip stable-diffusion vision bert probe
 
-.PHONY: demo test setup lint dag lock models benchmark benchmark-summaries benchmark-captions
+.PHONY: demo test setup lint dag lock models benchmark benchmark-summaries benchmark-captions \
+	benchmark-embeddings benchmark-images benchmark-captioner
 
 demo: setup
 	$(BIN)/snakemake || { echo "Was the last run killed? Then type $(BIN)/snakemake --unlock, and make demo again."; exit 1; }
@@ -68,3 +69,17 @@ benchmark-summaries: setup
 # What memory ten million captions take on their way into shards (benchmarks/README.md).
 benchmark-captions: setup
 	$(BIN)/python benchmarks/captions.py
+
+# How fast captions become vectors, beside open_clip's own loop (benchmarks/README.md).
+benchmark-embeddings: setup
+	$(BIN)/python benchmarks/embeddings.py
+
+# How fast pictures are drawn, beside a plain loop over the pipeline, and one picture at the size of Stable Diffusion 1.4.
+benchmark-images: setup
+	$(BIN)/python benchmarks/images.py
+	$(BIN)/python benchmarks/full_size_picture.py
+
+# A training step at the paper's size; and a captioner of a thousand photographs, which ../shared/data or --data has.
+benchmark-captioner: setup
+	$(BIN)/python benchmarks/full_size_captioner.py
+	$(BIN)/python benchmarks/photographs.py
