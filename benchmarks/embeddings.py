@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 import torch
 from safetensors.torch import save_file
 
-from icsd.backends.open_clip_encoder import CONFIG, WEIGHTS
+from icsd.backends.open_clip_model import CONFIG, WEIGHTS
 from icsd.backends.text_encoder import TextEncoder, load_text_encoder
 from icsd.config import EmbeddingsConfig
 from icsd.pages import markdown_table
