@@ -1,6 +1,6 @@
 """Real captions through the workflow's own rules, from the corpus to summaries by the merger: time and memory a stage.
 
-The captions are those of COCO val2014, all 202,654. The sentence encoder has the size of MiniLM (6 layers, 384 wide) with
+The captions are those of COCO val2014, all 202,654. The sentence encoder has the size of MiniLM (6 layers, 384 wide),
 random weights and a vocabulary of these captions: the mean of its states is near for captions that share words.
 Everything is written to results/, which git leaves out; a second call goes on where the first was stopped.
 """
