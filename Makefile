@@ -7,7 +7,7 @@ RESULTS := results/picturebook
 MODELS := clip stable-diffusion vision bert probe
 
 .PHONY: demo test setup lint dag lock models benchmark benchmark-summaries benchmark-captions \
-	benchmark-embeddings benchmark-images benchmark-captioner
+	benchmark-embeddings benchmark-images benchmark-captioner benchmark-dag benchmark-real-captions
 
 demo: setup
 	$(BIN)/snakemake || { echo "Was the last run killed? Then type $(BIN)/snakemake --unlock, and make demo again."; exit 1; }
@@ -83,3 +83,11 @@ benchmark-images: setup
 benchmark-captioner: setup
 	$(BIN)/python benchmarks/full_size_captioner.py
 	$(BIN)/python benchmarks/photographs.py
+
+# What planning a run of COCO's size takes, at 600 and 6,000 shards.
+benchmark-dag: setup
+	$(BIN)/python benchmarks/dag.py
+
+# Captions of COCO val2014, which ../shared/data or --captions has, up to summaries: time and memory a stage, ten groups.
+benchmark-real-captions: setup
+	$(BIN)/python benchmarks/real_captions.py
