@@ -36,3 +36,4 @@ rule all:
         "<results>/evaluation/scores.parquet",
         "<results>/evaluation/scores.md",
         "<results>/groups/group_times.parquet",
+        RECALL,

@@ -4,12 +4,21 @@
 # out: <results>/groups/neighbors/{shard}.parquet  NEIGHBORS: the k nearest of the shard's captions among all
 #      <results>/groups/{shard}.parquet            GROUPS, in the shard of the head caption's id
 #      <results>/groups/group_times.parquet        GROUP_TIMES: how many groups each caption is in
+#
+# and with groups.index ivf or hnsw, for corpora too large to compare all with all:
+#      <results>/groups/index.faiss                the index of all captions, which proposes the neighbours
+#      <results>/groups/recall.json                how many of the exact nearest it finds
+
+
+INDEX = "<results>/groups/index.faiss" if cfg.groups.approximate else []
+RECALL = "<results>/groups/recall.json" if cfg.groups.approximate else []
 
 
 rule find_neighbors:
     input:
         shard="<results>/embeddings/{shard}.parquet",
         embeddings="<results>/embeddings/all.parquet",
+        index=INDEX,
     output:
         neighbors="<results>/groups/neighbors/{shard}.parquet",
     params:
@@ -28,6 +37,55 @@ rule find_neighbors:
         gpu=0,
     script:
         "../scripts/find_neighbors.py"
+
+
+rule index_captions:
+    input:
+        embeddings="<results>/embeddings/all.parquet",
+    output:
+        index="<results>/groups/index.faiss",
+    params:
+        revision=REVISIONS["groups"],
+        kind=cfg.groups.index,
+        settings=cfg.groups.approximate,
+    log:
+        "<results>/logs/index_captions.log",
+    benchmark:
+        "<results>/benchmarks/index_captions.tsv"
+    conda:
+        "../envs/icsd.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=240,
+    script:
+        "../scripts/index_captions.py"
+
+
+rule measure_recall:
+    input:
+        embeddings="<results>/embeddings/all.parquet",
+        index="<results>/groups/index.faiss",
+    output:
+        recall="<results>/groups/recall.json",
+    params:
+        revision=REVISIONS["groups"],
+        k=cfg.groups.k,
+        queries=cfg.groups.recall_queries,
+        about={"index": cfg.groups.index, **(cfg.groups.approximate or {})},
+    log:
+        "<results>/logs/measure_recall.log",
+    benchmark:
+        "<results>/benchmarks/measure_recall.tsv"
+    conda:
+        "../envs/icsd.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+        gpu=0,
+    script:
+        "../scripts/measure_recall.py"
 
 
 rule form_groups:

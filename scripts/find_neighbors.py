@@ -5,4 +5,5 @@ from icsd.logs import job_log
 
 with job_log(snakemake.log[0]):
     shard, embeddings = Path(snakemake.input.shard), Path(snakemake.input.embeddings)
-    find_neighbors(shard, [embeddings], Path(snakemake.output.neighbors), snakemake.params.k)
+    index = Path(snakemake.input.index) if snakemake.input.index else None  # exact without
+    find_neighbors(shard, [embeddings], Path(snakemake.output.neighbors), snakemake.params.k, index)

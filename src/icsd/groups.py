@@ -4,94 +4,98 @@ After "Image Captioning with Multi-Context Synthetic Data" (ICSD, AAAI 2024) and
 inner products of unit vectors, every caption heads a group.
 """
 
+import json
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from icsd import tables
-from icsd.errors import ConfigError, InputError
+from icsd import files, tables
+from icsd.errors import ConfigError
+from icsd.neighbors import Corpus, Find, Members, nearest_captions, read_corpus
 from icsd.sharding import shard_of
-from icsd.vectors import from_lists, on_grid, to_lists
+from icsd.vectors import from_lists, to_lists
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Members:
-    """Members of m groups: ids [m, k] int64, the head first; similarities to the head [m, k] float32."""
+def find_neighbors(shard: Path, embeddings: Sequence[Path], neighbors: Path, k: int, index: Path | None = None) -> None:
+    """Write the NEIGHBORS of the captions in the EMBEDDINGS file `shard` among all those in `embeddings`.
 
-    ids: np.ndarray
-    similarities: np.ndarray
-
-
-def find_neighbors(shard: Path, embeddings: Sequence[Path], neighbors: Path, k: int) -> None:
-    """Write the NEIGHBORS of the captions in the EMBEDDINGS file `shard` among all those in `embeddings`."""
-    ids, vectors = _read_embeddings(embeddings)
-    if not 2 <= k <= len(ids):
-        limit = f"between 2 and the number of captions ({len(ids):,})"
-        raise ConfigError(f"groups.k={k} must lie {limit}, in config/config.yaml")
+    Exact, or with `index`, which `index_captions` made of the same captions, those among what it proposes.
+    """
+    corpus = _read_corpus(embeddings, k)
     heads = tables.read(shard, tables.EMBEDDINGS, columns=["caption_id"])["caption_id"].to_numpy()
-    members = nearest_captions(heads, ids, vectors, k)
+    members = nearest_captions(heads, corpus, k, _exactly if index is None else _by(index))
     ids, similarities = to_lists(members.ids), to_lists(members.similarities)
     columns = {"caption_id": heads, "neighbor_ids": ids, "similarities": similarities}
     tables.write(neighbors, tables.NEIGHBORS, pa.table(columns))
 
 
-def nearest_captions(heads: np.ndarray, ids: np.ndarray, vectors: np.ndarray, k: int) -> Members:
-    """Each of `heads` with the k - 1 other captions of `ids` [n] nearest by their unit `vectors` [n, d].
+def index_captions(embeddings: Sequence[Path], index: Path, kind: str, settings: Mapping[str, Any] | None) -> None:
+    """Write an approximate index, ivf or hnsw, of the distinct vectors in the EMBEDDINGS files."""
+    from icsd.backends.approximate import build
 
-    The head comes first, even when others tie with it; then by falling cosine similarity, ties to the lower
-    id. Captions of equal text are captions of their own: each heads a group and can be a member of the
-    others'. Similarities are exact (see `icsd.backends.neighbors`), so that shards, blocks and reruns give
-    the same rows.
+    if settings is None:
+        raise ConfigError(f"groups.index={kind} needs no index; set ivf or hnsw, in config/config.yaml")
+    corpus = read_corpus(embeddings)
+    if not len(corpus.ids):
+        raise ConfigError(f"groups.index={kind} needs captions, and there are none; see captions in config/config.yaml")
+    build(corpus.vectors, kind, settings, index)
+
+
+def measure_recall(
+    embeddings: Sequence[Path], index: Path, report: Path, k: int, queries: int, about: Mapping[str, Any]
+) -> None:
+    """Write to `report`, as JSON, how many of the exact nearest the index finds for some captions, evenly by id.
+
+    `about` says which index it is, and stands first.
     """
+    corpus = _read_corpus(embeddings, k)
+    heads = corpus.ids[np.unique(np.linspace(0, len(corpus.ids) - 1, queries).astype(np.int64))]
+    exact, found = (nearest_captions(heads, corpus, k, find).ids[:, 1:] for find in (_exactly, _by(index)))
+    shares = np.array([len(np.intersect1d(*pair)) / (k - 1) for pair in zip(exact, found, strict=True)])
+    measured = {
+        **about,
+        "captions": len(corpus.ids),
+        "queries": len(heads),
+        "k": k,
+        "recall": round(float(shares.mean()), 6),
+        "lowest": round(float(shares.min()), 6),
+        "complete": round(float((shares == 1).mean()), 6),
+    }
+    with files.atomic_path(report) as unfinished:
+        unfinished.write_text(json.dumps(measured, indent=2) + "\n", encoding="utf-8")
+    _log.info("groups: the index finds %.4f of the exact nearest of %s captions", shares.mean(), f"{len(heads):,}")
+
+
+def _exactly(queries: np.ndarray, corpus: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     from icsd.backends.neighbors import nearest  # late: reading the message about k needs no torch
 
-    by_id = np.argsort(ids)
-    ids, vectors = ids[by_id], on_grid(vectors[by_id])
-    distinct, copies = _distinct(vectors)  # equal vectors are searched for once
-    rows = np.searchsorted(ids, heads)
-    asked, answer = np.unique(distinct[rows], return_inverse=True)
-    firsts = vectors[[places[0] for places in copies]]
-    found = nearest(firsts[asked], firsts, min(k, len(copies)))
-    members = Members(np.empty((len(heads), k), np.int64), np.empty((len(heads), k), np.float32))
-    for row, (head, number) in enumerate(zip(heads, answer, strict=True)):
-        close, falling = found.columns[number], found.similarities[number]
-        others, similarities = _others(head, close, falling, copies, ids, k)
-        own = np.square(vectors[rows[row]], dtype=np.float64).sum()
-        members.ids[row], members.similarities[row] = [head, *others], [own, *similarities]
-    return members
+    found = nearest(queries, corpus, k)
+    return found.columns, found.similarities
 
 
-def _distinct(vectors: np.ndarray) -> tuple[np.ndarray, list[list[int]]]:
-    """The number of each row's vector [n], by first appearance, and the rows of each number, ascending."""
-    numbers: dict[bytes, int] = {}
-    copies: list[list[int]] = []
-    of_row = np.empty(len(vectors), dtype=np.int64)
-    for row, vector in enumerate(vectors + 0.0):  # + 0.0 makes -0 into 0: equal numbers, equal bytes
-        number = numbers.setdefault(vector.tobytes(), len(copies))
-        if number == len(copies):
-            copies.append([])
-        copies[number].append(row)
-        of_row[row] = number
-    return of_row, copies
+def _by(index: Path) -> Find:
+    from icsd.backends.approximate import nearest_by_index
+
+    def find(queries: np.ndarray, corpus: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        found = nearest_by_index(index, queries, corpus, k)
+        return found.columns, found.similarities
+
+    return find
 
 
-def _others(
-    head: int, numbers: np.ndarray, similarities: np.ndarray, copies: list[list[int]], ids: np.ndarray, k: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Ids and similarities of the k - 1 captions nearest to `head`, from its nearest distinct vectors."""
-    places = [copies[number][:k] for number in numbers]  # ids ascend with rows: the first k are enough
-    repeated = np.repeat(similarities, [len(copy) for copy in places])
-    rows: np.ndarray = np.concatenate(places)
-    order = np.lexsort((rows, -repeated))
-    found, repeated = ids[rows[order]], repeated[order]
-    other = found != head
-    return found[other][: k - 1], repeated[other][: k - 1]
+def _read_corpus(embeddings: Sequence[Path], k: int) -> Corpus:
+    """The captions of all shards; ConfigError where there are fewer than k."""
+    corpus = read_corpus(embeddings)
+    if not 2 <= k <= len(corpus.ids):
+        limit = f"between 2 and the number of captions ({len(corpus.ids):,})"
+        raise ConfigError(f"groups.k={k} must lie {limit}, in config/config.yaml")
+    return corpus
 
 
 def form_groups(neighbors: Sequence[Path], groups: Sequence[Path], group_times: Path) -> None:
@@ -128,34 +132,8 @@ def _write_groups(path: Path, heads: np.ndarray, members: Members, rows: np.ndar
     tables.write(path, tables.GROUPS, pa.table(columns))
 
 
-def _read_embeddings(paths: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
-    """Caption ids [n] and vectors [n, d] of all shards."""
-    ids: list[np.ndarray] = []
-    vectors: list[np.ndarray] = []
-    for path in paths:
-        shard = tables.read(path, tables.EMBEDDINGS)
-        if len(shard):
-            ids.append(shard["caption_id"].to_numpy())
-            vectors.append(_matrix(path, shard["embedding"], width=vectors[0].shape[1] if vectors else None))
-    if not ids:
-        return np.zeros(0, np.int64), np.zeros((0, 0), np.float32)
-    return np.concatenate(ids), np.concatenate(vectors)
-
-
 def _read_neighbors(paths: Sequence[Path]) -> tuple[np.ndarray, Members]:
     """Heads [m], ascending, and their members."""
     rows = tables.concat(paths, tables.NEIGHBORS).sort_by("caption_id")
     members = Members(from_lists(rows["neighbor_ids"]), from_lists(rows["similarities"]))
     return rows["caption_id"].to_numpy(), members
-
-
-def _matrix(path: Path, column: pa.ChunkedArray, width: int | None) -> np.ndarray:
-    """Vectors [n, width]; InputError if they are of different lengths, here or in the shards before."""
-    try:
-        matrix = from_lists(column)
-    except ValueError as error:
-        raise InputError(path, "embedding", str(error), "delete the file and run snakemake again") from error
-    if width is not None and matrix.shape[1] != width:
-        problem = f"vectors of {matrix.shape[1]} numbers, where other shards have {width}"
-        raise InputError(path, "embedding", problem, "delete the embeddings folder and run snakemake again")
-    return matrix

@@ -20,7 +20,10 @@ def unit_on_grid(vectors: np.ndarray) -> np.ndarray:
 
 def on_grid(vectors: np.ndarray) -> np.ndarray:
     """Each number rounded to the nearest multiple of STEP, float32; numbers on the grid stay as they are."""
-    return (np.rint(vectors.astype(np.float64) / STEP) * STEP).astype(np.float32)
+    steps = vectors / STEP  # a power of two: exact, in float32 as in float64
+    np.rint(steps, out=steps)
+    steps *= STEP
+    return steps.astype(np.float32, copy=False)
 
 
 def to_lists(matrix: np.ndarray) -> pa.Array:

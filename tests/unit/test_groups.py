@@ -1,19 +1,37 @@
+import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from icsd import tables
+from icsd.backends import candidates
 from icsd.backends import neighbors as backend
 from icsd.backends.neighbors import nearest
 from icsd.errors import ConfigError, InputError
-from icsd.groups import count_members, find_neighbors, first_of_each_set, form_groups, nearest_captions
+from icsd.groups import (
+    _exactly,
+    count_members,
+    find_neighbors,
+    first_of_each_set,
+    form_groups,
+    index_captions,
+    measure_recall,
+)
+from icsd.neighbors import Members, corpus_of
+from icsd.neighbors import nearest_captions as nearest_by
 from icsd.sharding import shard_names, shard_of
 from icsd.vectors import on_grid, to_lists, unit_on_grid
 
 
 def _vectors(n: int, d: int, seed: int = 0) -> np.ndarray:
     return unit_on_grid(np.random.default_rng(seed).normal(size=(n, d)))
+
+
+def nearest_captions(heads: np.ndarray, ids: np.ndarray, vectors: np.ndarray, k: int) -> Members:
+    return nearest_by(heads, corpus_of(ids, vectors), k, _exactly)
 
 
 def _brute_force(heads: np.ndarray, ids: np.ndarray, vectors: np.ndarray, k: int) -> list[list[int]]:
@@ -27,10 +45,14 @@ def _brute_force(heads: np.ndarray, ids: np.ndarray, vectors: np.ndarray, k: int
     return groups
 
 
-@pytest.fixture
-def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, size in {"QUERIES": 7, "COLUMNS": 11, "SPARE": 2, "GATHERED": 100}.items():
+@pytest.fixture(params=[False, True], ids=["float32", "bfloat16"])
+def small_blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many blocks and short lists even for few vectors; products as if there were units for bfloat16, or none."""
+    monkeypatch.setattr(backend, "BLOCKS", {"cpu": (7, 11), "cuda": (7, 11)})
+    for name, size in {"SAMPLE": 5, "PIVOTS": 3, "GATHERED": 100}.items():
         monkeypatch.setattr(backend, name, size)
+    monkeypatch.setattr(backend, "has_bfloat16", lambda device_type: request.param)
+    monkeypatch.setattr(candidates, "SPARE", 2)
 
 
 def test_nearest_captions_equals_brute_force() -> None:
@@ -53,11 +75,15 @@ def test_ties_go_to_the_lower_id_whatever_the_blocks() -> None:
     assert found.ids.tolist() == _brute_force(ids, ids, vectors, 12)
 
 
-# few spare candidates need the second look at the whole corpus, many do not
-@pytest.mark.parametrize("spare", [2, 100])
+def _by_whole_numbers(queries: np.ndarray, corpus: np.ndarray, k: int) -> np.ndarray:
+    """Columns of the k largest dot products, ties to the lower: exact, since the sums stay below 2^63."""
+    q, c = (np.rint(vectors.astype(np.float64) * 2**22).astype(np.int64) for vectors in (queries, corpus))
+    products = q @ c.T
+    return np.lexsort((np.broadcast_to(np.arange(len(c)), products.shape), -products))[:, :k]
+
+
 @pytest.mark.usefixtures("small_blocks")
-def test_ties_between_different_vectors_go_to_the_lower_column(monkeypatch: pytest.MonkeyPatch, spare: int) -> None:
-    monkeypatch.setattr(backend, "SPARE", spare)
+def test_ties_between_different_vectors_go_to_the_lower_column() -> None:
     # the signs of the last coordinates do not count: 32 different vectors at the same similarity to the query
     signs = np.array(np.meshgrid(*[[-1, 1]] * 5)).reshape(5, 32).T
     corpus = on_grid(np.hstack([np.full((32, 1), 0.5), signs * np.sqrt(0.75 / 5)]))
@@ -65,17 +91,51 @@ def test_ties_between_different_vectors_go_to_the_lower_column(monkeypatch: pyte
     assert nearest(query, corpus, 5).columns.tolist() == [[0, 1, 2, 3, 4]]
 
 
-@pytest.mark.parametrize("spare", [2, 100])
+# the corpus asking itself takes half the products and another order of rows than its own rows asking it
+@pytest.mark.parametrize("itself", [True, False])
+@pytest.mark.parametrize("k", [1, 6, 80])
 @pytest.mark.usefixtures("small_blocks")
-def test_vectors_closer_than_float32_can_tell_are_ordered_exactly(monkeypatch: pytest.MonkeyPatch, spare: int) -> None:
-    monkeypatch.setattr(backend, "SPARE", spare)
+def test_vectors_closer_than_the_products_can_tell_are_ordered_exactly(itself: bool, k: int) -> None:
     rng = np.random.default_rng(4)
     corpus = on_grid(_vectors(1, 64) + rng.integers(-2, 3, size=(80, 64)) * 2.0**-22)
-    found = nearest(corpus[:10], corpus, 6)
-    whole = np.rint(corpus.astype(np.float64) * 2**22).astype(np.int64)
-    products = whole[:10] @ whole.T
-    expected = np.lexsort((np.broadcast_to(np.arange(80), products.shape), -products))[:, :6]
-    assert np.array_equal(found.columns, expected)
+    queries = corpus if itself else corpus[:10].copy()
+    assert np.array_equal(nearest(queries, corpus, k).columns, _by_whole_numbers(queries, corpus, k))
+
+
+@pytest.mark.parametrize("itself", [True, False])
+@pytest.mark.parametrize("spread", [0.003, 0.05, 1.0])
+@pytest.mark.usefixtures("small_blocks")
+def test_clustered_vectors_are_ordered_exactly(itself: bool, spread: float) -> None:
+    rng = np.random.default_rng(6)
+    centres = rng.normal(size=(5, 24))
+    corpus = unit_on_grid(centres[rng.integers(0, 5, 120)] + spread * rng.normal(size=(120, 24)))
+    queries = corpus if itself else corpus[::7].copy()
+    found = nearest(queries, corpus, 9)
+    assert np.array_equal(found.columns, _by_whole_numbers(queries, corpus, 9))
+    similarities = np.einsum("qd,qkd->qk", queries.astype(np.float64), corpus[found.columns].astype(np.float64))
+    assert np.array_equal(found.similarities, similarities)
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_vectors_that_point_away_from_one_another_are_found() -> None:
+    corpus = on_grid(np.concatenate([np.eye(16), -np.eye(16)]).astype(np.float32))  # the third best is 0, the last -1
+    assert np.array_equal(nearest(corpus, corpus, 32).columns, _by_whole_numbers(corpus, corpus, 32))
+
+
+def test_the_blocks_of_the_default_sizes_give_the_exact_answer() -> None:
+    corpus = _vectors(3000, 32)
+    assert np.array_equal(nearest(corpus, corpus, 30).columns, _by_whole_numbers(corpus, corpus, 30))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_no_product_is_further_from_the_exact_one_than_the_bound(dtype: torch.dtype) -> None:
+    q, c = (torch.from_numpy(_vectors(400, 512, seed)) for seed in (1, 2))
+    c[:20] = q[:20]  # similarities near 1 as well
+    bound = candidates.bound_of(q, c, dtype)
+    exact = q.double() @ c.double().T
+    products = (q.to(dtype) @ c.to(dtype).T).double()
+    assert bool(((products - exact).abs() <= bound.before + bound.last * products.abs()).all())
+    assert bound.before < (0.005 if dtype == torch.bfloat16 else 1e-4)
 
 
 def test_a_caption_is_first_in_its_own_group_though_others_tie() -> None:
@@ -169,3 +229,108 @@ def test_shards_of_two_models_are_an_error(tmp_path: Path) -> None:
     _write_embeddings(paths[1], np.arange(5, 9), _vectors(4, 3))
     with pytest.raises(InputError, match=r"two\.parquet.*vectors of 3 numbers, where other shards have 4"):
         find_neighbors(paths[0], paths, tmp_path / "neighbors.parquet", 2)
+
+
+@pytest.mark.parametrize(("wrong", "length"), [(np.nan, "nan"), (2.0, r"2\.\d+"), (0.0, r"0\.\d+")])
+def test_a_vector_that_is_not_of_length_1_is_named(tmp_path: Path, wrong: float, length: str) -> None:
+    path, vectors = tmp_path / "embeddings.parquet", _vectors(5, 4)
+    vectors[3, np.abs(vectors[3]).argmax()] = wrong
+    _write_embeddings(path, np.arange(10, 15), vectors)
+    message = rf"embedding of caption 13: a vector of length {length}, where unit vectors are needed \(1 of 5 are not\)"
+    with pytest.raises(InputError, match=message):
+        find_neighbors(path, [path], tmp_path / "neighbors.parquet", 2)
+    assert not (tmp_path / "neighbors.parquet").exists()
+
+
+def test_an_index_without_faiss_is_one_message_with_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "embeddings.parquet"
+    _write_embeddings(path, np.arange(5), _vectors(5, 4))
+    monkeypatch.setitem(sys.modules, "faiss", None)  # as if it were not installed
+    with pytest.raises(ConfigError, match=r"groups\.index: ivf needs faiss, which is not installed; type pip install"):
+        index_captions([path], tmp_path / "index.faiss", "ivf", {"lists": None, "probes": 4})
+
+
+def test_an_index_for_the_exact_search_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^groups\.index=exact needs no index; set ivf or hnsw"):
+        index_captions([], tmp_path / "index.faiss", "exact", None)
+
+
+INDEXES = {
+    "ivf": {"lists": 12, "probes": 12},  # every list is read: nothing can be missed
+    "hnsw": {"links": 16, "ef_construction": 100, "ef_search": 200},
+}
+
+
+@pytest.fixture
+def indexed(tmp_path: Path) -> Path:
+    """EMBEDDINGS of 300 captions, some of equal text."""
+    pytest.importorskip("faiss", reason="faiss is not installed: pip install icsd[faiss]", exc_type=ModuleNotFoundError)
+    path = tmp_path / "embeddings.parquet"
+    _write_embeddings(
+        path, np.random.default_rng(7).permutation(900)[:300], np.concatenate([_vectors(270, 12)] * 2)[:300]
+    )
+    return path
+
+
+@pytest.mark.parametrize("kind", INDEXES)
+def test_an_index_that_finds_all_gives_the_exact_rows(indexed: Path, tmp_path: Path, kind: str) -> None:
+    index, recall = tmp_path / "index.faiss", tmp_path / "recall.json"
+    index_captions([indexed], index, kind, INDEXES[kind])
+    find_neighbors(indexed, [indexed], tmp_path / "approximate.parquet", 8, index)
+    find_neighbors(indexed, [indexed], tmp_path / "exact.parquet", 8)
+    approximate, exact = (
+        tables.read(tmp_path / f"{name}.parquet", tables.NEIGHBORS).to_pylist() for name in ("approximate", "exact")
+    )
+    assert approximate == exact
+    measure_recall([indexed], index, recall, 8, 40, {"index": kind})
+    measured = {"index": kind, "captions": 300, "queries": 40, "k": 8, "recall": 1.0, "lowest": 1.0, "complete": 1.0}
+    assert json.loads(recall.read_text()) == measured
+
+
+def test_recall_is_the_share_of_the_exact_nearest_that_the_index_finds(indexed: Path, tmp_path: Path) -> None:
+    index, recall = tmp_path / "index.faiss", tmp_path / "recall.json"
+    index_captions([indexed], index, "ivf", {"lists": 6, "probes": 2})
+    measure_recall([indexed], index, recall, 8, 300, {})
+    find_neighbors(indexed, [indexed], tmp_path / "approximate.parquet", 8, index)
+    find_neighbors(indexed, [indexed], tmp_path / "exact.parquet", 8)
+    pairs = zip(
+        *(
+            tables.read(tmp_path / f"{name}.parquet", tables.NEIGHBORS)["neighbor_ids"].to_pylist()
+            for name in ("approximate", "exact")
+        ),
+        strict=True,
+    )
+    shares = [len(set(some) & set(all_)) - 1 for some, all_ in pairs]
+    measured = json.loads(recall.read_text())
+    assert measured["recall"] == pytest.approx(np.mean(shares) / 7, abs=1e-6)
+    assert 0.3 < measured["recall"] < 1
+    assert measured["lowest"] == pytest.approx(min(shares) / 7, abs=1e-6)
+
+
+def test_the_same_captions_in_another_order_give_the_same_index(indexed: Path, tmp_path: Path) -> None:
+    rows = tables.read(indexed, tables.EMBEDDINGS)
+    tables.write(tmp_path / "sorted.parquet", tables.EMBEDDINGS, rows.sort_by("caption_id"))
+    for kind, settings in INDEXES.items():
+        made = [tmp_path / "one.faiss", tmp_path / "two.faiss"]
+        for path, index in zip((indexed, tmp_path / "sorted.parquet"), made, strict=True):
+            index_captions([path], index, kind, settings)
+        assert made[0].read_bytes() == made[1].read_bytes()
+
+
+def test_an_index_that_finds_too_few_or_of_other_captions_is_an_error(indexed: Path, tmp_path: Path) -> None:
+    index, neighbors = tmp_path / "index.faiss", tmp_path / "neighbors.parquet"
+    index_captions([indexed], index, "ivf", {"lists": 100, "probes": 1})
+    with pytest.raises(
+        ConfigError, match=r"finds only \d captions near one, where groups\.k=8; raise groups\.ivf\.probes"
+    ):
+        find_neighbors(indexed, [indexed], neighbors, 8, index)
+    other = tmp_path / "other.parquet"
+    _write_embeddings(other, np.arange(20), _vectors(20, 12))
+    with pytest.raises(InputError, match=r"index\.faiss: holds 270 vectors of 12 numbers, where there are \(20, 12\)"):
+        find_neighbors(other, [other], neighbors, 8, index)
+    index.write_bytes(index.read_bytes()[:-100])
+    with pytest.raises(InputError, match=r"index\.faiss: is no index of faiss"):
+        find_neighbors(indexed, [indexed], neighbors, 8, index)
+    assert not neighbors.exists()

@@ -1,16 +1,19 @@
-"""Exact cosine top-k by blocks: coarse in float32, decided in exact arithmetic."""
+"""Exact cosine top-k by blocks: proposed by fast products, decided in exact arithmetic."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from icsd.backends.candidates import Found, Lists, Reaching, bound_of
 from icsd.logs import progress
-from icsd.vectors import on_grid
+from icsd.precision import has_bfloat16
 
-QUERIES, COLUMNS = 1024, 16384  # a block of similarities: 64 MiB of float32, whatever n
-SPARE = 32  # candidates beyond k that are scored again exactly
-GATHERED = 1 << 24  # numbers gathered at once when scoring exactly: 128 MiB of float64
+BLOCKS = {"cpu": (1024, 4096), "cuda": (8192, 32768)}  # queries and columns of a block of products, whatever n
+SAMPLE = 2048  # columns that tell, before the blocks, what a good product is
+PIVOTS = 256  # rows by which a corpus that asks itself is ordered, so that rows near one another are alike
+GATHERED = 1 << 18  # numbers gathered at once when scoring exactly: 2 MiB of float64
 
 
 @dataclass(frozen=True)
@@ -22,67 +25,167 @@ class Nearest:
 
 
 def nearest(queries: np.ndarray, corpus: np.ndarray, k: int) -> Nearest:
-    """The k rows of `corpus` [n, d] most similar to each of `queries` [m, d], both of unit rows; 1 <= k <= n.
+    """The k rows of `corpus` [n, d] most similar to each of `queries` [m, d], float32; 1 <= k <= n.
 
-    Similarity is the dot product of the vectors rounded to the grid of `icsd.vectors`, computed exactly, so
-    that it does not depend on block shapes or machine; ties go to the lower column. The rounding moves a
-    similarity by less than 1e-6.
+    The vectors are of unit length and on the grid of `icsd.vectors`, so that their dot products can be computed
+    exactly: answers depend neither on block shapes nor on the machine; ties go to the lower column.
 
-    A float32 product of blocks proposes k + SPARE candidates, of which the best k are found exactly. The
-    rounding error of a float32 sum of d products is at most d u / (1 - d u) times the product of the
-    lengths, u = 2^-24 (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., eq. 3.5). Where the
-    candidates left out could come within it of the k-th, the query is compared with the whole corpus
-    exactly. Memory: the corpus, and blocks of fixed size.
+    Blocks of products propose candidates: in bfloat16 where the device has units for it, else in float32. A
+    column is left out only where the bound on the products' error says that it is worse than k others (see
+    `icsd.backends.candidates`). Where `queries` is `corpus`, each product serves its row and its column.
+    Memory: vectors and lists of 2 k + 64 columns a query, both linear in n, and blocks of fixed size.
     """
+    if not len(queries):
+        return Nearest(np.empty((0, k), np.int64), np.empty((0, k)))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    q = torch.from_numpy(on_grid(queries)).to(device)
-    c = torch.from_numpy(on_grid(corpus)).to(device)
-    blocks = q.split(QUERIES)
-    parts = [_nearest_of_block(block, c, k) for block in progress(blocks, len(blocks), "blocks of captions")]
-    columns, similarities = (torch.cat(halves).cpu().numpy() for halves in zip(*parts, strict=True))
-    return Nearest(columns, similarities)
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False  # the bound counts on sums in float32
+    c = torch.from_numpy(corpus).to(device)
+    if corpus is not queries:
+        names = torch.arange(len(c), device=device)
+        return _Search(torch.from_numpy(queries).to(device), c, names, k).run()
+    order = _by_likeness(c, BLOCKS[device.type][0])
+    c = c.index_select(0, order)
+    found = _Search(c, c, order, k).run()
+    back = order.argsort().cpu().numpy()
+    return Nearest(found.columns[back], found.similarities[back])
 
 
-def _nearest_of_block(q: torch.Tensor, c: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-    columns, floor = _candidates(q, c, min(k + SPARE, len(c)))
-    columns, similarities = _ordered(columns, _exact(q, c, columns), k)
-    if k + SPARE < len(c):
-        error = 2 * q.shape[1] * 2.0**-24  # twice the bound: lengths are 1 only up to rounding
-        for row in torch.nonzero(similarities[:, -1] <= floor + error).flatten().tolist():
-            columns[row], similarities[row] = _nearest_of_one(q[row], c, k)
-    return columns, similarities
+def best_of(queries: np.ndarray, corpus: np.ndarray, columns: np.ndarray, k: int) -> Nearest:
+    """Of the `columns` [m, w] proposed for each query, the k most similar, as `nearest` decides; -1 stands for none."""
+    q, c, proposed = (torch.from_numpy(array) for array in (queries, corpus, columns))
+    scores = torch.zeros(proposed.shape).masked_fill(proposed < 0, -torch.inf)
+    found = Found(torch.arange(len(q)), proposed.clamp(min=0), scores).best(proposed.shape[1])
+    similarities, order = _ordered(found, _exact(q, c, found), torch.arange(len(c)), k)
+    return Nearest(found.columns.gather(1, order).numpy(), similarities.numpy())
 
 
-def _candidates(q: torch.Tensor, c: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Columns [m, count] with the largest float32 products, and the smallest product among them [m]."""
-    best = q.new_empty((len(q), 0))
-    columns = torch.empty((len(q), 0), dtype=torch.int64, device=q.device)
-    for start in range(0, len(c), COLUMNS):
-        products = q @ c[start : start + COLUMNS].T
-        top = products.topk(min(count, products.shape[1]), dim=1, sorted=False)
-        best, columns = torch.cat([best, top.values], 1), torch.cat([columns, top.indices + start], 1)
-        kept = best.topk(min(count, best.shape[1]), dim=1, sorted=False)
-        best, columns = kept.values, columns.gather(1, kept.indices)
-    return columns, best.amin(1)
+def _by_likeness(c: torch.Tensor, at_once: int) -> torch.Tensor:
+    """An order of the rows in which those that share the nearest of some pivots stand together."""
+    pivots = c[:: max(1, len(c) // PIVOTS)]
+    return torch.cat([(block @ pivots.T).argmax(1) for block in c.split(at_once)]).argsort(stable=True)
 
 
-def _exact(q: torch.Tensor, c: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-    """Exact similarities [m, count] of each query with its columns, float64."""
-    rows = max(1, GATHERED // (columns.shape[1] * q.shape[1]))
-    pairs = zip(q.split(rows), columns.split(rows), strict=True)
-    parts = [torch.einsum("mcd,md->mc", c[picked].double(), some.double()) for some, picked in pairs]
-    return torch.cat(parts)
+class _Search:
+    """The lists of all queries, from the first guess of what is good enough to the k best.
+
+    `names` are the columns' numbers for the caller: they decide ties, and are what is answered.
+    """
+
+    def __init__(self, q: torch.Tensor, c: torch.Tensor, names: torch.Tensor, k: int) -> None:
+        self.q, self.c, self.names, self.k = q, c, names, k
+        self.dtype = torch.bfloat16 if has_bfloat16(q.device.type) else torch.float32
+        self.itself = q is c
+        self.bound = bound_of(q, c, self.dtype)
+        self.lists = Lists(len(q), k, self.dtype, q.device)
+        self.rows, self.columns = BLOCKS[q.device.type]
+        self.products = torch.empty(self.rows * self.columns, dtype=self.dtype, device=q.device)
+        self.reaching = Reaching(self.products)
+
+    def run(self) -> Nearest:
+        self._guess_floors()
+        self._scan()
+        return self._decide()
+
+    def _guess_floors(self) -> None:
+        """The k-th best product with some columns, so that blocks hold few hits from the start.
+
+        Rows that stand beside a row are like it where the corpus asks itself; else the columns are an even sample.
+        """
+        even = self.c[:: max(1, len(self.c) // max(SAMPLE, self.k))].to(self.dtype)
+        for rows in _spans(0, len(self.q), self.rows):
+            block = self.q[rows].to(self.dtype)
+            sample = block if self.itself and len(block) >= max(self.k, self.rows // 2) else even
+            best = (block @ sample.T).topk(self.k, dim=1, sorted=False).values.amin(1)
+            self.lists.floors[rows] = self.bound.floor(best).to(self.dtype)
+
+    def _scan(self) -> None:
+        """Enter all products that reach the floor of their row, and of their column if the corpus asks itself."""
+        stripes = list(_spans(0, len(self.q), self.rows))
+        for rows in progress(stripes, len(stripes), "blocks of captions"):
+            left = self.q[rows].to(self.dtype)
+            if self.itself:
+                self._enter(left, rows, rows, both=False)  # the square on the diagonal holds both halves
+            for columns in _spans(rows.stop if self.itself else 0, len(self.c), self.columns):
+                self._enter(left, rows, columns, both=self.itself)
+
+    def _enter(self, left: torch.Tensor, rows: slice, columns: slice, both: bool) -> None:
+        right = self.c[columns].to(self.dtype)
+        products = self.products[: len(left) * len(right)]
+        torch.mm(left, right.T, out=products.view(len(left), len(right)))
+        floors = self.lists.floors
+        hits = self.reaching(floors[rows], floors[columns] if both else None, len(right))
+        scores = products.index_select(0, hits)
+        row = torch.div(hits, len(right), rounding_mode="floor")
+        column = hits - row * len(right) + columns.start
+        row += rows.start
+        if both:
+            by_column = (scores >= floors.index_select(0, column)).nonzero().flatten()
+            other, order = column.index_select(0, by_column).sort(stable=True)
+            by_column = by_column.index_select(0, order)
+            self._add(other, row.index_select(0, by_column), scores.index_select(0, by_column))
+            by_row = (scores >= floors.index_select(0, row)).nonzero().flatten()
+            row, column, scores = (values.index_select(0, by_row) for values in (row, column, scores))
+        self._add(row, column, scores)
+
+    def _add(self, rows: torch.Tensor, columns: torch.Tensor, scores: torch.Tensor) -> None:
+        over = self.lists.add(rows, columns, scores)
+        if over is not None:
+            self._shorten(over)
+
+    def _shorten(self, over: Found) -> None:
+        """Make room in the lists of some rows, by a higher floor; if that is not enough, by exact similarities."""
+        over = over.best(over.scores.shape[1])
+        self.lists.raise_floors(over.rows, self.bound.floor(over.scores[:, self.k - 1]))
+        kept = over.at_least(self.lists.floors)
+        long = kept.counts() > (self.k + self.lists.width) // 2
+        self.lists.put(kept.only(~long).part(0, self.lists.width))
+        if bool(long.any()):
+            self._settle(kept.only(long))
+
+    def _settle(self, found: Found) -> None:
+        """Leave just the k best in the lists of some rows; the floor is then the k-th less the products' error."""
+        similarities, order = _ordered(found, _exact(self.q, self.c, found), self.names, self.k)
+        self.lists.raise_floors(found.rows, similarities[:, -1] - self.bound.before)
+        self.lists.put(Found(found.rows, found.columns.gather(1, order), found.scores.gather(1, order)))
+
+    def _decide(self) -> Nearest:
+        """The k best of every list: the k best products first, which tell how few of the others are needed."""
+        parts = []
+        for rows in torch.arange(len(self.q), device=self.q.device).split(self.rows):
+            found = self.lists.found(rows, 0).best(self.lists.width)
+            first = _exact(self.q, self.c, found.part(0, self.k))
+            self.lists.raise_floors(rows, first.amin(1) - self.bound.before)
+            found = found.at_least(self.lists.floors)
+            similarities = torch.cat([first, _exact(self.q, self.c, found.part(self.k, self.lists.width))], 1)
+            similarities, order = _ordered(found, similarities, self.names, self.k)
+            parts.append((self.names[found.columns.gather(1, order)], similarities))
+        return Nearest(*(torch.cat(halves).cpu().numpy() for halves in zip(*parts, strict=True)))
 
 
-def _ordered(columns: torch.Tensor, similarities: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The best k of each row: by falling similarity, ties to the lower column."""
-    columns, by_column = columns.sort(dim=1)
-    similarities = similarities.gather(1, by_column)
-    similarities, order = similarities.sort(dim=1, descending=True, stable=True)
-    return columns.gather(1, order)[:, :k], similarities[:, :k]
+def _ordered(
+    found: Found, similarities: torch.Tensor, names: torch.Tensor, k: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The k best similarities of each row, falling, and their places [r, k]; ties to the lower name."""
+    by_name = names[found.columns].argsort(dim=1)
+    similarities, order = similarities.gather(1, by_name).sort(dim=1, descending=True, stable=True)
+    return similarities[:, :k], by_name.gather(1, order)[:, :k]
 
 
-def _nearest_of_one(q: torch.Tensor, c: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-    similarities = torch.cat([block.double() @ q.double() for block in c.split(COLUMNS)])
-    similarities, columns = similarities.sort(descending=True, stable=True)
-    return columns[:k], similarities[:k]
+def _exact(q: torch.Tensor, c: torch.Tensor, found: Found) -> torch.Tensor:
+    """Exact similarities [r, w] of queries with their columns, float64, -inf where there is no column."""
+    counts, order = found.counts().sort()
+    rows, columns = found.rows[order], found.columns[order]
+    similarities = torch.full(columns.shape, -torch.inf, dtype=torch.float64, device=columns.device)
+    for some in _spans(0, len(rows), max(1, GATHERED // max(1, q.shape[1] * columns.shape[1]))):
+        width = int(counts[some.stop - 1])  # rows of like counts stand together, so that little is padding
+        if width:
+            # index_select, and a row times a matrix: plain indexing and einsum take several times as long
+            gathered = c.index_select(0, columns[some, :width].flatten()).double()
+            asked = q.index_select(0, rows[some]).double()[:, None]
+            similarities[some, :width] = torch.bmm(asked, gathered.view(len(asked), width, -1).transpose(1, 2))[:, 0]
+    return similarities[order.argsort()].masked_fill(found.scores == -torch.inf, -torch.inf)
+
+
+def _spans(start: int, stop: int, length: int) -> Iterator[slice]:
+    for first in range(start, stop, length):
+        yield slice(first, min(first + length, stop))

@@ -37,7 +37,34 @@ class EmbeddingsConfig(Section):
         return self.model_dump(mode="json", exclude=unread)
 
 
+class IvfConfig(Section):
+    """The index ivf: captions in lists around centres, of which a search reads the nearest."""
+
+    lists: Count | None = Field(None, description="Lists; null: 4 times the square root of the number of captions.")
+    probes: Count = Field(64, description="Lists that a search reads: more find more, and take longer.")
+
+
+class HnswConfig(Section):
+    """The index hnsw: a graph of near captions, along which a search walks."""
+
+    links: Annotated[int, Field(ge=2)] = Field(32, description="Neighbours a caption is linked to; they take memory.")
+    ef_construction: Count = Field(200, description="Captions held in view while one is linked.")
+    ef_search: Count = Field(256, description="Captions held in view in a search: more find more, and take longer.")
+
+
 class GroupsConfig(Section):
     """Each caption with its nearest."""
 
     k: Annotated[int, Field(ge=2)] = Field(30, description="Captions a group, the head included.")
+    index: Literal["exact", "ivf", "hnsw"] = Field(
+        "exact", description="exact compares all with all; ivf and hnsw (faiss) miss some, for more than 5 M captions."
+    )
+    ivf: IvfConfig = IvfConfig()
+    hnsw: HnswConfig = HnswConfig()
+    recall_queries: Count = Field(1000, description="Captions for which ivf and hnsw are held against exact.")
+
+    @property
+    def approximate(self) -> dict[str, Any] | None:
+        """The settings of the index by its faiss name; None for exact."""
+        sections: dict[str, Section] = {"ivf": self.ivf, "hnsw": self.hnsw}
+        return sections[self.index].model_dump() if self.index in sections else None
