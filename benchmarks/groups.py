@@ -1,0 +1,182 @@
+"""How fast, and in how much memory, all captions are compared with all: icsd's exact search beside faiss, in one run.
+
+Both get the same vectors and threads; faiss.IndexFlatIP asks half of its questions before icsd's search and half after,
+so that what else the machine does meets both. Then memory at two sizes, and what the approximate indexes find. Only a
+difference between the exact answers is a failure.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import faiss
+import numpy as np
+import pyarrow as pa
+import torch
+
+from icsd.backends import neighbors
+from icsd.config import GroupsConfig
+from icsd.groups import index_captions, measure_recall
+from icsd.pages import markdown_table
+from icsd.tables import EMBEDDINGS, write
+from icsd.vectors import to_lists, unit_on_grid
+
+MEMBERS = 50  # captions around a centre
+SAME = 2e-6  # similarities that float32 cannot tell apart at 512 dimensions
+MIB = 1 << 20
+T = TypeVar("T")
+
+
+def captions_of(count: int, width: int, clustered: bool) -> np.ndarray:
+    """Unit vectors [count, width]: as even as can be, or like captions': a common part, centres, few directions."""
+    rng = np.random.default_rng(0)
+    if not clustered:
+        return unit_on_grid(rng.standard_normal((count, width), dtype=np.float32))
+    directions = rng.standard_normal((width // 5, width), dtype=np.float32) / np.sqrt(np.float32(width))
+    centres = rng.standard_normal((max(1, count // MEMBERS), width // 5), dtype=np.float32)
+    places = centres[rng.integers(0, len(centres), count)]
+    places += 0.6 * rng.standard_normal(places.shape, dtype=np.float32)
+    common = 10 * rng.standard_normal(width, dtype=np.float32) / np.sqrt(np.float32(width))
+    rest = 3 * rng.standard_normal((count, width), dtype=np.float32) / np.sqrt(np.float32(width))
+    return unit_on_grid(places @ directions + common + rest)
+
+
+def timed(work: Callable[[], T]) -> tuple[T, float, float]:
+    """What the work gives, and the seconds and the CPU seconds that it took."""
+    start, cpu = time.perf_counter(), time.process_time()
+    result = work()
+    return result, time.perf_counter() - start, time.process_time() - cpu
+
+
+def side_by_side(vectors: np.ndarray, k: int) -> tuple[list[list[str]], str]:
+    """Rows of the table of times, and how far the answers agree."""
+    index = faiss.IndexFlatIP(vectors.shape[1])
+    index.add(vectors)
+    halves = np.array_split(vectors, 2)
+    (_, first), first_s, first_cpu = timed(lambda: index.search(halves[0], k))
+    exact, icsd_s, icsd_cpu = timed(lambda: neighbors.nearest(vectors, vectors, k))
+    (_, second), second_s, second_cpu = timed(lambda: index.search(halves[1], k))
+    faiss_s, faiss_cpu = first_s + second_s, first_cpu + second_cpu
+    rows = [
+        ["faiss.IndexFlatIP", f"{faiss_s:.1f}", f"{faiss_cpu:.1f}", "1", "1"],
+        ["icsd", f"{icsd_s:.1f}", f"{icsd_cpu:.1f}", f"{faiss_s / icsd_s:.2f}", f"{faiss_cpu / icsd_cpu:.2f}"],
+    ]
+    return rows, agreement(vectors, exact, np.concatenate([first, second]))
+
+
+def agreement(vectors: np.ndarray, exact: neighbors.Nearest, other: np.ndarray) -> str:
+    """How many sets are equal, and how far the others' similarities fall short; SystemExit beyond float32's error."""
+    differ = np.flatnonzero((np.sort(exact.columns, 1) != np.sort(other, 1)).any(1))
+    short = [
+        exact.similarities[row, -1] - (vectors[other[row]].astype(np.float64) @ vectors[row].astype(np.float64)).min()
+        for row in differ
+    ]
+    most = max(short, default=0.0)
+    if not 0 <= most < SAME:
+        raise SystemExit(f"the answers differ by {most:.2g} in similarity, where float32 explains {SAME}")
+    return (
+        f"{len(other) - len(differ):,} of {len(other):,} sets of neighbours are equal; in the others faiss's last is "
+        f"at most {most:.1g} less similar than the exact one."
+    )
+
+
+def memory(vectors: np.ndarray, k: int, threads: int) -> list[list[str]]:
+    """Rows of the table of memory: a search in a process of its own at a quarter and at half of the captions."""
+    rows = []
+    for count in (len(vectors) // 4, len(vectors) // 2):
+        with tempfile.TemporaryDirectory() as folder:
+            np.save(Path(folder) / "vectors.npy", vectors[:count])
+            command = [sys.executable, __file__, "--search", f"{folder}/vectors.npy"]
+            command += ["--k", str(k), "--threads", str(threads)]
+            output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        beyond = json.loads(output)["beyond"]
+        stored = vectors[:count].nbytes
+        rows.append([f"{count:,}", f"{stored / MIB:,.0f}", f"{beyond / MIB:,.0f}", f"{beyond / stored:.2f}"])
+    return rows
+
+
+def search_alone(path: str, k: int) -> None:
+    """Print the peak of memory beyond what is held when the vectors are read and the libraries are warm."""
+    vectors = np.load(path)
+    neighbors.nearest(vectors[:64].copy(), vectors[:64].copy(), 2)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
+    before = _peak()
+    neighbors.nearest(vectors, vectors, k)
+    print(json.dumps({"beyond": _peak() - before}))
+
+
+def _peak() -> int:
+    """Bytes held at most (Linux): getrusage would count the parent's as well."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return 1024 * int(line.split()[1])
+
+
+def approximate(vectors: np.ndarray, k: int) -> list[list[str]]:
+    """Rows of the table of indexes: what each finds of the exact nearest, with the config's settings."""
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        embeddings, report = folder / "embeddings.parquet", folder / "recall.json"
+        write(embeddings, EMBEDDINGS, _table(vectors))
+        for kind in ("ivf", "hnsw"):
+            settings = GroupsConfig(index=kind).approximate or {}
+            index = folder / kind
+            _, seconds, _ = timed(partial(index_captions, [embeddings], index, kind, settings))
+            measure_recall([embeddings], index, report, k, 1000, settings)
+            recall = json.loads(report.read_text())["recall"]
+            rows.append(
+                [kind, ", ".join(f"{key} {value}" for key, value in settings.items()), f"{seconds:.1f}", str(recall)]
+            )
+    return rows
+
+
+def _table(vectors: np.ndarray) -> pa.Table:
+    return pa.table({"caption_id": np.arange(len(vectors)), "embedding": to_lists(vectors)})
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Measure all; print the tables."""
+    args = _arguments(words)
+    torch.set_num_threads(args.threads)
+    faiss.omp_set_num_threads(args.threads)
+    if args.search:
+        search_alone(args.search, args.k)
+        return
+    vectors = captions_of(args.captions, args.dimensions, clustered=not args.random)
+    units = "bfloat16" if neighbors.has_bfloat16("cpu") else "float32"
+    print(
+        f"{args.captions:,} captions x {args.dimensions}, k {args.k}, {args.threads} threads, products in {units}; "
+        f"load {os.getloadavg()[0]:.1f}\n"
+    )
+    rows, agreed = side_by_side(vectors, args.k)
+    print("\n".join(markdown_table(["search", "seconds", "CPU s", "times faiss", "by CPU s"], rows)), f"\n\n{agreed}\n")
+    rows = memory(vectors, args.k, args.threads)
+    print("\n".join(markdown_table(["captions", "vectors, MiB", "beyond them, MiB", "share"], rows)), "\n")
+    if args.approximate:
+        rows = approximate(vectors[: args.approximate], args.k)
+        print(f"{min(args.approximate, args.captions):,} captions:\n")
+        print("\n".join(markdown_table(["index", "settings", "seconds to build", "recall"], rows)))
+
+
+def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--captions", type=int, default=202_654, help="as many as COCO val2014 has")
+    parser.add_argument("--dimensions", type=int, default=512)
+    parser.add_argument("--k", type=int, default=30)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--random", action="store_true", help="vectors without clusters")
+    parser.add_argument("--approximate", type=int, default=30_000, help="captions for ivf and hnsw; 0: none")
+    parser.add_argument("--search", help=argparse.SUPPRESS)  # a process of its own, whose memory is measured
+    return parser.parse_args(words)
+
+
+if __name__ == "__main__":
+    main()
