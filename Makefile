@@ -7,7 +7,8 @@ RESULTS := results/picturebook
 MODELS := clip stable-diffusion vision bert probe
 
 .PHONY: demo test setup lint dag lock models benchmark benchmark-summaries benchmark-captions \
-	benchmark-embeddings benchmark-images benchmark-captioner benchmark-dag benchmark-real-captions
+	benchmark-embeddings benchmark-images benchmark-captioner benchmark-groups benchmark-dag \
+	benchmark-real-captions
 
 demo: setup
 	$(BIN)/snakemake || { echo "Was the last run killed? Then type $(BIN)/snakemake --unlock, and make demo again."; exit 1; }
@@ -91,3 +92,7 @@ benchmark-dag: setup
 # Captions of COCO val2014, which ../shared/data or --captions has, up to summaries: time and memory a stage, ten groups.
 benchmark-real-captions: setup
 	$(BIN)/python benchmarks/real_captions.py
+
+# The 30 nearest of 202,654 captions beside faiss, memory at two sizes, and what approximate indexes find.
+benchmark-groups: setup
+	$(BIN)/python benchmarks/groups.py
