@@ -45,9 +45,7 @@ def nearest(queries: np.ndarray, corpus: np.ndarray, k: int) -> Nearest:
         return _Search(torch.from_numpy(queries).to(device), c, names, k).run()
     order = _by_likeness(c, BLOCKS[device.type][0])
     c = c.index_select(0, order)
-    found = _Search(c, c, order, k).run()
-    back = order.argsort().cpu().numpy()
-    return Nearest(found.columns[back], found.similarities[back])
+    return _Search(c, c, order, k).run()
 
 
 def best_of(queries: np.ndarray, corpus: np.ndarray, columns: np.ndarray, k: int) -> Nearest:
@@ -68,7 +66,8 @@ def _by_likeness(c: torch.Tensor, at_once: int) -> torch.Tensor:
 class _Search:
     """The lists of all queries, from the first guess of what is good enough to the k best.
 
-    `names` are the columns' numbers for the caller: they decide ties, and are what is answered.
+    `names` are the columns' numbers for the caller: they decide ties, and are what is answered. A corpus that asks
+    itself is answered in the order of its names.
     """
 
     def __init__(self, q: torch.Tensor, c: torch.Tensor, names: torch.Tensor, k: int) -> None:
@@ -150,7 +149,8 @@ class _Search:
 
     def _decide(self) -> Nearest:
         """The k best of every list: the k best products first, which tell how few of the others are needed."""
-        parts = []
+        columns = np.empty((len(self.q), self.k), np.int64)
+        best = np.empty(columns.shape)
         for rows in torch.arange(len(self.q), device=self.q.device).split(self.rows):
             found = self.lists.found(rows, 0).best(self.lists.width)
             first = _exact(self.q, self.c, found.part(0, self.k))
@@ -158,8 +158,10 @@ class _Search:
             found = found.at_least(self.lists.floors)
             similarities = torch.cat([first, _exact(self.q, self.c, found.part(self.k, self.lists.width))], 1)
             similarities, order = _ordered(found, similarities, self.names, self.k)
-            parts.append((self.names[found.columns.gather(1, order)], similarities))
-        return Nearest(*(torch.cat(halves).cpu().numpy() for halves in zip(*parts, strict=True)))
+            places = (self.names[rows] if self.itself else rows).cpu().numpy()
+            columns[places] = self.names[found.columns.gather(1, order)].cpu().numpy()
+            best[places] = similarities.cpu().numpy()
+        return Nearest(columns, best)
 
 
 def _ordered(
