@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from icsd.summaries.merge import words as w
 from icsd.summaries.merge.inflection import implied, stem
-from icsd.summaries.merge.reading import Mention, Reading, contradict, covers
+from icsd.summaries.merge.mentions import Mention, contradict, covers
+from icsd.summaries.merge.reading import Reading
 
 
 @dataclass(frozen=True, slots=True)
