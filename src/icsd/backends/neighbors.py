@@ -1,6 +1,9 @@
 """Exact cosine top-k by blocks: proposed by fast products, decided in exact arithmetic."""
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,8 +80,8 @@ class _Search:
         self.bound = bound_of(q, c, self.dtype)
         self.lists = Lists(len(q), k, self.dtype, q.device)
         self.rows, self.columns = BLOCKS[q.device.type]
-        self.products = torch.empty(self.rows * self.columns, dtype=self.dtype, device=q.device)
-        self.reaching = Reaching(self.products)
+        self.own = threading.local()  # each thread's products
+        self.entering = threading.Lock()
 
     def run(self) -> Nearest:
         self._guess_floors()
@@ -100,19 +103,30 @@ class _Search:
     def _scan(self) -> None:
         """Enter all products that reach the floor of their row, and of their column if the corpus asks itself."""
         stripes = list(_spans(0, len(self.q), self.rows))
-        for rows in progress(stripes, len(stripes), "blocks of captions"):
-            left = self.q[rows].to(self.dtype)
-            if self.itself:
-                self._enter(left, rows, rows, both=False)  # the square on the diagonal holds both halves
-            for columns in _spans(rows.stop if self.itself else 0, len(self.c), self.columns):
-                self._enter(left, rows, columns, both=self.itself)
+        with _one_thread_each(self.q.device) as pool:
+            for _ in progress(pool.map(self._scan_stripe, stripes), len(stripes), "blocks of captions"):
+                pass
+
+    def _scan_stripe(self, rows: slice) -> None:
+        left = self.q[rows].to(self.dtype)
+        if self.itself:
+            self._enter(left, rows, rows, both=False)  # the square on the diagonal holds both halves
+        for columns in _spans(rows.stop if self.itself else 0, len(self.c), self.columns):
+            self._enter(left, rows, columns, both=self.itself)
+
+    def _block(self) -> tuple[torch.Tensor, Reaching]:
+        if not hasattr(self.own, "block"):
+            products = torch.empty(self.rows * self.columns, dtype=self.dtype, device=self.q.device)
+            self.own.block = products, Reaching(products)
+        return self.own.block
 
     def _enter(self, left: torch.Tensor, rows: slice, columns: slice, both: bool) -> None:
         right = self.c[columns].to(self.dtype)
-        products = self.products[: len(left) * len(right)]
+        block, reaching = self._block()
+        products = block[: len(left) * len(right)]
         torch.mm(left, right.T, out=products.view(len(left), len(right)))
-        floors = self.lists.floors
-        hits = self.reaching(floors[rows], floors[columns] if both else None, len(right))
+        floors = self.lists.floors  # that another thread raises one meanwhile changes no answer
+        hits = reaching(floors[rows], floors[columns] if both else None, len(right))
         scores = products.index_select(0, hits)
         row = torch.div(hits, len(right), rounding_mode="floor")
         column = hits - row * len(right) + columns.start
@@ -127,9 +141,10 @@ class _Search:
         self._add(row, column, scores)
 
     def _add(self, rows: torch.Tensor, columns: torch.Tensor, scores: torch.Tensor) -> None:
-        over = self.lists.add(rows, columns, scores)
-        if over is not None:
-            self._shorten(over)
+        with self.entering:
+            over = self.lists.add(rows, columns, scores)
+            if over is not None:
+                self._shorten(over)
 
     def _shorten(self, over: Found) -> None:
         """Make room in the lists of some rows, by a higher floor; if that is not enough, by exact similarities."""
@@ -162,6 +177,21 @@ class _Search:
             columns[places] = self.names[found.columns.gather(1, order)].cpu().numpy()
             best[places] = similarities.cpu().numpy()
         return Nearest(columns, best)
+
+
+@contextmanager
+def _one_thread_each(device: torch.device) -> Iterator[ThreadPoolExecutor]:
+    """Threads that work on stripes side by side, as many as torch has, which then uses one in each.
+
+    A stripe's comparisons, in numpy, use one thread only: shared out by torch, the products alone would be faster.
+    """
+    threads = torch.get_num_threads() if device.type == "cpu" else 1
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(threads) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _ordered(
