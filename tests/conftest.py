@@ -9,6 +9,7 @@ HERE = Path(__file__).parent
 LONGEST = (HERE / "unit/test_summaries_faults.py", HERE / "workflow")
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in its own
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep together what shares a costly run, a file's tests or all of `workflow`; the longest begin."""
     for item in items:
