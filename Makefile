@@ -21,7 +21,7 @@ demo: setup
 
 # Two at once; tests/conftest.py says which stay together and which begin.
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
 setup: .venv/installed
 

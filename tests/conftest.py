@@ -2,23 +2,28 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
-HERE = Path(__file__).parent
-LONGEST = (HERE / "unit/test_summaries_faults.py", HERE / "workflow")
+LONGEST = ("tests/unit/test_summaries_faults.py", "tests/workflow")  # each with one costly run that its tests share
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in its own
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep together what shares a costly run, a file's tests or all of `workflow`; the longest begin."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(str(_shared(item.path))))
-    items.sort(key=lambda item: _shared(item.path) not in LONGEST)
+    """The longest begin."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
 
 
-def _shared(path: Path) -> Path:
-    return HERE / "workflow" if HERE / "workflow" in path.parents else path
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Of two workers one has all tests of a file, or of the workflow: what they share is made once."""
+    return _Together(config, log)
+
+
+class _Together(LoadScopeScheduling):
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::")[0]
+        return next((scope for scope in LONGEST if file.startswith(scope)), file)
 
 
 @pytest.fixture(scope="session")
