@@ -13,6 +13,7 @@ from PIL import Image
 
 from icsd import tables
 from icsd.corpora import Corpus
+from icsd.errors import DiskFullError
 from icsd.picturebook import corpus
 from icsd.picturebook.corpus import facts, write_annotations, write_pictures
 from icsd.picturebook.drawing import object_box, render
@@ -306,7 +307,7 @@ def test_failed_writing_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(corpus, "render", fail)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(DiskFullError, match="No space"):
         write_pictures("val", tmp_path / "val", limit=3)
     assert not list(tmp_path.iterdir())
 

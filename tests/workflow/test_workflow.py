@@ -263,6 +263,14 @@ def test_the_login_node_loads_no_torch(fresh: Checkout) -> None:
 
 # What every rule says.
 
+# rule -> script: what they make is fixed by a sum or a commit, so that no change of code makes it another
+DOWNLOADS = {
+    "download_file": "download_file",
+    "unpack_file": "unpack_archive",
+    "unpack_folder": "unpack_archive",
+    "fetch_model": "fetch_model",
+}
+
 
 def _rules() -> list[tuple[str, str]]:
     """Name and text of every rule that is not made from another, and of no file to make."""
@@ -276,8 +284,8 @@ def test_every_rule_says_what_a_cluster_needs(name: str, body: str) -> None:
     said = set(re.findall(r"^    (\w+):", body, re.MULTILINE))
     assert {"log", "conda", "threads", "resources", "params"} <= said
     assert {"mem_mb", "runtime"} <= set(re.findall(r"^        (\w+)=", body, re.MULTILINE))
-    assert "revision=REVISIONS[" in body
-    assert f'script:\n        "../scripts/{name}.py"' in body
+    assert name in DOWNLOADS or "revision=REVISIONS[" in body
+    assert f'script:\n        "../scripts/{DOWNLOADS.get(name, name)}.py"' in body
 
 
 def test_every_rule_file_opens_with_its_contract() -> None:
@@ -291,5 +299,5 @@ def test_every_rule_file_opens_with_its_contract() -> None:
 def test_every_script_is_an_adapter(path: Path) -> None:
     text = path.read_text()
     assert len(text.splitlines()) < 20
-    assert "with job_log(snakemake.log[0]):" in text
+    assert "with job_log(snakemake.log[0]):" in text or path.stem == "fetch_model" and "online=True):" in text
     assert "snakemake.config" not in text
