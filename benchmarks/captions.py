@@ -1,4 +1,4 @@
-"""What memory a corpus of text takes on its way into shards, beside that of a tenth of it, in one run."""
+"""What memory a corpus of text takes on its way into a table, beside that of a tenth of it, in one run."""
 
 import argparse
 import random
@@ -14,7 +14,7 @@ from pathlib import Path
 from icsd.captions import read_captions
 from icsd.corpora import Corpus
 start, path, shards = time.monotonic(), Path(sys.argv[1]), int(sys.argv[2])
-read_captions(Corpus((path,), split="train"), 1_000, [path.parent / f"{number}.parquet" for number in range(shards)])
+read_captions(Corpus((path,), split="train"), 1_000, path.parent / "all.parquet", shards)
 print(time.monotonic() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 

@@ -64,13 +64,9 @@ def stages(results: Path) -> Iterator[list[str]]:
 
 def groups(results: Path, count: int, seed: int) -> Iterator[str]:
     """Groups drawn by `seed`: the members nearest to the head with their similarities, and the summary."""
-    captions = {
-        row["caption_id"]: row["caption"]
-        for path in sorted((results / "captions").glob("*.parquet"))
-        for row in tables.read(path, tables.CAPTIONS).to_pylist()
-    }
-    paths = sorted((results / "groups").glob("*-of-*.parquet"))
-    found = [row for path in paths for row in tables.read(path, tables.GROUPS).to_pylist()]
+    rows = tables.read(results / "captions" / "all.parquet", tables.CAPTIONS).to_pylist()
+    captions = {row["caption_id"]: row["caption"] for row in rows}
+    found = tables.read(results / "groups" / "all.parquet", tables.GROUPS).to_pylist()
     wanted = {row["group_id"]: row for row in random.Random(seed).sample(found, count)}
     for path in sorted((results / "summaries").glob("*.parquet")):
         for row in tables.read(path, tables.SUMMARIES).to_pylist():

@@ -1,8 +1,8 @@
 # dataset: an arm's training pairs, and a ledger of all that was kept or fell away
 #
-# in:  <results>/captions/{shard}.parquet                CAPTIONS   } all shards; for the arm "real"
+# in:  <results>/captions/all.parquet                    CAPTIONS   } all shards; for the arm "real"
 #      <results>/summaries/{shard}.parquet               SUMMARIES  } <results>/pictures/real/ alone
-#      <results>/images/{arm}/sentences/{shard}.parquet  SENTENCES  } multi_head has those of multi
+#      <results>/images/{arm}/sentences.parquet          SENTENCES  } multi_head has those of multi
 #      <results>/images/{arm}/{shard}.parquet            IMAGES     }
 #      <results>/safety/{arm}/{shard}.parquet            SAFETY     }
 #      <results>/dataset/multi/pairs.parquet             PAIRS: for the arm single, which has as many pictures
@@ -12,9 +12,9 @@
 
 rule build_dataset:
     input:
-        captions=collect("<results>/captions/{shard}.parquet", shard=SHARDS),
+        captions="<results>/captions/all.parquet",
         summaries=collect("<results>/summaries/{shard}.parquet", shard=SHARDS),
-        sentences=collect("<results>/images/{{arm}}/sentences/{shard}.parquet", shard=SHARDS),
+        sentences="<results>/images/{arm}/sentences.parquet",
         images=collect("<results>/images/{{arm}}/{shard}.parquet", shard=SHARDS),
         safety=collect("<results>/safety/{{arm}}/{shard}.parquet", shard=SHARDS),
     output:
@@ -40,9 +40,9 @@ rule build_dataset:
 
 use rule build_dataset as build_single_dataset with:
     input:
-        captions=collect("<results>/captions/{shard}.parquet", shard=SHARDS),
+        captions="<results>/captions/all.parquet",
         summaries=collect("<results>/summaries/{shard}.parquet", shard=SHARDS),
-        sentences=collect("<results>/images/single/sentences/{shard}.parquet", shard=SHARDS),
+        sentences="<results>/images/single/sentences.parquet",
         images=collect("<results>/images/single/{shard}.parquet", shard=SHARDS),
         safety=collect("<results>/safety/single/{shard}.parquet", shard=SHARDS),
         multi="<results>/dataset/multi/pairs.parquet",
@@ -59,9 +59,9 @@ use rule build_dataset as build_single_dataset with:
 
 use rule build_dataset as build_head_dataset with:
     input:
-        captions=collect("<results>/captions/{shard}.parquet", shard=SHARDS),
+        captions="<results>/captions/all.parquet",
         summaries=collect("<results>/summaries/{shard}.parquet", shard=SHARDS),
-        sentences=collect("<results>/images/multi/sentences/{shard}.parquet", shard=SHARDS),
+        sentences="<results>/images/multi/sentences.parquet",
         images=collect("<results>/images/multi/{shard}.parquet", shard=SHARDS),
         safety=collect("<results>/safety/multi/{shard}.parquet", shard=SHARDS),
     output:

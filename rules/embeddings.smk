@@ -1,6 +1,6 @@
 # embeddings: captions -> one unit vector a caption
 #
-# in:  <results>/captions/{shard}.parquet    CAPTIONS
+# in:  <results>/captions/all.parquet        CAPTIONS, a row group a shard
 # out: <results>/embeddings/{shard}.parquet  EMBEDDINGS: float32, length 1, the same for any shard count and batch size;
 #                                            what encoder made them stands in the file's metadata
 #      <results>/embeddings/all.parquet      EMBEDDINGS of all shards, for jobs of which each needs them all
@@ -8,7 +8,7 @@
 
 rule embed_captions:
     input:
-        captions="<results>/captions/{shard}.parquet",
+        captions="<results>/captions/all.parquet",
         model=model_input(cfg.embeddings.model),
     output:
         embeddings="<results>/embeddings/{shard}.parquet",

@@ -1,9 +1,10 @@
 # images: what each arm draws, and a picture of it
 #
 # in:  <results>/summaries/{shard}.parquet             SUMMARIES, all shards
-#      <results>/captions/{shard}.parquet              CAPTIONS, all shards
+#      <results>/captions/all.parquet                  CAPTIONS
 #      <results>/dataset/multi/pairs.parquet           PAIRS: of the arm single_matched alone
-# out: <results>/images/{arm}/sentences/{shard}.parquet  SENTENCES: what to draw, in the shard of the image's id
+# out: <results>/images/{arm}/sentences.parquet        SENTENCES: what to draw, in the shard of the image's id; a row
+#                                                      group a shard
 #      <results>/images/{arm}/{shard}.parquet          IMAGES
 #      <results>/images/{arm}/{shard}.png              a contact sheet of the shard's first pictures
 # own: results/drawn/                                  each picture under the hash of all that determined it, so that
@@ -14,13 +15,14 @@
 rule select_sentences:
     input:
         summaries=collect("<results>/summaries/{shard}.parquet", shard=SHARDS),
-        captions=collect("<results>/captions/{shard}.parquet", shard=SHARDS),
+        captions="<results>/captions/all.parquet",
     output:
-        sentences=collect("<results>/images/{{arm}}/sentences/{shard}.parquet", shard=SHARDS),
+        sentences="<results>/images/{arm}/sentences.parquet",
     wildcard_constraints:
         arm="multi|single",
     params:
         revision=REVISIONS["images"],
+        shards=cfg.shards,
         pictures=cfg.images.pictures,
         spare=lambda wildcards: cfg.images.spare if wildcards.arm == "single" else 0,
         seed=cfg.images.seed,
@@ -39,11 +41,12 @@ rule select_sentences:
 rule select_matched_sentences:
     input:
         pairs="<results>/dataset/multi/pairs.parquet",
-        captions=collect("<results>/captions/{shard}.parquet", shard=SHARDS),
+        captions="<results>/captions/all.parquet",
     output:
-        sentences=collect("<results>/images/single_matched/sentences/{shard}.parquet", shard=SHARDS),
+        sentences="<results>/images/single_matched/sentences.parquet",
     params:
         revision=REVISIONS["images"],
+        shards=cfg.shards,
         seed=cfg.images.seed,
     log:
         "<results>/logs/select_matched_sentences.log",
@@ -59,7 +62,7 @@ rule select_matched_sentences:
 
 rule generate_images:
     input:
-        sentences="<results>/images/{arm}/sentences/{shard}.parquet",
+        sentences="<results>/images/{arm}/sentences.parquet",
         model=model_input(cfg.images.model),
     output:
         images="<results>/images/{arm}/{shard}.parquet",

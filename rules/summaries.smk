@@ -1,6 +1,6 @@
 # summaries: groups -> the captions of each that can describe one scene, condensed into one sentence
 #
-# in:  <results>/groups/{shard}.parquet     GROUPS
+# in:  <results>/groups/all.parquet         GROUPS, a row group a shard
 #      <results>/captions/all.parquet       CAPTIONS: members of a group lie anywhere
 #      config/prompts/<name>.txt, .yaml     the prompt that summaries.prompt names, and what its answers must be
 # out: <results>/summaries/{shard}.parquet  SUMMARIES: a row for every group, dropped ones with their reason
@@ -15,7 +15,7 @@
 
 rule summarize_groups:
     input:
-        groups="<results>/groups/{shard}.parquet",
+        groups="<results>/groups/all.parquet",
         captions="<results>/captions/all.parquet",
         prompt=f"config/prompts/{cfg.summaries.prompt}.txt",
         rules=f"config/prompts/{cfg.summaries.prompt}.yaml",
@@ -45,7 +45,7 @@ rule summarize_groups:
 
 use rule summarize_groups as summarize_by_prompt with:
     input:
-        groups="<results>/groups/{shard}.parquet",
+        groups="<results>/groups/all.parquet",
         captions="<results>/captions/all.parquet",
         prompt="config/prompts/{prompt}.txt",
         rules="config/prompts/{prompt}.yaml",

@@ -4,15 +4,15 @@ from icsd.dataset import DrawnArm, build_dataset
 from icsd.logs import job_log
 
 with job_log(snakemake.log[0]):
-    inputs = dict(snakemake.input.items())
-    multi = inputs.pop("multi", None)
-    build_dataset(
-        snakemake.params.arm,
-        DrawnArm(
-            **{name: [Path(path) for path in paths] for name, paths in inputs.items()},
-            multi=Path(multi) if multi else None,
-        ),
-        Path(snakemake.output.pairs),
-        Path(snakemake.output.ledger),
-        snakemake.params.max_drop_share,
+    inputs = snakemake.input
+    multi = inputs.get("multi")
+    tables_of_arm = DrawnArm(
+        Path(inputs.captions),
+        [Path(path) for path in inputs.summaries],
+        Path(inputs.sentences),
+        [Path(path) for path in inputs.images],
+        [Path(path) for path in inputs.safety],
+        Path(multi) if multi else None,
     )
+    pairs, ledger = Path(snakemake.output.pairs), Path(snakemake.output.ledger)
+    build_dataset(snakemake.params.arm, tables_of_arm, pairs, ledger, snakemake.params.max_drop_share)

@@ -5,5 +5,5 @@ from icsd.logs import job_log
 
 with job_log(snakemake.log[0]):
     captions, embeddings = Path(snakemake.input.captions), Path(snakemake.output.embeddings)
-    resources = snakemake.resources
-    embed_captions(captions, embeddings, snakemake.params.encoder, resources.batch_tokens, resources.device)
+    resources, shard = snakemake.resources, snakemake.wildcards.shard
+    embed_captions(captions, embeddings, snakemake.params.encoder, resources.batch_tokens, resources.device, shard)

@@ -13,4 +13,5 @@ with job_log(snakemake.log[0]):
         resources.batch_size,
         KeptPictures(Path(resources.store), resources.run),
         load_generator(compiled=bool(resources.compiled)),
+        snakemake.wildcards.shard,
     )

@@ -6,7 +6,8 @@ from icsd.logs import job_log
 with job_log(snakemake.log[0]):
     select_matched_sentences(
         Path(snakemake.input.pairs),
-        [Path(path) for path in snakemake.input.captions],
-        [Path(path) for path in snakemake.output.sentences],
+        Path(snakemake.input.captions),
+        Path(snakemake.output.sentences),
+        snakemake.params.shards,
         snakemake.params.seed,
     )

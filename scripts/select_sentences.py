@@ -7,8 +7,9 @@ with job_log(snakemake.log[0]):
     select_sentences(
         snakemake.wildcards.arm,
         [Path(path) for path in snakemake.input.summaries],
-        [Path(path) for path in snakemake.input.captions],
-        [Path(path) for path in snakemake.output.sentences],
+        Path(snakemake.input.captions),
+        Path(snakemake.output.sentences),
+        snakemake.params.shards,
         snakemake.params.pictures,
         snakemake.params.spare,
         snakemake.params.seed,

@@ -8,4 +8,5 @@ with job_log(snakemake.log[0]):
     groups, captions = Path(snakemake.input.groups), Path(snakemake.input.captions)
     prompt, summaries = Path(snakemake.input.prompt), Path(snakemake.output.summaries)
     config = SummariesConfig.joined(snakemake.params.settings, snakemake.resources.runtime_settings)
-    summarize_groups(groups, [captions], prompt, summaries, config, Path(snakemake.resources.results))
+    results, shard = Path(snakemake.resources.results), snakemake.wildcards.shard
+    summarize_groups(groups, captions, prompt, summaries, config, results, shard)

@@ -1,4 +1,4 @@
-"""Captions: a corpus as published, spread over shards."""
+"""Captions: a corpus as published, sorted into shards."""
 
 import logging
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ RUN = 100_000  # captions in memory at once, before they are spilled
 _log = logging.getLogger(__name__)
 
 
-def read_captions(corpus: Corpus, max_characters: int, shards: Sequence[Path]) -> None:
+def read_captions(corpus: Corpus, max_characters: int, captions: Path, shards: int) -> None:
     """Write the CAPTIONS of a corpus, by id, each in the shard that its id's hash names.
 
     A corpus without splits gives the word that is asked for as the captions' split. The corpus is read as a
@@ -26,18 +26,17 @@ def read_captions(corpus: Corpus, max_characters: int, shards: Sequence[Path]) -
     doubled or misshapen, for a caption longer than `max_characters`, and for a corpus or split without captions.
     """
     rows, ids = corpus.captions(), list[np.ndarray]()
-    with Spill(shards[0].parent) as spill:
+    with Spill(captions.parent) as spill:
         while run := list(islice(rows, RUN)):
             for row in run:
                 _check_length(row, max_characters)
             table = _table(run, corpus.split)
             ids.append(table["caption_id"].to_numpy())
-            spill.add(table, [shard_of(row.caption_id, len(shards)) for row in run])
+            spill.add(table, [shard_of(row.caption_id, shards) for row in run])
             _log.info("captions: %s are read", f"{sum(map(len, ids)):,}")
         _check_distinct(corpus, np.concatenate(ids))
-        for number, path in enumerate(shards):
-            rows_of_shard = spill.read(number, tables.CAPTIONS.schema).sort_by("caption_id")
-            tables.write(path, tables.CAPTIONS, rows_of_shard.combine_chunks())
+        by_shard = (spill.read(shard, tables.CAPTIONS.schema).sort_by("caption_id") for shard in range(shards))
+        tables.write_batches(captions, tables.CAPTIONS, by_shard)
 
 
 def _table(run: Sequence[Row], split: str | None) -> pa.Table:

@@ -23,9 +23,9 @@ class DrawnArm:
     `multi` is the PAIRS of that arm: of its captions are those of `single_matched`, and `single` has as many pictures.
     """
 
-    captions: Sequence[Path]
+    captions: Path
     summaries: Sequence[Path]
-    sentences: Sequence[Path]
+    sentences: Path
     images: Sequence[Path]
     safety: Sequence[Path]
     multi: Path | None = None
@@ -66,13 +66,13 @@ def build_dataset(arm: str, paths: DrawnArm, pairs: Path, ledger: Path, max_drop
     InputError if no pair is left, if the checks drop a larger share of the pictures than `max_drop_share`, or
     if the tables do not belong together.
     """
-    sentences = tables.concat(paths.sentences, tables.SENTENCES).to_pylist()
+    sentences = tables.read(paths.sentences, tables.SENTENCES).to_pylist()
     captions = _captions(paths.captions)
     steps = _steps(arm, paths, sentences, captions)
     kept = set(steps[-1].kept)
     rows = [row for row in sentences if row["image_id"] in kept]
     found = [
-        _pair(row["image_id"], caption_id, captions, paths.sentences[0].parent)
+        _pair(row["image_id"], caption_id, captions, paths.sentences)
         for row in rows
         for caption_id in ([row["group_id"]] if arm == "multi_head" else row["caption_ids"])
     ]
@@ -106,7 +106,7 @@ def _steps(arm: str, paths: DrawnArm, sentences: Sequence[Row], captions: Mappin
     """The way to the arm's pictures, each stage entered by what the one before it kept."""
     drawn = {row["image_id"] for row in sentences}
     first, candidates = _candidates(arm, paths, captions)
-    _check_same(paths.sentences[0].parent, "the captions or summaries", drawn - set(candidates), set())
+    _check_same(paths.sentences, "the captions or summaries", drawn - set(candidates), set())
     reason = _REASONS[arm].format(count=f"{len(drawn):,}")
     images = Step("images", candidates, {item: reason for item in candidates if item not in drawn})
     made = set(tables.concat(paths.images, tables.IMAGES, columns=["image_id"])["image_id"].to_pylist())
@@ -159,15 +159,15 @@ def _fault(check: Row) -> str:
     return f"{check['verdict']}: the safety checker's score is {check['score']:.3f}"
 
 
-def _captions(paths: Sequence[Path]) -> dict[int, str]:
-    rows = tables.concat(paths, tables.CAPTIONS, columns=["caption_id", "caption"]).to_pylist()
+def _captions(path: Path) -> dict[int, str]:
+    rows = tables.read(path, tables.CAPTIONS, columns=["caption_id", "caption"]).to_pylist()
     return {row["caption_id"]: row["caption"] for row in rows}
 
 
 def _pair(image_id: str, caption_id: int, captions: Mapping[int, str], path: Path) -> dict[str, Any]:
     if caption_id not in captions:
         problem = f"caption {caption_id} is not among the captions"
-        raise InputError(path, image_id, problem, "delete the folder and run snakemake again")
+        raise InputError(path, image_id, problem, "delete it and run snakemake again")
     return {"image_id": image_id, "caption_id": caption_id, "caption": captions[caption_id]}
 
 
@@ -175,7 +175,7 @@ def _check_same(path: Path, other: str, ids: set[str], expected: set[str]) -> No
     differing = sorted(ids ^ expected)
     if differing:
         problem = f"{len(differing):,} images are in only one of this table and {other}"
-        raise InputError(path, differing[0], problem, "delete the folder and run snakemake again")
+        raise InputError(path, differing[0], problem, "delete it and run snakemake again")
 
 
 def _check_drops(arm: str, steps: Sequence[Step], path: Path, limit: float) -> None:

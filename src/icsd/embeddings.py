@@ -15,19 +15,26 @@ NOTHING = "unknown"  # of a shard that says nothing of its encoder
 
 
 def embed_captions(
-    captions: Path, embeddings: Path, encoder: Mapping[str, Any], batch_tokens: int, device: str = "auto"
+    captions: Path,
+    embeddings: Path,
+    encoder: Mapping[str, Any],
+    batch_tokens: int,
+    device: str = "auto",
+    shard: str | None = None,
 ) -> None:
-    """Write the EMBEDDINGS of a CAPTIONS shard, in its order: unit vectors of the `encoder`, as the config gives it.
+    """Write the EMBEDDINGS of a `shard` of CAPTIONS, in its order, or of all.
+
+    They are unit vectors of the `encoder`, as the config gives it.
 
     A caption's vector depends on its text and the encoder alone: neither on the shard nor on the batch, up to the
     rounding of `encoder["precision"]`. Captions of equal text are encoded once. An empty shard gives an empty one.
     InputError for a broken shard, ModelError for the model, ConfigError for the device.
     """
-    shard = tables.read(captions, tables.CAPTIONS, columns=["caption_id", "caption"])
-    texts = shard["caption"].to_pylist()
+    rows = tables.read(captions, tables.CAPTIONS, columns=["caption_id", "caption"], shard=shard)
+    texts = rows["caption"].to_pylist()
     vectors, about = _encode(texts, encoder, batch_tokens, device) if texts else (_NONE, {})
-    rows = pa.table({"caption_id": shard["caption_id"], "embedding": vectors})
-    tables.write(embeddings, tables.EMBEDDINGS, rows, about)
+    found = pa.table({"caption_id": rows["caption_id"], "embedding": vectors})
+    tables.write(embeddings, tables.EMBEDDINGS, found, about)
 
 
 def _encode(

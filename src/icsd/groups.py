@@ -98,8 +98,8 @@ def _read_corpus(embeddings: Sequence[Path], k: int) -> Corpus:
     return corpus
 
 
-def form_groups(neighbors: Sequence[Path], groups: Sequence[Path], group_times: Path) -> None:
-    """Write GROUPS, one file a shard of `groups` by the head's id, and GROUP_TIMES of every caption.
+def form_groups(neighbors: Sequence[Path], groups: Path, shards: int, group_times: Path) -> None:
+    """Write GROUPS, each in the shard that the head's id names, and GROUP_TIMES of every caption.
 
     Of the groups with identical member sets the one with the lowest head id is kept. group_times is the
     number of kept groups that a caption is in, as the original calls it; at least 1, since each caption's
@@ -108,9 +108,9 @@ def form_groups(neighbors: Sequence[Path], groups: Sequence[Path], group_times: 
     heads, members = _read_neighbors(neighbors)
     kept = first_of_each_set(members.ids)
     _log.info("groups: %s of %s captions, identical sets kept once", f"{len(kept):,}", f"{len(heads):,}")
-    shards = np.array([shard_of(int(head), len(groups)) for head in heads[kept]], dtype=np.int64)
-    for number, path in enumerate(groups):
-        _write_groups(path, heads, members, kept[shards == number])
+    shard = np.array([shard_of(int(head), shards) for head in heads[kept]], dtype=np.int64)
+    by_shard = (_rows(heads, members, kept[shard == number]) for number in range(shards))
+    tables.write_batches(groups, tables.GROUPS, by_shard)
     times = count_members(heads, members.ids[kept])
     tables.write(group_times, tables.GROUP_TIMES, pa.table({"caption_id": heads, "group_times": times}))
 
@@ -126,10 +126,9 @@ def count_members(captions: np.ndarray, ids: np.ndarray) -> np.ndarray:
     return np.bincount(np.searchsorted(captions, ids.ravel()), minlength=len(captions)).astype(np.int32)
 
 
-def _write_groups(path: Path, heads: np.ndarray, members: Members, rows: np.ndarray) -> None:
+def _rows(heads: np.ndarray, members: Members, rows: np.ndarray) -> pa.Table:
     ids, similarities = to_lists(members.ids[rows]), to_lists(members.similarities[rows])
-    columns = {"group_id": heads[rows], "caption_ids": ids, "similarities": similarities}
-    tables.write(path, tables.GROUPS, pa.table(columns))
+    return pa.table({"group_id": heads[rows], "caption_ids": ids, "similarities": similarities})
 
 
 def _read_neighbors(paths: Sequence[Path]) -> tuple[np.ndarray, Members]:

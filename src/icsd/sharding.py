@@ -15,6 +15,12 @@ def shard_names(shards: int) -> list[str]:
     return [f"{number:04d}-of-{shards:04d}" for number in range(shards)]
 
 
+def shard_number(name: str) -> tuple[int, int]:
+    """The place of a shard in order, from 0, and how many there are: 0001-of-0004 gives 1 and 4."""
+    number, _, shards = name.partition("-of-")
+    return int(number), int(shards)
+
+
 def item_seed(item_id: str, seed: int) -> int:
     """The seed of an item in a run with the seed `seed`, 0 to 2^62 - 1."""
     return _hash(f"seed {seed} of {item_id}") >> (64 - SEED_BITS)

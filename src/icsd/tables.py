@@ -1,7 +1,8 @@
 """Every table of the project: its columns, its key, and the one way to read and to write it.
 
 A table is a Parquet file with an explicit schema, stamped with its name and version. Writing goes to a temporary
-name and is renamed, so that a table is whole or not there.
+name and is renamed, so that a table is whole or not there. One that a single job writes for the jobs of all shards
+has a row group a shard.
 """
 
 import json
@@ -10,19 +11,22 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from icsd import files
 from icsd.errors import InputError
+from icsd.sharding import shard_number
 
 STAMP = b"icsd"
 ABOUT = b"icsd_about"
 HUGGINGFACE = b"huggingface"
 AGAIN = "delete the file and run snakemake again"
 SHOWN_CHARACTERS = 60
+Rows: TypeAlias = Sequence[Mapping[str, Any]] | pa.Table
 _log = logging.getLogger(__name__)
 
 ID = pa.int64()
@@ -131,47 +135,53 @@ QUALITY = _table(
 )
 
 
-def write(
-    path: Path | str,
-    table: Table,
-    rows: Sequence[Mapping[str, Any]] | pa.Table,
-    about: Mapping[str, str] | None = None,
-) -> None:
+def write(path: Path | str, table: Table, rows: Rows, about: Mapping[str, str] | None = None) -> None:
     """Write rows as a file of this kind; ValueError for a doubled key, pa.ArrowInvalid for a value that doesn't fit.
 
     `about` says what made them, for `tables.about`.
     """
-    data = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows), schema=table.schema)
-    data = data.select(table.schema.names).cast(table.schema)
+    data = _data(table, rows)
     _check_distinct(path, table, data)
     with files.atomic_path(path) as unfinished:
         metadata = table.metadata() | ({ABOUT: json.dumps(about).encode()} if about else {})
         pq.write_table(data.replace_schema_metadata(metadata), unfinished, compression="zstd")
 
 
-def write_batches(path: Path | str, table: Table, batches: Iterable[Sequence[Mapping[str, Any]]]) -> None:
-    """The same of rows that need not be in memory at once; a row group each batch."""
+def write_batches(path: Path | str, table: Table, batches: Iterable[Rows]) -> None:
+    """The same of rows that need not be in memory at once; a row group each batch, such as a shard, empty ones too."""
     keys = [table.schema.empty_table().select(table.key)]
     with files.atomic_path(path) as unfinished:
         schema = table.schema.with_metadata(table.metadata())
         with pq.ParquetWriter(unfinished, schema, compression="zstd") as writer:
             for rows in batches:
-                data = pa.Table.from_pylist(list(rows), schema=table.schema)
+                data = _data(table, rows)
                 keys.append(data.select(table.key))
-                writer.write_table(data.replace_schema_metadata(schema.metadata))
+                writer.write_table(data.replace_schema_metadata(schema.metadata), row_group_size=max(len(data), 1))
         _check_distinct(path, table, pa.concat_tables(keys))
 
 
-def read(path: Path | str, table: Table, columns: Sequence[str] | None = None) -> pa.Table:
-    """The rows of a file of this kind, or some of its columns.
+def _data(table: Table, rows: Rows) -> pa.Table:
+    data = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows), schema=table.schema)
+    return data.select(table.schema.names).cast(table.schema)
 
-    InputError if the file is missing, cut short, or of another kind or version.
+
+def read(path: Path | str, table: Table, columns: Sequence[str] | None = None, *, shard: str | None = None) -> pa.Table:
+    """The rows of a file of this kind, or some of its columns, or of one that `write_batches` wrote a `shard` alone.
+
+    InputError if the file is missing, cut short, of another kind or version, or of another number of shards.
     """
     names = list(columns) if columns else table.schema.names
     with _opened(path, table) as file:
-        data = file.read(columns=names)
+        data = file.read(names) if shard is None else file.read_row_group(_row_group(path, file, shard), names)
     # Parquet calls a list's field "element" where Arrow says "item": the cast makes them equal
     return data.select(names).cast(pa.schema([table.schema.field(name) for name in names]))
+
+
+def _row_group(path: Path | str, file: pq.ParquetFile, shard: str) -> int:
+    number, shards = shard_number(shard)
+    if file.num_row_groups != shards:
+        raise InputError(path, shard, f"the file has {file.num_row_groups:,} shards", AGAIN)
+    return number
 
 
 def about(path: Path | str, table: Table) -> dict[str, str] | None:
@@ -226,11 +236,16 @@ def _check_distinct(path: Path | str, table: Table, data: pa.Table) -> None:
 
 def _doubled(data: pa.Table, key: Sequence[str]) -> str:
     """The first doubled key in words; empty where all are unique."""
-    if len(data) == 0:
+    if len(data) == 0 or (len(key) == 1 and _differ(data[key[0]])):
         return ""
     counts = data.group_by(list(key)).aggregate([([], "count_all")]).sort_by([("count_all", "descending")])
     first = counts.slice(0, 1).to_pylist()[0]
     return _shown(", ".join(str(first[name]) for name in key)) if first["count_all"] > 1 else ""
+
+
+def _differ(ids: pa.ChunkedArray) -> bool:
+    """Whether these are integers that all differ; sorting takes a fifth of the memory of counting."""
+    return pa.types.is_integer(ids.type) and bool((np.diff(np.sort(ids.to_numpy())) > 0).all())
 
 
 def _shown(text: str) -> str:

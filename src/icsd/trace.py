@@ -56,7 +56,7 @@ def _check_folder(results: Path, image_id: str) -> None:
 
 def _trace_drawn(results: Path, arm: str, number: str) -> Trace | None:
     image_id, images = f"{arm}-{number}", results / "images" / arm
-    _, sentence = _find(_tables(images / "sentences"), tables.SENTENCES, "image_id", image_id)
+    _, sentence = _find(_there(images / "sentences.parquet"), tables.SENTENCES, "image_id", image_id)
     shard, image = _find(_tables(images), tables.IMAGES, "image_id", image_id, ["seed", "model"])
     _, safety = _find(_tables(results / "safety" / arm), tables.SAFETY, "image_id", image_id)
     summary = None
@@ -65,7 +65,7 @@ def _trace_drawn(results: Path, arm: str, number: str) -> Trace | None:
     datasets = _datasets(results, ["multi", "multi_head"] if arm == "multi" else [arm], image_id)
     if not (sentence or summary or datasets):
         return None
-    captions = _captions(_tables(results / "captions"), sentence["caption_ids"] if sentence else [])
+    captions = _captions(_there(results / "captions" / "all.parquet"), sentence["caption_ids"] if sentence else [])
     return Trace(image_id, sentence, summary, captions, image, shard, safety, datasets)
 
 
@@ -81,7 +81,11 @@ def _trace_real(results: Path, image_id: str) -> Trace | None:
 
 def _tables(folder: Path) -> list[Path]:
     """The newest first: a run made anew with other shards leaves its old ones behind."""
-    return sorted(folder.glob("*.parquet"), key=lambda path: path.stat().st_mtime, reverse=True)
+    return sorted(folder.glob("*-of-*.parquet"), key=lambda path: path.stat().st_mtime, reverse=True)
+
+
+def _there(path: Path) -> list[Path]:
+    return [path] if path.exists() else []
 
 
 def _find(
@@ -139,12 +143,12 @@ def _unknown(results: Path, arm: str, number: str) -> InputError:
 
 
 def _drawn_arms(results: Path) -> list[str]:
-    return sorted(path.name for path in (results / "images").glob("*/") if (path / "sentences").is_dir())
+    return sorted(path.name for path in (results / "images").glob("*/") if (path / "sentences.parquet").exists())
 
 
 def _known_ids(results: Path, arm: str) -> list[str]:
     """In the order of their numbers, each once: a run made anew with other shards leaves its old tables behind."""
-    paths = _tables(results / "images" / arm / "sentences")
+    paths = _there(results / "images" / arm / "sentences.parquet")
     table = tables.SENTENCES
     if arm == "real":
         paths, table = sorted((results / "pictures").glob("*/images.parquet")), tables.IMAGES

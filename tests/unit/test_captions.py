@@ -11,7 +11,7 @@ from icsd import tables
 from icsd.captions import read_captions
 from icsd.corpora import Corpus
 from icsd.errors import InputError
-from icsd.sharding import shard_of
+from icsd.sharding import shard_names, shard_of
 
 IMAGES = [{"id": number, "file_name": f"{number}.jpg"} for number in (1, 2)]
 ANNOTATIONS = [
@@ -22,13 +22,13 @@ ANNOTATIONS = [
 GOOD = {"images": IMAGES, "annotations": ANNOTATIONS}
 
 
-def _read(folder: Path, content: object, shards: int = 1, max_characters: int = 1_000) -> list[Path]:
+def _read(folder: Path, content: object, shards: int = 1, max_characters: int = 1_000) -> Path:
     """Read a file of this content: bytes as they are, all else as JSON."""
     path = folder / "annotations.json"
     path.write_bytes(content if isinstance(content, bytes) else json.dumps(content, ensure_ascii=False).encode())
-    paths = [folder / "out" / f"{number}.parquet" for number in range(shards)]
-    read_captions(Corpus((path,), split="train"), max_characters, paths)
-    return paths
+    captions = folder / "out" / "all.parquet"
+    read_captions(Corpus((path,), split="train"), max_characters, captions, shards)
+    return captions
 
 
 def _annotation(**changes: Any) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def _annotation(**changes: Any) -> dict[str, Any]:
 
 
 def test_captions_come_as_published_and_by_id(tmp_path: Path) -> None:
-    rows = tables.concat(_read(tmp_path, GOOD), tables.CAPTIONS).to_pylist()
+    rows = tables.read(_read(tmp_path, GOOD), tables.CAPTIONS).to_pylist()
     assert rows == [
         {"caption_id": 10, "image_id": 2, "caption": " A café at night.\n", "split": "train"},
         {"caption_id": 11, "image_id": 1, "caption": "a dog", "split": "train"},
@@ -47,7 +47,9 @@ def test_captions_come_as_published_and_by_id(tmp_path: Path) -> None:
 
 
 def test_each_caption_lies_in_its_ids_shard_and_a_shard_may_be_empty(tmp_path: Path) -> None:
-    found = [tables.read(path, tables.CAPTIONS)["caption_id"].to_pylist() for path in _read(tmp_path, GOOD, shards=40)]
+    path = _read(tmp_path, GOOD, shards=40)
+    shards = [tables.read(path, tables.CAPTIONS, shard=name) for name in shard_names(40)]
+    found = [rows["caption_id"].to_pylist() for rows in shards]
     assert {number: shard for shard, ids in enumerate(found) for number in ids} == {
         number: shard_of(number, 40) for number in (10, 11, 12)
     }
@@ -55,28 +57,25 @@ def test_each_caption_lies_in_its_ids_shard_and_a_shard_may_be_empty(tmp_path: P
 
 
 def test_the_order_of_the_file_changes_nothing(tmp_path: Path) -> None:
-    (first,) = _read(tmp_path, GOOD)
-    before = first.read_bytes()
-    (second,) = _read(tmp_path, GOOD | {"annotations": ANNOTATIONS[::-1]})
-    assert second.read_bytes() == before
+    before = _read(tmp_path, GOOD).read_bytes()
+    assert _read(tmp_path, GOOD | {"annotations": ANNOTATIONS[::-1]}).read_bytes() == before
 
 
 @pytest.mark.parametrize("run", [1, 2, 7, 60])
 def test_a_corpus_read_in_runs_gives_the_same_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: int) -> None:
     """As a corpus that does not fit into memory is."""
     annotations = [{"id": 7 * n % 60, "image_id": 1 + n % 2, "caption": f"caption {n}"} for n in range(60)]
-    at_once = [path.read_bytes() for path in _read(tmp_path, GOOD | {"annotations": annotations}, shards=5)]
+    at_once = _read(tmp_path, GOOD | {"annotations": annotations}, shards=5).read_bytes()
     monkeypatch.setattr("icsd.captions.RUN", run)
-    paths = _read(tmp_path, GOOD | {"annotations": annotations}, shards=5)
-    assert [path.read_bytes() for path in paths] == at_once
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"{n}.parquet" for n in range(5)]
+    assert _read(tmp_path, GOOD | {"annotations": annotations}, shards=5).read_bytes() == at_once
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["all.parquet"]
 
 
 def test_several_files_are_one_corpus(tmp_path: Path) -> None:
     for name, text in (("one.txt", "a dog\na ball\n"), ("two.txt", "a café\n")):
         (tmp_path / name).write_text(text, encoding="utf-8")
     out = tmp_path / "out.parquet"
-    read_captions(Corpus((tmp_path / "one.txt", tmp_path / "two.txt"), split="train"), 100, [out])
+    read_captions(Corpus((tmp_path / "one.txt", tmp_path / "two.txt"), split="train"), 100, out, 1)
     assert tables.read(out, tables.CAPTIONS).to_pylist() == [
         {"caption_id": number, "image_id": None, "caption": text, "split": "train"}
         for number, text in [(1, "a dog"), (2, "a ball"), (3, "a café")]
@@ -92,7 +91,7 @@ def test_an_id_doubled_in_joined_files_is_named_with_both(
     one.write_text("caption,caption_id\na,4\nb,5\n")
     two.write_text("caption,caption_id\nc,6\nd,5\n")
     with pytest.raises(InputError) as error:
-        read_captions(Corpus((one, two)), 100, [tmp_path / "out" / "0.parquet"])
+        read_captions(Corpus((one, two)), 100, tmp_path / "out" / "0.parquet", 1)
     assert f"{two}, line 3: doubles the id 5 of {one}, line 3; keep one" in str(error.value)
     assert not list((tmp_path / "out").glob("*"))
 
@@ -101,19 +100,19 @@ def test_a_split_is_its_own_or_what_is_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "captions.csv"
     path.write_text("caption,split\na,train\nb,restval\nc,test\n")
     out = tmp_path / "out.parquet"
-    read_captions(Corpus((path,), split="train"), 100, [out])
+    read_captions(Corpus((path,), split="train"), 100, out, 1)
     assert tables.read(out, tables.CAPTIONS)["split"].to_pylist() == ["train", "restval"]
-    read_captions(Corpus((path,), split="all"), 100, [out])
+    read_captions(Corpus((path,), split="all"), 100, out, 1)
     assert tables.read(out, tables.CAPTIONS)["split"].to_pylist() == ["train", "restval", "test"]
 
 
 def test_a_byte_order_mark_is_no_caption(tmp_path: Path) -> None:
     content = b"\xef\xbb\xbf" + json.dumps(GOOD).encode()
-    assert len(tables.concat(_read(tmp_path, content), tables.CAPTIONS)) == 3
+    assert len(tables.read(_read(tmp_path, content), tables.CAPTIONS)) == 3
 
 
 def test_the_longest_caption_allowed_is_read(tmp_path: Path) -> None:
-    (path,) = _read(tmp_path, _annotation(caption="x" * 1_000))
+    path = _read(tmp_path, _annotation(caption="x" * 1_000))
     assert max(len(text) for text in tables.read(path, tables.CAPTIONS)["caption"].to_pylist()) == 1_000
 
 
@@ -161,9 +160,9 @@ def test_what_is_wrong_is_named_and_nothing_is_written(tmp_path: Path, content: 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.json: there is no such file; mend its path"):
-        read_captions(Corpus((tmp_path / "none.json",)), 100, [tmp_path / "out.parquet"])
+        read_captions(Corpus((tmp_path / "none.json",)), 100, tmp_path / "out.parquet", 1)
     with pytest.raises(InputError, match=r"is unreadable \(Is a directory\)"):
-        read_captions(Corpus((tmp_path,), "coco"), 100, [tmp_path / "out.parquet"])
+        read_captions(Corpus((tmp_path,), "coco"), 100, tmp_path / "out.parquet", 1)
 
 
 def test_the_benchmark_of_memory_runs() -> None:

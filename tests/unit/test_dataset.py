@@ -49,9 +49,9 @@ def make(tmp_path: Path) -> Make:
             for image_id, (i, _) in ids.items()
         ]
         return DrawnArm(
-            _shards(tmp_path / "captions", tables.CAPTIONS, captions),
+            _file(tmp_path / "captions.parquet", tables.CAPTIONS, captions),
             _shards(tmp_path / "summaries", tables.SUMMARIES, SUMMARIES),
-            _shards(tmp_path / "sentences", tables.SENTENCES, sentences),
+            _file(tmp_path / "sentences.parquet", tables.SENTENCES, sentences),
             _shards(tmp_path / "images", tables.IMAGES, images),
             _shards(tmp_path / "safety", tables.SAFETY, checks),
             _pairs_of_multi(tmp_path / "multi.parquet", 2) if arm == "single" else None,
@@ -64,6 +64,11 @@ def _pairs_of_multi(path: Path, pictures: int) -> Path:
     """Pairs of so many pictures, two each."""
     rows = [{"image_id": f"multi-{i}", "caption_id": i + j, "caption": "c"} for i in range(pictures) for j in range(2)]
     tables.write(path, tables.PAIRS, rows)
+    return path
+
+
+def _file(path: Path, table: tables.Table, rows: list[dict]) -> Path:
+    tables.write(path, table, rows)
     return path
 
 
@@ -178,8 +183,9 @@ def test_tables_of_different_runs_are_an_error(tmp_path: Path, make: Make, table
 
 def test_a_caption_that_is_not_there_is_named(tmp_path: Path, make: Make) -> None:
     paths = make("multi")
+    tables.write(paths.captions, tables.CAPTIONS, tables.read(paths.captions, tables.CAPTIONS)[1:])
     with pytest.raises(InputError, match=r"multi-\d.*caption \d is not among the captions"):
-        _build(tmp_path / "out", "multi", replace(paths, captions=paths.captions[1:]))
+        _build(tmp_path / "out", "multi", paths)
 
 
 def _real(folder: Path, pictures: list[int], described: list[int], broken: Sequence[int] = ()) -> tuple[Path, Path]:

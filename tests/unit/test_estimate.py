@@ -13,7 +13,7 @@ from icsd.estimate.costs import Costs, costs
 from icsd.estimate.counts import CORPUS, GUESS, TABLES, Amount, Counts, count
 from icsd.estimate.page import estimate_page
 from icsd.images import KeptPictures
-from icsd.sharding import shard_of
+from icsd.sharding import shard_names, shard_of
 from icsd.summaries.asking import first_request
 from icsd.summaries.prompts import Prompt, load_prompt
 from icsd.summaries.records import Group
@@ -72,13 +72,16 @@ class Run:
     def count(self, **changes: Any) -> Counts:
         return count(self.config(**changes), self.prompt, self.folder)
 
-    def write(self, folder: str, table: tables.Table, rows: list[dict[str, Any]]) -> None:
-        """The rows in the shards of their ids; what they do not name is null."""
-        key = table.key[0]
-        empty = dict.fromkeys(table.schema.names)
-        for number in range(2):
-            shard = [empty | row for row in rows if shard_of(row[key], 2) == number]
-            tables.write(self.folder / folder / f"{number:04d}-of-0002.parquet", table, shard)
+    def write(self, name: str, table: tables.Table, rows: list[dict[str, Any]]) -> None:
+        """A file, or a folder of shards by id; what the rows do not name is null."""
+        key, path = table.key[0], self.folder / name
+        filled = [dict.fromkeys(table.schema.names) | row for row in rows]
+        if path.suffix:
+            tables.write(path, table, filled)
+            return
+        for number, shard in enumerate(shard_names(2)):
+            own = [row for row in filled if shard_of(row[key], 2) == number]
+            tables.write(path / f"{shard}.parquet", table, own)
 
     def corpus(self) -> None:
         annotations = [{"id": i, "image_id": 1, "caption": caption} for i, caption in enumerate(CAPTIONS)]
@@ -87,11 +90,12 @@ class Run:
         (self.folder.parent / "corpus.json").write_text(json.dumps(document))
 
     def captions(self) -> None:
-        self.write("captions", tables.CAPTIONS, [{"caption_id": i, "caption": text} for i, text in enumerate(CAPTIONS)])
+        rows = [{"caption_id": i, "caption": text} for i, text in enumerate(CAPTIONS)]
+        self.write("captions/all.parquet", tables.CAPTIONS, rows)
 
     def groups(self) -> None:
         rows = [{"group_id": i, "caption_ids": ids, "similarities": [1.0, 0.5]} for i, ids in GROUPS.items()]
-        self.write("groups", tables.GROUPS, rows)
+        self.write("groups/all.parquet", tables.GROUPS, rows)
 
     def summaries(self, *group_ids: int, dropped: int | None = None, **changes: Any) -> None:
         about = {"model": "gpt-4o-mini", "prompt_hash": self.prompt.hash} | changes
@@ -108,7 +112,7 @@ class Run:
 
     def pictures(self, arm: str, number: int) -> None:
         ids = [f"{arm}-{i}" for i in range(number)]
-        self.write(f"images/{arm}/sentences", tables.SENTENCES, [{"image_id": name} for name in ids])
+        self.write(f"images/{arm}/sentences.parquet", tables.SENTENCES, [{"image_id": name} for name in ids])
         self.write(f"images/{arm}", tables.IMAGES, [{"image_id": name} for name in ids])
         self.write(f"safety/{arm}", tables.SAFETY, [{"image_id": name} for name in ids])
 
@@ -188,7 +192,7 @@ def test_summaries_of_another_prompt_or_model_are_not_done(run: Run, changes: di
 
 
 def test_equal_prompts_are_one_request(run: Run) -> None:
-    run.write("captions", tables.CAPTIONS, [{"caption_id": i, "caption": "a dog"} for i in range(4)])
+    run.write("captions/all.parquet", tables.CAPTIONS, [{"caption_id": i, "caption": "a dog"} for i in range(4)])
     run.groups()
     assert run.count().groups.total == 3
     assert run.count().requests == Amount(1, 0, TABLES)
@@ -214,9 +218,9 @@ def test_a_local_models_requests_are_counted_and_its_summaries_found(run: Run) -
 def test_a_table_that_cannot_be_read_is_taken_as_not_there(run: Run, caplog: pytest.LogCaptureFixture) -> None:
     run.captions()
     run.groups()
-    (run.folder / "groups" / "0001-of-0002.parquet").write_bytes(b"cut short")
+    (run.folder / "groups" / "all.parquet").write_bytes(b"cut short")
     assert run.count().groups == Amount(4, 0, GUESS)
-    assert "0001-of-0002.parquet: is no whole Parquet file" in caplog.text
+    assert "groups/all.parquet: is no whole Parquet file" in caplog.text
 
 
 def test_pictures_are_as_many_as_groups_are_usable(run: Run) -> None:

@@ -165,18 +165,18 @@ def _run(folder: Path, ids: np.ndarray, vectors: np.ndarray, k: int, shards: int
     own = [np.array([shard_of(int(i), shards) == n for i in ids]) for n in range(shards)]
     embeddings = [folder / f"embeddings-{name}.parquet" for name in names]
     neighbors = [folder / f"neighbors-{name}.parquet" for name in names]
-    groups, times = [folder / f"groups-{name}.parquet" for name in names], folder / f"times-{shards}.parquet"
+    groups, times = folder / f"groups-{shards}.parquet", folder / f"times-{shards}.parquet"
     for path, rows in zip(embeddings, own, strict=True):
         _write_embeddings(path, ids[rows], vectors[rows])
     for shard, path in zip(embeddings, neighbors, strict=True):
         find_neighbors(shard, embeddings, path, k)
-    form_groups(neighbors, groups, times)
-    for number, path in enumerate(groups):
-        heads = tables.read(path, tables.GROUPS)["group_id"].to_pylist()
+    form_groups(neighbors, groups, shards, times)
+    for number, name in enumerate(names):
+        heads = tables.read(groups, tables.GROUPS, shard=name)["group_id"].to_pylist()
         assert all(shard_of(head, shards) == number for head in heads)
     rows = {
         "neighbors": tables.concat(neighbors, tables.NEIGHBORS).sort_by("caption_id"),
-        "groups": tables.concat(groups, tables.GROUPS).sort_by("group_id"),
+        "groups": tables.read(groups, tables.GROUPS).sort_by("group_id"),
         "times": tables.read(times, tables.GROUP_TIMES).sort_by("caption_id"),
     }
     return {name: table.to_pylist() for name, table in rows.items()}

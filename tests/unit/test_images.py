@@ -40,29 +40,22 @@ def _summary(group_id: int, selected: list[int], status: str = "ok") -> dict[str
     }
 
 
-def _corpus(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Twelve summaries, the fourth of them dropped, and forty captions, in two shards each."""
+def _corpus(folder: Path) -> tuple[list[Path], Path]:
+    """Twelve summaries, the fourth of them dropped, in two shards, and forty captions."""
     summaries = [_summary(i, [i, i + 1, 30]) for i in range(12)]
     summaries[3] = _summary(3, [], "dropped")
     captions = [{"caption_id": i, "image_id": i, "caption": f"caption {i}", "split": "train"} for i in range(40)]
-    paths: list[list[Path]] = [[], []]
-    for name, rows, table, found in zip(
-        ["summaries", "captions"],
-        [summaries, captions],
-        [tables.SUMMARIES, tables.CAPTIONS],
-        paths,
-        strict=True,
-    ):
-        for number in range(2):
-            found.append(folder / f"{name}-{number}.parquet")
-            tables.write(found[-1], table, rows[number::2])
-    return paths[0], paths[1]
+    shards = [folder / f"summaries-{number}.parquet" for number in range(2)]
+    for number, path in enumerate(shards):
+        tables.write(path, tables.SUMMARIES, summaries[number::2])
+    tables.write(folder / "captions.parquet", tables.CAPTIONS, captions)
+    return shards, folder / "captions.parquet"
 
 
 def _select(folder: Path, arm: str, pictures: int, shards: int = 1, seed: int = 0, spare: float = 0.0) -> list[dict]:
     """For single_matched, the pairs of multi are those of `pictures` summaries."""
     summaries, captions = _corpus(folder)
-    paths = [folder / f"sentences-{arm}-{name}.parquet" for name in shard_names(shards)]
+    path = folder / f"sentences-{arm}.parquet"
     if arm == "single_matched":
         pairs = [
             {"image_id": row["image_id"], "caption_id": caption_id, "caption": ""}
@@ -70,13 +63,13 @@ def _select(folder: Path, arm: str, pictures: int, shards: int = 1, seed: int = 
             for caption_id in row["caption_ids"]
         ]
         tables.write(folder / "pairs.parquet", tables.PAIRS, pairs)
-        select_matched_sentences(folder / "pairs.parquet", captions, paths, seed)
+        select_matched_sentences(folder / "pairs.parquet", captions, path, shards, seed)
     else:
-        select_sentences(arm, summaries, captions, paths, pictures, spare, seed)
-    for number, path in enumerate(paths):
-        ids = tables.read(path, tables.SENTENCES)["image_id"].to_pylist()
+        select_sentences(arm, summaries, captions, path, shards, pictures, spare, seed)
+    for number, name in enumerate(shard_names(shards)):
+        ids = tables.read(path, tables.SENTENCES, shard=name)["image_id"].to_pylist()
         assert all(shard_of(image_id, shards) == number for image_id in ids)
-    return tables.concat(paths, tables.SENTENCES).to_pylist()
+    return tables.read(path, tables.SENTENCES).to_pylist()
 
 
 def test_multi_draws_usable_summaries_with_their_captions(tmp_path: Path) -> None:

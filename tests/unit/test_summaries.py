@@ -19,15 +19,13 @@ CAPTIONS = {
 
 @pytest.fixture
 def files(tmp_path: Path) -> dict[str, Any]:
-    """Captions in two shards, three groups over them."""
+    """Captions, and three groups over them."""
     rows = [{"caption_id": i, "image_id": i, "caption": text, "split": "train"} for i, text in CAPTIONS.items()]
-    shards = [tmp_path / "captions-0.parquet", tmp_path / "captions-1.parquet"]
-    tables.write(shards[0], tables.CAPTIONS, rows[:3])
-    tables.write(shards[1], tables.CAPTIONS, rows[3:])
+    tables.write(tmp_path / "captions.parquet", tables.CAPTIONS, rows)
     _write_groups(tmp_path / "groups.parquet", {1: [1, 2, 3, 4], 4: [4, 3], 5: [5]})
     return {
         "groups": tmp_path / "groups.parquet",
-        "captions": shards,
+        "captions": tmp_path / "captions.parquet",
         "prompt": PAPER,
         "summaries": tmp_path / "run" / "summaries" / "out.parquet",
     }
@@ -65,6 +63,14 @@ def test_empty_shard_gives_an_empty_table(files: dict[str, Any], monkeypatch: py
     assert _rows(files["summaries"]) == []
 
 
+def test_of_a_file_with_several_shards_one_is_summarized(files: dict[str, Any]) -> None:
+    row = {"caption_ids": [1, 2, 3, 4], "similarities": [1.0] * 4}
+    tables.write_batches(files["groups"], tables.GROUPS, [[], [row | {"group_id": 3}], [row | {"group_id": 2}]])
+    results = files["summaries"].parents[1]
+    summarize_groups(**files, results=results, config=SummariesConfig(), shard="0001-of-0003")
+    assert [row["group_id"] for row in _rows(files["summaries"])] == [3]
+
+
 def test_unset_key_leaves_no_table(files: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with pytest.raises(ConfigError, match="OPENAI_API_KEY is not set"):
@@ -89,7 +95,7 @@ def test_too_many_dropped_fail_with_the_commonest_reasons(
 
 def test_group_of_an_unknown_caption_is_named(files: dict[str, Any]) -> None:
     _write_groups(files["groups"], {1: [1, 99]})
-    with pytest.raises(InputError, match=r"group_id 1.*caption 99 is in no captions shard"):
+    with pytest.raises(InputError, match=r"group_id 1.*caption 99 is not among the captions"):
         summarize_groups(**files, results=files["summaries"].parents[1], config=SummariesConfig())
 
 

@@ -40,7 +40,7 @@ FORKED.set_forkserver_preload(["icsd.summaries.online", "pytest"])
 def _summarize(folder: Path, config: str) -> None:
     """The job."""
     summarize_groups(
-        folder / "groups.parquet", [folder / "captions.parquet"], folder / "prompt.txt",
+        folder / "groups.parquet", folder / "captions.parquet", folder / "prompt.txt",
         folder / "run" / "summaries" / "out.parquet", SummariesConfig(**json.loads(config)), folder / "run",
     )  # fmt: skip
 

@@ -2,12 +2,14 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from icsd import tables
 from icsd.errors import InputError
+from icsd.sharding import shard_names
 
 ROWS = [
     {"caption_id": 1, "image_id": 7, "caption": "a dog", "split": "train"},
@@ -41,6 +43,39 @@ def test_lists_come_back_with_the_tables_own_types(tmp_path: Path) -> None:
     read = tables.read(tmp_path / "e.parquet", tables.EMBEDDINGS)
     assert read.schema.equals(tables.EMBEDDINGS.schema)
     assert read["embedding"].to_pylist() == [[0.5, -0.25]]
+
+
+SHARDED = [[], ROWS[:1], [], ROWS[1:]]
+
+
+def test_of_a_table_with_a_row_group_a_shard_one_is_read_alone(tmp_path: Path) -> None:
+    path = tmp_path / "all.parquet"
+    tables.write_batches(path, tables.CAPTIONS, [SHARDED[0], pa.Table.from_pylist(SHARDED[1]), *SHARDED[2:]])
+    for name, rows in zip(shard_names(4), SHARDED, strict=True):
+        assert tables.read(path, tables.CAPTIONS, shard=name).to_pylist() == rows
+        ids = tables.read(path, tables.CAPTIONS, ["caption_id"], shard=name)["caption_id"].to_pylist()
+        assert ids == [row["caption_id"] for row in rows]
+    assert tables.read(path, tables.CAPTIONS).to_pylist() == ROWS
+
+
+def test_a_shard_larger_than_parquets_own_row_groups_stays_one(tmp_path: Path) -> None:
+    ids = np.arange(2**20 + 1)
+    rows = pa.table({"caption_id": ids, "group_times": np.ones(len(ids), np.int32)})
+    tables.write_batches(tmp_path / "all.parquet", tables.GROUP_TIMES, [rows, rows.slice(0, 0)])
+    assert len(tables.read(tmp_path / "all.parquet", tables.GROUP_TIMES, shard="0000-of-0002")) == len(ids)
+
+
+@pytest.mark.parametrize("shard", ["0000-of-0003", "0002-of-0005"])
+def test_a_table_of_another_number_of_shards_is_named(tmp_path: Path, shard: str) -> None:
+    tables.write_batches(tmp_path / "all.parquet", tables.CAPTIONS, SHARDED)
+    with pytest.raises(InputError, match=f"all.parquet, {shard}: the file has 4 shards; delete the file and run"):
+        tables.read(tmp_path / "all.parquet", tables.CAPTIONS, shard=shard)
+
+
+def test_a_doubled_key_in_two_shards_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="captions with a doubled caption_id: 2"):
+        tables.write_batches(tmp_path / "all.parquet", tables.CAPTIONS, [ROWS, ROWS[1:]])
+    assert _left(tmp_path) == []
 
 
 def test_an_empty_table_has_its_columns(tmp_path: Path) -> None:

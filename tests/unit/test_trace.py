@@ -23,10 +23,9 @@ def results(tmp_path: Path) -> Path:
         {**ok, "group_id": 8},
         {**dropped, "group_id": 5},
     ]
-    _write(tmp_path / "captions" / "0000-of-0002.parquet", tables.CAPTIONS, captions[::2])
-    _write(tmp_path / "captions" / SHARD, tables.CAPTIONS, captions[1::2])
+    _write(tmp_path / "captions" / "all.parquet", tables.CAPTIONS, captions)
     _write(tmp_path / "summaries" / SHARD, tables.SUMMARIES, summaries)
-    _write(tmp_path / "images" / "multi" / "sentences" / SHARD, tables.SENTENCES, [_sentence(4), _sentence(7)])
+    _write(tmp_path / "images" / "multi" / "sentences.parquet", tables.SENTENCES, [_sentence(4), _sentence(7)])
     _write(tmp_path / "images" / "multi" / SHARD, tables.IMAGES, [_image("multi-4"), _image("multi-7")])
     checks = [_check("multi-4", -0.25, "safe"), _check("multi-7", 0.5, "unsafe")]
     _write(tmp_path / "safety" / "multi" / SHARD, tables.SAFETY, checks)
@@ -41,7 +40,7 @@ def results(tmp_path: Path) -> Path:
         _write(tmp_path / "dataset" / arm / "pairs.parquet", tables.PAIRS, own)
         _write(tmp_path / "dataset" / arm / "ledger.parquet", tables.LEDGER, ledger)
     single = _sentence(9) | {"image_id": "single-9", "arm": "single", "group_id": None, "caption_ids": [9]}
-    _write(tmp_path / "images" / "single" / "sentences" / SHARD, tables.SENTENCES, [single])
+    _write(tmp_path / "images" / "single" / "sentences.parquet", tables.SENTENCES, [single])
     real = [{"caption_id": 1, "image_id": 33, "caption": "a real dog", "split": "val"}]
     _write(tmp_path / "pictures" / "val" / "images.parquet", tables.IMAGES, [_image("real-33")])
     _write(tmp_path / "pictures" / "val" / "captions.parquet", tables.CAPTIONS, real)
@@ -132,9 +131,8 @@ def test_an_unknown_id_is_one_message_with_the_nearest(
 
 
 def test_without_an_id_the_arms_are_shown_with_some_ids(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    # the shards of an earlier run, of which some images are drawn again
-    older = results / "images" / "multi" / "sentences" / "0000-of-0001.parquet"
-    _write(older, tables.SENTENCES, [_sentence(number) for number in (12, 7, 10, 9)])
+    sentences = results / "images" / "multi" / "sentences.parquet"
+    _write(sentences, tables.SENTENCES, [_sentence(number) for number in (12, 7, 10, 9, 4)])
     assert main(["trace", "--results", str(results)]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "multi           5 known, such as multi-4, multi-7, multi-9",

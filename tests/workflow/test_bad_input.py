@@ -83,7 +83,7 @@ def test_a_corpus_with_a_fault_stops_at_it(empty_checkout: Checkout, corpus: Pat
     path.write_bytes(spoil((corpus / "annotations" / "captions_text.json").read_bytes()))
     empty_checkout.edit("run", name)
     empty_checkout.edit("captions.annotations", path.name)
-    _assert_one_message(empty_checkout, f"captions/{SHARD}.parquet", "read_captions", path.name, *parts)
+    _assert_one_message(empty_checkout, "captions/all.parquet", "read_captions", path.name, *parts)
 
 
 def test_a_missing_corpus_is_named_with_its_rule(fresh: Checkout) -> None:

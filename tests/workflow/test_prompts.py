@@ -70,7 +70,7 @@ def _drawn(checkout: Checkout) -> int:
 def test_an_edited_prompt_asks_and_draws_what_is_new_and_going_back_asks_nothing(
     asking: Checkout, server: ChatServer
 ) -> None:
-    groups = tables.read(asking.results / f"groups/{SHARD}.parquet", tables.GROUPS).num_rows
+    groups = tables.read(asking.results / "groups/all.parquet", tables.GROUPS).num_rows
     known = _sentences(asking)  # of the merger
 
     def run() -> tuple[int, int]:
@@ -115,7 +115,7 @@ def test_two_prompts_are_compared_from_the_same_store(asking: Checkout, server: 
     asking.run(f"results/tiny/summaries/{SHARD}.parquet")
     server.reset()
     log = asking.run("compare_prompts").stderr
-    groups = tables.read(asking.results / f"groups/{SHARD}.parquet", tables.GROUPS).num_rows
+    groups = tables.read(asking.results / "groups/all.parquet", tables.GROUPS).num_rows
     assert groups <= len(server.seen) <= 2 * groups  # strict's alone, and its repairs
     assert f"summaries: {groups} replies are kept, 0 requests to send" in log  # paper's
     rows = tables.read(asking.results / "prompts/comparison.parquet", tables.PROMPTS).to_pylist()

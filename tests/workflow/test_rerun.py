@@ -14,7 +14,6 @@ from icsd.sharding import shard_names
 # rule -> jobs of a whole run with one shard, in the order of the stages
 JOBS = {
     "read_captions": 1,
-    "gather_captions": 1,
     "embed_captions": 1,
     "gather_embeddings": 1,
     "find_neighbors": 1,

@@ -24,16 +24,16 @@ from icsd.images import KeptPictures
 
 ROOT = Path(__file__).parents[2]
 TABLES = {
-    "captions": tables.CAPTIONS,
     "embeddings": tables.EMBEDDINGS,
     "groups/neighbors": tables.NEIGHBORS,
-    "groups": tables.GROUPS,
     "summaries": tables.SUMMARIES,
-    "images/multi/sentences": tables.SENTENCES,
     "images/multi": tables.IMAGES,
     "safety/multi": tables.SAFETY,
 }
 SINGLE_FILES = {
+    "captions/all": tables.CAPTIONS,
+    "groups/all": tables.GROUPS,
+    "images/multi/sentences": tables.SENTENCES,
     "groups/group_times": tables.GROUP_TIMES,
     "dataset/multi/pairs": tables.PAIRS,
     "dataset/multi/ledger": tables.LEDGER,
@@ -62,7 +62,7 @@ def _rows(checkout: Checkout, name: str) -> pa.Table:
 
 
 def _drawn_ids(checkout: Checkout, arm: str) -> list[str]:
-    shards = sorted((checkout.results / "images" / arm).glob("*.parquet"))
+    shards = sorted((checkout.results / "images" / arm).glob("*-of-*.parquet"))
     return tables.concat(shards, tables.IMAGES)["image_id"].to_pylist()
 
 
@@ -167,7 +167,7 @@ def test_arms_have_the_pictures_that_they_should(whole_run: Checkout) -> None:
 
 def test_nothing_is_lost_between_the_stages(whole_run: Checkout) -> None:
     ledger = tables.read(whole_run.results / "dataset/multi/ledger.parquet", tables.LEDGER).to_pylist()
-    groups = _rows(whole_run, "groups")["group_id"].to_pylist()
+    groups = _rows(whole_run, "groups/all")["group_id"].to_pylist()
     counts = Counter((row["stage"], row["kept"]) for row in ledger)
     assert counts["summaries", True] + counts["summaries", False] == len(groups)
     assert counts["images", True] + counts["images", False] == counts["summaries", True]

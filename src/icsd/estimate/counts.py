@@ -25,7 +25,8 @@ from icsd.summaries.replies import Replies
 from icsd.summaries.requests import Sampling
 
 CONFIG, TABLES, CORPUS, GUESS = "config", "tables", "corpus", "guess"  # what a count is from
-AGAIN = "delete the folder and run snakemake again"
+GROUPS_FILE = "groups/all.parquet"
+AGAIN = "delete it and run snakemake again"
 
 
 @dataclass(frozen=True)
@@ -114,9 +115,9 @@ def count(config: Config, prompt: Prompt, results: Path) -> Counts:
 
 def _corpus(config: Config, folder: RunFolder) -> Texts:
     """Of the tables, else as published, else what the config says of it."""
-    shards = folder.whole("captions", tables.CAPTIONS, ["caption_id", "caption"])
-    if shards is not None:
-        ids, captions = shards["caption_id"].to_pylist(), shards["caption"].to_pylist()
+    rows = folder.whole("captions/all.parquet", tables.CAPTIONS, ["caption_id", "caption"])
+    if rows is not None:
+        ids, captions = rows["caption_id"].to_pylist(), rows["caption"].to_pylist()
         return Texts(len(captions), _mean_length(captions), TABLES, dict(zip(ids, captions, strict=True)))
     if all(Path(path).exists() for path in config.captions.paths):
         corpus = Corpus.of(config.captions.paths, config.captions.deciding())
@@ -143,10 +144,10 @@ def _summarized(config: Config, prompt: Prompt, folder: RunFolder) -> Summarized
 def _groups(config: Config, folder: RunFolder, corpus: Texts, summarized: Summarized) -> Amount:
     if not _draws(config):
         return Amount(0, source=CONFIG)
-    shards = folder.whole("groups", tables.GROUPS, ["group_id"])
-    if shards is None:
+    rows = folder.whole(GROUPS_FILE, tables.GROUPS, ["group_id"])
+    if rows is None:
         return Amount(corpus.count)
-    return Amount(len(shards), len(summarized.group_ids), TABLES)
+    return Amount(len(rows), len(summarized.group_ids), TABLES)
 
 
 def _draws(config: Config) -> bool:
@@ -194,14 +195,14 @@ def _sampling(config: Config) -> Sampling:
 
 
 def _members(folder: RunFolder, texts: Mapping[int, str]) -> Iterator[Group]:
-    for shard in folder.found("groups", tables.GROUPS, ["group_id", "caption_ids"]):
-        for row in shard.to_pylist():
-            missing = [caption_id for caption_id in row["caption_ids"] if caption_id not in texts]
-            if missing:
-                place, problem = f"group_id {row['group_id']}", f"caption {missing[0]} is in no captions shard"
-                raise InputError(folder.path / "groups", place, problem, AGAIN)
-            members = tuple(texts[caption_id] for caption_id in row["caption_ids"])
-            yield Group(row["group_id"], tuple(row["caption_ids"]), members)
+    rows = folder.whole(GROUPS_FILE, tables.GROUPS, ["group_id", "caption_ids"])
+    for row in rows.to_pylist() if rows is not None else ():
+        missing = [caption_id for caption_id in row["caption_ids"] if caption_id not in texts]
+        if missing:
+            place, problem = f"group_id {row['group_id']}", f"caption {missing[0]} is not among the captions"
+            raise InputError(folder.path / GROUPS_FILE, place, problem, AGAIN)
+        members = tuple(texts[caption_id] for caption_id in row["caption_ids"])
+        yield Group(row["group_id"], tuple(row["caption_ids"]), members)
 
 
 # --- Pictures and captioners ------------------------------------------------------------------------------------------
@@ -213,7 +214,7 @@ def _pictures(
     """The pictures to draw and those kept, of whatever prompt, and the former by arm."""
     arms, source = _arms(config, corpus, groups, summarized), GUESS if _draws(config) else CONFIG
     if groups.source == TABLES and not groups.left:
-        chosen = {arm: folder.whole(f"images/{arm}/sentences", tables.SENTENCES, ["image_id"]) for arm in arms}
+        chosen = {arm: folder.whole(f"images/{arm}/sentences.parquet", tables.SENTENCES, ["image_id"]) for arm in arms}
         arms |= {arm: len(rows) for arm, rows in chosen.items() if rows is not None}
         source = GUESS if None in chosen.values() else TABLES
     total = sum(arms.values())

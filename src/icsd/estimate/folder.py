@@ -24,17 +24,19 @@ class RunFolder:
     def found(self, folder: str, table: tables.Table, columns: Sequence[str]) -> Iterator[pa.Table]:
         """The rows of each shard that is there; one that cannot be read is a warning, since snakemake makes it anew."""
         for shard in self.shards:
-            path = self.path / folder / f"{shard}.parquet"
-            if path.exists():
-                try:
-                    yield tables.read(path, table, columns)
-                except InputError as error:
-                    _log.warning("taken as not there: %s", error)
+            yield from self._read(f"{folder}/{shard}.parquet", table, columns)
 
-    def whole(self, folder: str, table: tables.Table, columns: Sequence[str]) -> pa.Table | None:
-        """The rows of all shards; None where one is not there."""
-        found = list(self.found(folder, table, columns))
-        return pa.concat_tables(found) if len(found) == len(self.shards) else None
+    def whole(self, name: str, table: tables.Table, columns: Sequence[str]) -> pa.Table | None:
+        """The rows of the file `name`; None where it is not there."""
+        return next(self._read(name, table, columns), None)
+
+    def _read(self, name: str, table: tables.Table, columns: Sequence[str]) -> Iterator[pa.Table]:
+        path = self.path / name
+        if path.exists():
+            try:
+                yield tables.read(path, table, columns)
+            except InputError as error:
+                _log.warning("taken as not there: %s", error)
 
     def rows(self, folder: str, table: tables.Table) -> int:
         """How many rows the shards have that are there."""

@@ -75,14 +75,16 @@ def generate_images(
     batch_size: int,
     kept: KeptPictures,
     load: Load | None = None,
+    shard: str | None = None,
 ) -> None:
-    """Write the IMAGES of a SENTENCES shard, in its order, and a contact sheet of the first.
+    """Write the IMAGES of a `shard` of SENTENCES, in its order, or of all, and a contact sheet of the first.
 
     Each picture is in `kept` from the moment that it exists, so that a killed or changed run draws only what is new.
     `load` gives the generator: diffusers' by default. An empty shard needs no model. ModelError for the model,
     DiskFullError where there is no room.
     """
-    rows = tables.read(sentences, tables.SENTENCES, columns=["image_id", "sentence", "seed"]).to_pylist()
+    columns = ["image_id", "sentence", "seed"]
+    rows = tables.read(sentences, tables.SENTENCES, columns, shard=shard).to_pylist()
     pictures = _pictures(rows, settings, batch_size, kept, load or load_generator()) if rows else []
     tables.write(
         images,

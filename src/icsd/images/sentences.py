@@ -16,13 +16,14 @@ _log = logging.getLogger(__name__)
 def select_sentences(
     arm: str,
     summaries: Sequence[Path],
-    captions: Sequence[Path],
-    sentences: Sequence[Path],
+    captions: Path,
+    sentences: Path,
+    shards: int,
     pictures: int,
     spare: float,
     seed: int,
 ) -> None:
-    """Write the SENTENCES of `multi` or `single`, one file a shard of `sentences` by the image's id.
+    """Write the SENTENCES of `multi` or `single`, each in the shard that the image's id names.
 
     `multi` draws `pictures` summaries at most. `single` draws as many captions and a share `spare` more, so that as
     many pictures are left when the unsafe ones have fallen away.
@@ -33,14 +34,14 @@ def select_sentences(
     else:
         chosen = choose_captions(_corpus(captions), math.ceil(len(groups) * (1 + spare)))
         rows = [_of_caption(arm, row, seed) for row in chosen]
-    _write_sentences(arm, rows, sentences)
+    _write_sentences(arm, rows, sentences, shards)
 
 
-def select_matched_sentences(pairs: Path, captions: Sequence[Path], sentences: Sequence[Path], seed: int) -> None:
+def select_matched_sentences(pairs: Path, captions: Path, sentences: Path, shards: int, seed: int) -> None:
     """Write the SENTENCES of `single_matched`: each different caption of multi's PAIRS, to be drawn by itself."""
     paired = set(tables.read(pairs, tables.PAIRS, columns=["caption_id"])["caption_id"].to_pylist())
     rows = [_of_caption("single_matched", row, seed) for row in _corpus(captions) if row["caption_id"] in paired]
-    _write_sentences("single_matched", rows, sentences)
+    _write_sentences("single_matched", rows, sentences, shards)
 
 
 def choose_groups(summaries: Iterable[Row], pictures: int) -> list[Row]:
@@ -54,17 +55,16 @@ def choose_captions(corpus: Iterable[Row], pictures: int) -> list[Row]:
     return sorted(corpus, key=lambda row: drawing_order(row["caption_id"]))[:pictures]
 
 
-def _corpus(captions: Sequence[Path]) -> list[dict[str, Any]]:
-    return tables.concat(captions, tables.CAPTIONS, columns=["caption_id", "caption"]).to_pylist()
+def _corpus(captions: Path) -> list[dict[str, Any]]:
+    return tables.read(captions, tables.CAPTIONS, columns=["caption_id", "caption"]).to_pylist()
 
 
-def _write_sentences(arm: str, rows: Sequence[Row], sentences: Sequence[Path]) -> None:
+def _write_sentences(arm: str, rows: Sequence[Row], sentences: Path, shards: int) -> None:
     _log.info("%s: %s sentences to draw", arm, f"{len(rows):,}")
-    by_shard: list[list[Row]] = [[] for _ in sentences]
+    by_shard: list[list[Row]] = [[] for _ in range(shards)]
     for row in rows:
-        by_shard[shard_of(row["image_id"], len(sentences))].append(row)
-    for path, shard in zip(sentences, by_shard, strict=True):
-        tables.write(path, tables.SENTENCES, shard)
+        by_shard[shard_of(row["image_id"], shards)].append(row)
+    tables.write_batches(sentences, tables.SENTENCES, by_shard)
 
 
 def _of_group(group: Row, seed: int) -> dict[str, Any]:

@@ -21,46 +21,51 @@ class TooManyDropped(ICSDError):
 
 
 def summarize_groups(
-    groups: Path, captions: Sequence[Path], prompt: Path, summaries: Path, config: SummariesConfig, results: Path
+    groups: Path,
+    captions: Path,
+    prompt: Path,
+    summaries: Path,
+    config: SummariesConfig,
+    results: Path,
+    shard: str | None = None,
 ) -> None:
-    """Write the SUMMARIES of a GROUPS shard: a row for every group, dropped ones with their reason.
+    """Write the SUMMARIES of a `shard` of GROUPS, or of all: a row for every group, dropped ones with their reason.
 
-    `captions` are all CAPTIONS shards: members of a group lie anywhere. Every row holds the hash of the prompt file
+    `captions` has all CAPTIONS: members of a group lie anywhere. Every row holds the hash of the prompt file
     that the run names, though `merge` does not read it. An empty shard gives an empty table, and asks nobody. `results`
     is the run's folder; its name and the budget in it are what the spending goes to.
     """
     checked = load_prompt(prompt)
-    members = _read_groups(groups, captions)
+    members = _read_groups(groups, shard, captions)
     answers = answer(members, checked, config, results) if members else ()
     rows = [
         _row(group, summary, model_name(config), checked.hash) for group, summary in zip(members, answers, strict=True)
     ]
-    _refuse_if_too_many_dropped(groups, rows, config.max_drop_share)
+    _refuse_if_too_many_dropped(f"{groups}, {shard}" if shard else str(groups), rows, config.max_drop_share)
     tables.write(summaries, tables.SUMMARIES, rows)
 
 
-def _read_groups(groups: Path, captions: Sequence[Path]) -> list[Group]:
-    shard = tables.read(groups, tables.GROUPS, columns=["group_id", "caption_ids"])
-    wanted = pc.unique(pc.list_flatten(shard["caption_ids"]))
+def _read_groups(groups: Path, shard: str | None, captions: Path) -> list[Group]:
+    rows = tables.read(groups, tables.GROUPS, columns=["group_id", "caption_ids"], shard=shard)
+    wanted = pc.unique(pc.list_flatten(rows["caption_ids"]))
     texts = _texts(wanted, captions)
     found = []
-    for group_id, ids in zip(shard["group_id"].to_pylist(), shard["caption_ids"].to_pylist(), strict=True):
+    for group_id, ids in zip(rows["group_id"].to_pylist(), rows["caption_ids"].to_pylist(), strict=True):
         missing = [caption_id for caption_id in ids if caption_id not in texts]
         if missing:
             hint = "captions and groups are of different runs: delete the groups folder and run snakemake again"
-            raise InputError(groups, f"group_id {group_id}", f"caption {missing[0]} is in no captions shard", hint)
+            raise InputError(groups, f"group_id {group_id}", f"caption {missing[0]} is not among the captions", hint)
         found.append(Group(group_id, tuple(ids), tuple(texts[caption_id] for caption_id in ids)))
     return found
 
 
-def _texts(wanted: pa.Array, captions: Sequence[Path]) -> dict[int, str]:
+def _texts(wanted: pa.Array, captions: Path) -> dict[int, str]:
     """Caption by id, of the ids in `wanted` alone: a shard does not hold the whole corpus in memory."""
-    texts: dict[int, str] = {}
-    for path in captions if len(wanted) else ():
-        shard = tables.read(path, tables.CAPTIONS, columns=["caption_id", "caption"])
-        shard = shard.filter(pc.is_in(shard["caption_id"], value_set=wanted))
-        texts.update(zip(shard["caption_id"].to_pylist(), shard["caption"].to_pylist(), strict=True))
-    return texts
+    if not len(wanted):
+        return {}
+    rows = tables.read(captions, tables.CAPTIONS, columns=["caption_id", "caption"])
+    rows = rows.filter(pc.is_in(rows["caption_id"], value_set=wanted))
+    return dict(zip(rows["caption_id"].to_pylist(), rows["caption"].to_pylist(), strict=True))
 
 
 def _row(group: Group, summary: Summary, model: str, prompt_hash: str) -> dict[str, Any]:
@@ -90,7 +95,7 @@ def _quality(group: Group, summary: Summary) -> dict[str, Any]:
     }
 
 
-def _refuse_if_too_many_dropped(groups: Path, rows: Sequence[dict[str, Any]], limit: float) -> None:
+def _refuse_if_too_many_dropped(groups: str, rows: Sequence[dict[str, Any]], limit: float) -> None:
     reasons = Counter(row["reason"].split(":")[0] for row in rows if row["reason"])
     if reasons.total() <= limit * len(rows):
         return

@@ -1,5 +1,0 @@
-from icsd import tables
-from icsd.logs import job_log
-
-with job_log(snakemake.log[0]):
-    tables.gather(snakemake.input.captions, tables.CAPTIONS, snakemake.output.captions)
