@@ -61,7 +61,8 @@ models: setup
 benchmark: setup
 	$(BIN)/snakemake measure_picturebook picturebook_claim --configfile config/runs/claim.yaml
 	$(BIN)/python -m icsd.pages docs/picturebook.md quality < results/benchmark/picturebook/quality.md
-	$(BIN)/python -m icsd.pages README.md claim < results/claim/benchmark/claim.md
+	$(BIN)/python -m icsd.pages docs/claim.md claim < results/claim/benchmark/claim.md
+	sed '/^What they were trained on/,$$d' results/claim/benchmark/claim.md | $(BIN)/python -m icsd.pages README.md claim
 
 # How fast an endpoint is asked, against the original's way (benchmarks/README.md): seven minutes of waiting.
 benchmark-summaries: setup
