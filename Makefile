@@ -8,7 +8,7 @@ MODELS := clip stable-diffusion vision bert probe
 
 .PHONY: demo test setup lint dag lock models benchmark benchmark-summaries benchmark-captions \
 	benchmark-embeddings benchmark-images benchmark-captioner benchmark-groups benchmark-dag \
-	benchmark-real-captions
+	benchmark-real-captions check config-docs
 
 demo: setup
 	$(BIN)/snakemake || { echo "Was the last run killed? Then type $(BIN)/snakemake --unlock, and make demo again."; exit 1; }
@@ -36,6 +36,13 @@ setup: .venv/installed
 lint: setup
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/snakefmt --check Snakefile rules && $(BIN)/mypy
 	$(BIN)/snakemake --lint
+
+# All that a change must pass.
+check: lint test
+
+# config/README.md and config/schema.json: every key, from the config model.
+config-docs: setup
+	$(BIN)/python -m icsd.config.page
 
 # The rule graph in README.md, from the workflow itself; the seed makes Snakemake list the edges in the same order.
 dag: setup
