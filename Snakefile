@@ -1,7 +1,9 @@
 # ICSD: captions in, a captioner out. README.md tells how to run it, config/config.yaml what it does.
+from pathlib import Path
+
 from snakemake.utils import min_version
 
-from icsd.config import ARMS, load_config
+from icsd.config import ARMS, load_config, located
 from icsd.revisions import REVISIONS
 
 min_version("9.12")
@@ -10,7 +12,9 @@ min_version("9.12")
 configfile: "config/config.yaml"
 
 
-cfg = load_config(config)
+# where another workflow takes this one as a module, config has its config alone, and the rest lies here
+HOME = Path(workflow.snakefile).parent
+cfg = load_config(config, HOME)
 SHARDS = cfg.shard_names
 
 

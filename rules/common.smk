@@ -23,3 +23,8 @@ def arm_images(wildcards):
 def model_input(*models):
     """What to wait for before models are loaded: manifests of those that are fetched; nothing for shipped ones."""
     return cfg.downloads.markers(*models)
+
+
+def shipped(path):
+    """A prompt, or what belongs to the picture book: beside the Snakefile where the working directory has none."""
+    return located(path, HOME)

@@ -8,7 +8,7 @@
 rule estimate:
     params:
         config=cfg.model_dump(mode="json"),
-        prompt=f"config/prompts/{cfg.summaries.prompt}.txt",
+        prompt=shipped(f"config/prompts/{cfg.summaries.prompt}.txt"),
         results=f"results/{cfg.run}",  # a <path> in params stays as it is
     log:
         "<results>/logs/estimate.log",

@@ -13,9 +13,9 @@
 
 rule measure_picturebook:
     input:
-        clip="resources/picturebook/clip",
-        pipeline="resources/picturebook/stable-diffusion",
-        probe="resources/picturebook/probe",
+        clip=shipped("resources/picturebook/clip"),
+        pipeline=shipped("resources/picturebook/stable-diffusion"),
+        probe=shipped("resources/picturebook/probe"),
     output:
         table="results/benchmark/picturebook/quality.parquet",
         page="results/benchmark/picturebook/quality.md",
@@ -40,7 +40,7 @@ rule measure_picturebook_pairs:
     input:
         pairs="<results>/dataset/{arm}/pairs.parquet",
         images=arm_images,
-        probe="resources/picturebook/probe",
+        probe=shipped("resources/picturebook/probe"),
     output:
         table="<results>/benchmark/pairs/{arm}.parquet",
     params:
@@ -69,7 +69,7 @@ rule measure_picturebook_claim:
         probed_pairs=expand("<results>/benchmark/pairs/{arm}.parquet", arm=cfg.arms),
         images=f"<results>/pictures/{cfg.pictures.test.name}/images.parquet",
         captions=f"<results>/pictures/{cfg.pictures.test.name}/captions.parquet",
-        probe="resources/picturebook/probe",
+        probe=shipped("resources/picturebook/probe"),
     output:
         table="<results>/benchmark/claim.parquet",
         page="<results>/benchmark/claim.md",

@@ -17,8 +17,8 @@ rule summarize_groups:
     input:
         groups="<results>/groups/all.parquet",
         captions="<results>/captions/all.parquet",
-        prompt=f"config/prompts/{cfg.summaries.prompt}.txt",
-        rules=f"config/prompts/{cfg.summaries.prompt}.yaml",
+        prompt=shipped(f"config/prompts/{cfg.summaries.prompt}.txt"),
+        rules=shipped(f"config/prompts/{cfg.summaries.prompt}.yaml"),
         models=model_input(*cfg.summaries.models),
     output:
         summaries="<results>/summaries/{shard}.parquet",
@@ -47,8 +47,8 @@ use rule summarize_groups as summarize_by_prompt with:
     input:
         groups="<results>/groups/all.parquet",
         captions="<results>/captions/all.parquet",
-        prompt="config/prompts/{prompt}.txt",
-        rules="config/prompts/{prompt}.yaml",
+        prompt=lambda wildcards: shipped(f"config/prompts/{wildcards.prompt}.txt"),
+        rules=lambda wildcards: shipped(f"config/prompts/{wildcards.prompt}.yaml"),
         models=model_input(*cfg.summaries.models),
     output:
         summaries="<results>/prompts/{prompt}/{shard}.parquet",

@@ -1,6 +1,7 @@
 """The config: every key with its type, limits and one sentence. config/config.yaml holds the default run's values."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
@@ -14,6 +15,7 @@ from icsd.config.evaluation import EvaluationConfig, SpiceConfig
 from icsd.config.faults import fault, known_keys
 from icsd.config.images import DatasetConfig, ImagesConfig, SafetyConfig
 from icsd.config.section import Section
+from icsd.config.shipped import completed, located
 from icsd.config.summaries import BatchConfig, QualityConfig, SummariesConfig
 from icsd.errors import ConfigError
 from icsd.sharding import shard_names
@@ -22,7 +24,7 @@ __all__ = [
     "ARMS", "BatchConfig", "Captioner", "CaptionerDecoder", "CaptionsConfig", "Columns", "Config", "DatasetConfig",
     "DownloadsConfig", "EmbeddingsConfig", "EstimateConfig", "EvaluationConfig", "GroupsConfig", "ImagesConfig",
     "PicturesConfig", "PicturesSplit", "QualityConfig", "SafetyConfig", "SpiceConfig", "SummariesConfig", "known_keys",
-    "load_config",
+    "load_config", "located",
 ]  # fmt: skip
 
 SOURCE = "config/config.yaml, or in the file given with --configfile"
@@ -73,27 +75,34 @@ class Config(Section):
         return self
 
 
-def load_config(values: Mapping[str, Any]) -> Config:
+def load_config(values: Mapping[str, Any], home: Path | None = None) -> Config:
     """The checked config; ConfigError names every key that is unknown, missing or out of its limits.
 
-    A hub's id of a model that `downloads` fetches has become the folder in which the model will lie.
+    What `values` do not name is that of config/config.yaml in `home`, the Snakefile's folder, if it is given. A hub's
+    id of a model that `downloads` fetches has become the folder in which the model will lie.
     """
+    whole = completed(values, home) if home else dict(values)
     try:
-        config = Config.model_validate(dict(values))
-        for key in MODEL_KEYS:
-            config = _with_folder(config, key.split("."), config.downloads)
-        return config
+        config = Config.model_validate(whole)
     except ValidationError as error:
-        faults = "; ".join(fault(detail, values, Config) for detail in error.errors())
+        faults = "; ".join(fault(detail, whole, Config) for detail in error.errors())
         raise ConfigError(f"{faults}, in {SOURCE}") from None
+
+    def place(model: str) -> str:
+        return located(config.downloads.folder(model), home or Path())
+
+    placed = config
+    for key in MODEL_KEYS:
+        placed = _with_model(placed, key.split("."), place)
+    return placed
 
 
 S = TypeVar("S", bound=Section)
 
 
-def _with_folder(section: S, key: Sequence[str], downloads: DownloadsConfig) -> S:
+def _with_model(section: S, key: Sequence[str], place: Callable[[str], str]) -> S:
     name, *below = key
     value = getattr(section, name)
     if value is not None:
-        value = _with_folder(value, below, downloads) if below else downloads.folder(value)
+        value = _with_model(value, below, place) if below else place(value)
     return section.model_copy(update={name: value})
