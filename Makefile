@@ -8,7 +8,7 @@ MODELS := clip stable-diffusion vision bert probe
 
 .PHONY: demo test setup lint dag lock models benchmark benchmark-summaries benchmark-captions \
 	benchmark-embeddings benchmark-images benchmark-captioner benchmark-groups benchmark-dag \
-	benchmark-real-captions check config-docs
+	benchmark-real-captions check config-docs strip
 
 demo: setup
 	$(BIN)/snakemake || { echo "Was the last run killed? Then type $(BIN)/snakemake --unlock, and make demo again."; exit 1; }
@@ -49,6 +49,11 @@ dag: setup
 	@mkdir -p results
 	PYTHONHASHSEED=0 $(BIN)/snakemake --rulegraph mermaid-js > results/rulegraph.mmd
 	$(BIN)/python -m icsd.pages README.md rulegraph --fence mermaid < results/rulegraph.mmd
+
+# The strip in README.md: a group of the default run, and its captions drawn one by one.
+strip: setup
+	$(BIN)/snakemake $(RESULTS)/images/single_matched/000{0,1}-of-0002.parquet
+	$(BIN)/icsd strip --results $(RESULTS) --group 12003 --output docs/images/strip.png
 
 # requirements.lock and envs/icsd.yaml from what .venv holds: install other versions there, run the tests, then this.
 lock:

@@ -13,6 +13,8 @@ from icsd.evaluation.runs import compare_runs
 from icsd.evaluation.scoring import Scoring
 from icsd.evaluation.spice import Spice
 from icsd.evaluation.summary import HEADLINE
+from icsd.files import atomic_path
+from icsd.strip import alternative_text, draw_strip, read_strip
 from icsd.trace import describe, overview, trace
 
 METRICS = ("BLEU", "METEOR", "ROUGE_L", "CIDEr", "SPICE")
@@ -39,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_trace(commands)
     _add_scores(commands)
     _add_compare(commands)
+    _add_strip(commands)
     return parser
 
 
@@ -108,6 +111,34 @@ def _add_compare(commands: Commands) -> None:
     command.set_defaults(run=lambda options: compare_runs(options.runs, options.metric))
 
 
+def _add_strip(commands: Commands) -> None:
+    command = commands.add_parser(
+        "strip",
+        help="draw a group's captions, sentence and pictures as one strip",
+        description="Draw a strip that shows the method on one group: its first captions with the pictures drawn from "
+        "each alone, by the arms single_matched or single, beside the one picture drawn from their sentence. Prints "
+        "what it shows, for the picture's alternative text.",
+    )
+    command.add_argument(
+        "--group",
+        type=int,
+        required=True,
+        metavar="ID",
+        help="the group's id: the number in an image's id, 12 of multi-12",
+    )
+    command.add_argument(
+        "--output", type=Path, default=Path("strip.png"), metavar="FILE", help="PNG file (default: %(default)s)"
+    )
+    command.add_argument(
+        "--results",
+        type=Path,
+        default=Path("results/picturebook"),
+        metavar="FOLDER",
+        help="a run's folder (default: %(default)s)",
+    )
+    command.set_defaults(run=_strip)
+
+
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text} must be a whole number of at least 1")
@@ -118,6 +149,13 @@ def _trace(options: argparse.Namespace) -> str:
     if options.image_id is None:
         return overview(options.results)
     return describe(trace(options.results, options.image_id))
+
+
+def _strip(options: argparse.Namespace) -> str:
+    strip = read_strip(options.results, options.group)
+    with atomic_path(options.output) as unfinished:
+        draw_strip(strip).save(unfinished, format="PNG")
+    return alternative_text(strip)
 
 
 def _scores(options: argparse.Namespace) -> str:

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
 PICTURES = 64
 COLUMNS = 8
 CELL = 128  # pixels, width and height of a picture's place
@@ -33,31 +35,31 @@ def _cell(picture: bytes | None, caption: str) -> Image.Image:
     line_height = FONT_SIZE + 3
     cell = Image.new("RGB", (CELL, CELL + LINES * line_height), "white")
     if picture is not None:
-        fitted = _fit(Image.open(io.BytesIO(picture)).convert("RGB"))
-        cell.paste(fitted, ((CELL - fitted.width) // 2, (CELL - fitted.height) // 2))
+        shown = fitted(Image.open(io.BytesIO(picture)).convert("RGB"), CELL)
+        cell.paste(shown, ((CELL - shown.width) // 2, (CELL - shown.height) // 2))
     draw = ImageDraw.Draw(cell)
-    for number, line in enumerate(_wrap(caption, font)):
+    for number, line in enumerate(wrapped(caption, font, CELL, LINES)):
         draw.text((0, CELL + number * line_height), line, fill="black", font=font)
     return cell
 
 
-def _fit(picture: Image.Image) -> Image.Image:
-    """Into CELL by CELL: small pictures in whole steps with their pixels visible, large ones smoothly."""
+def fitted(picture: Image.Image, side: int) -> Image.Image:
+    """Into side by side pixels: small pictures in whole steps with their pixels visible, large ones smoothly."""
     longer = max(picture.size)
-    if longer > CELL:
-        width, height = (max(1, round(side * CELL / longer)) for side in picture.size)
+    if longer > side:
+        width, height = (max(1, round(length * side / longer)) for length in picture.size)
         return picture.resize((width, height), Image.Resampling.LANCZOS)
-    factor = CELL // longer
+    factor = side // longer
     return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
 
 
-def _wrap(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> list[str]:
-    """At most LINES lines that fit CELL; an ellipsis tells that there was more."""
+def wrapped(text: str, font: Font, width: int, most: int) -> list[str]:
+    """At most so many lines that fit the width; an ellipsis tells that there was more."""
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()
-        if font.getlength(longer) <= CELL or not lines[-1]:
+        if font.getlength(longer) <= width or not lines[-1]:
             lines[-1] = longer
         else:
             lines.append(word)
-    return lines if len(lines) <= LINES else [*lines[: LINES - 1], lines[LINES - 1] + " …"]
+    return lines if len(lines) <= most else [*lines[: most - 1], lines[most - 1] + " …"]
