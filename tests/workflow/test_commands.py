@@ -1,0 +1,176 @@
+"""The commands in README, CONTRIBUTING and the pages of docs/ are right, without the hours that some would take.
+
+Those of `make` and `snakemake` are planned, those of `icsd` parsed. Another program needs a line in `BY_PROGRAM`, or in
+`TESTED` the test that runs the command.
+"""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from icsd.cli import _parser
+
+ROOT = Path(__file__).parents[2]
+PAGES = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "benchmarks/README.md",
+    *sorted(f"docs/{path.name}" for path in ROOT.glob("docs/*.md")),
+]
+FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+INLINE = re.compile(r"`((?:snakemake|icsd|make|python|torchrun)(?: [^`\n]+)?)`")
+UNFINISHED = re.compile(r"…|\*|<[a-z]+>")  # of a command in a sentence: "snakemake downloads --configfile …"
+FOLLOWED = {  # word for word, by a test of the page's own
+    "docs/your-captions.md": "tests/workflow/test_your_captions.py",
+    "docs/module.md": "tests/workflow/test_module.py",
+}
+TESTED = {  # beginning of a command -> file and name of the test that runs it
+    "torchrun --nnodes 2 ": (
+        "tests/unit/test_captioner_processes.py",
+        "test_two_processes_killed_and_started_again_have_the_curve_of_one",
+    ),
+    "python -m icsd.pages ": ("tests/unit/test_pages.py", "test_the_command_takes_stdin_and_fences_it"),
+}
+SUBCOMMANDS = {  # of icsd -> the tests that run it on tables
+    "trace": "tests/unit/test_trace.py",
+    "scores": "tests/unit/test_evaluation_results.py",
+    "compare": "tests/unit/test_evaluation.py",
+    "strip": "tests/unit/test_strip.py",
+}
+
+
+def _fenced() -> Iterator[tuple[str, str]]:
+    """Page and command of each line in a block of shell."""
+    for page in PAGES:
+        for language, block in FENCE.findall((ROOT / page).read_text(encoding="utf-8")):
+            if language in ("sh", "bash") and page not in FOLLOWED:
+                for line in block.replace("\\\n", " ").splitlines():
+                    command = re.sub(r"(^|\s+)# .*", "", line).strip()
+                    if command:
+                        yield page, command
+
+
+def _inline() -> Iterator[tuple[str, str]]:
+    """Page and command of each that a sentence names whole."""
+    for page in PAGES:
+        for command in INLINE.findall(FENCE.sub("", (ROOT / page).read_text(encoding="utf-8"))):
+            if not UNFINISHED.search(command):
+                yield page, command
+
+
+FENCED = {command: page for page, command in _fenced()}
+NAMED = {command: page for page, command in _inline() if command not in FENCED}
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout in which nothing has run, with what the pages take for given; COCO's run has 2 shards, not 600."""
+    folder = tmp_path_factory.mktemp("commands")
+    for name in (
+        "Snakefile",
+        "rules",
+        "scripts",
+        "envs",
+        "profiles",
+        "resources",
+        "src",
+        "tests",
+        "benchmarks",
+        ".venv",
+    ):
+        (folder / name).symlink_to(ROOT / name)
+    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
+        shutil.copy2(ROOT / name, folder)
+    shutil.copytree(ROOT / "config", folder / "config")
+    coco = folder / "config/runs/coco.yaml"
+    coco.write_text(coco.read_text(encoding="utf-8").replace("shards: 600", "shards: 2"), encoding="utf-8")
+    for name in ("my-run.yaml", "FILE"):
+        (folder / name).write_text("run: mine\n", encoding="utf-8")
+    return folder
+
+
+def _type(command: str, folder: Path) -> None:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | {"PATH": path, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "NO_COLOR": "1"}
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+
+
+def _make(command: str, folder: Path) -> None:
+    _type(f"{command} --dry-run", folder)
+
+
+def _snakemake(command: str, folder: Path) -> None:
+    _type(command if "--unlock" in command else f"{command} --dry-run --quiet", folder)
+
+
+def _icsd(command: str, folder: Path) -> None:
+    """Its arguments are parsed; what it does with them, the tests in `SUBCOMMANDS` look at."""
+    _, *arguments = shlex.split(command)
+    if arguments and "--help" not in arguments:
+        assert f'main(["{arguments[0]}"' in (ROOT / SUBCOMMANDS[arguments[0]]).read_text(encoding="utf-8")
+    if len(arguments) > 1 and "--help" not in arguments:
+        _parser().parse_args(arguments)
+    else:
+        _type(f"{command} --help", folder)
+
+
+def _python(command: str, folder: Path) -> None:
+    """A script of benchmarks/ has the options; -c runs."""
+    _, script, *arguments = shlex.split(command)
+    if script == "-c":
+        _type(command, folder)
+    else:
+        text = (folder / script).read_text(encoding="utf-8")
+        assert all(f'"{option}"' in text for option in arguments if option.startswith("--")), command
+
+
+BY_PROGRAM: dict[str, Callable[[str, Path], None]] = {
+    "make": _make,
+    "snakemake": _snakemake,
+    "icsd": _icsd,
+    "python": _python,
+    "source": _type,
+    ".venv/bin/pytest": lambda command, folder: _type(f"{command} --collect-only", folder),
+}
+
+
+def _try(command: str, folder: Path) -> None:
+    if not command.startswith(tuple(TESTED)):
+        program = command.split()[0]
+        assert program in BY_PROGRAM, f"no test runs {command}: say in BY_PROGRAM or TESTED how it is run"
+        BY_PROGRAM[program](command, folder)
+
+
+@pytest.mark.parametrize("command", FENCED)
+def test_a_command_of_a_block_does_what_it_is_typed_for(checkout: Path, command: str) -> None:
+    _try(command, checkout)
+
+
+@pytest.mark.parametrize("command", NAMED)
+def test_a_command_in_a_sentence_does_what_it_is_typed_for(checkout: Path, command: str) -> None:
+    _try(command, checkout)
+
+
+def test_no_block_of_commands_is_overlooked() -> None:
+    assert {"make demo", "snakemake --configfile my-run.yaml", "make check"} <= FENCED.keys()
+    for page in PAGES:
+        for language, block in FENCE.findall((ROOT / page).read_text(encoding="utf-8")):
+            if language not in ("sh", "bash"):
+                assert not re.search(r"^(snakemake|icsd|make|pip|python|torchrun|sbatch) ", block, re.MULTILINE), page
+
+
+def test_the_tests_that_are_named_here_exist() -> None:
+    for page, path in FOLLOWED.items():
+        assert Path(page).name in (ROOT / path).read_text(encoding="utf-8")
+    for path, name in TESTED.values():
+        assert f"def {name}(" in (ROOT / path).read_text(encoding="utf-8")
