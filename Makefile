@@ -4,9 +4,11 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 RESULTS := results/picturebook
+OVERLAY :=
+RUN = $(BIN)/snakemake $(if $(OVERLAY),--configfile $(OVERLAY))
 MODELS := clip stable-diffusion vision bert probe
 
-.PHONY: demo test setup lint dag lock models benchmark benchmark-summaries benchmark-captions \
+.PHONY: demo report test setup lint dag lock models benchmark benchmark-summaries benchmark-captions \
 	benchmark-embeddings benchmark-images benchmark-captioner benchmark-groups benchmark-dag \
 	benchmark-real-captions check config-docs strip
 
@@ -18,6 +20,16 @@ demo: setup
 	@echo "Pictures: $(RESULTS)/images/*/*.png"
 	@echo "Where one comes from: $(BIN)/icsd trace ID, of these:"
 	@$(BIN)/icsd trace --results $(RESULTS)
+
+# A page of the results, be the run finished or not; of another run: make report OVERLAY=its.yaml RESULTS=results/its-name
+report: setup
+	@if $(RUN) --dry-run 2>&1 | grep "Nothing to be done" > /dev/null; then \
+		$(RUN) --report $(RESULTS)/report.html; \
+	else \
+		echo "The run is not finished, or its config has changed: the report has what there is, and says what is missing."; \
+		$(RUN) --nolock --force report_so_far && $(RUN) report_so_far --report $(RESULTS)/report.html; \
+	fi
+	@echo "Open $(RESULTS)/report.html"
 
 # Two at once; tests/conftest.py says which stay together and which begin.
 test: setup

@@ -30,6 +30,7 @@ include: "rules/pictures.smk"
 include: "rules/dataset.smk"
 include: "rules/captioner.smk"
 include: "rules/evaluation.smk"
+include: "rules/report.smk"
 include: "rules/estimate.smk"
 include: "rules/picturebook.smk"
 
@@ -41,3 +42,4 @@ rule all:
         "<results>/evaluation/scores.md",
         "<results>/groups/group_times.parquet",
         RECALL,
+        "<results>/report/state.html",

@@ -14,4 +14,5 @@ REVISIONS = {
     "dataset": 1,
     "captioner": 1,
     "evaluation": 2,
+    "report": 1,
 }

@@ -20,7 +20,7 @@ from icsd.backends.image_generator import load_image_generator
 from icsd.picturebook.corpus import write_annotations, write_pictures
 
 ROOT = Path(__file__).parents[2]
-CHECKED_OUT = ("Snakefile", "rules", "scripts", "envs", "config", "profiles")
+CHECKED_OUT = ("Snakefile", "rules", "scripts", "envs", "config", "profiles", "report")
 ALL_ARMS = ["multi", "single", "single_matched", "multi_head", "real"]
 SCENES = 12  # with five captions each
 STEPS = 2  # of drawing a picture

@@ -1,0 +1,84 @@
+# report: the tables of a run -> plots and tables that people look at, and Snakemake's page of them
+#
+# in:  <results>/captions/all.parquet, <results>/groups/, <results>/summaries/    what texts and groups are counted in
+#      <results>/images/{arm}/{shard}.png                                         contact sheets
+#      <results>/dataset/{arm}/{ledger,pairs}.parquet                             the funnel
+#      <results>/captioner/{arm}/seed-{seed}/history.parquet                      training curves
+#      <results>/evaluation/scores.parquet                                        and the scores that it was made of
+#      <results>/benchmarks/, the store of replies                                what was measured, as far as it is there
+# out: <results>/report/*.svg, *.html, sheets/   which `snakemake --report <results>/report.html` puts on one page
+#      <results>/report/so_far/                  the same of a run that is not finished: `make report` asks for it
+
+
+report: "../report/workflow.rst"
+
+
+def report_parts(folder):
+    """What the report is made of: file, caption, category, name there."""
+
+    def part(name, caption, category, result):
+        return report(f"{folder}/{name}", f"../report/{caption}.rst", category, labels={"result": result})
+
+    return {
+        "scores": part("scores.svg", "scores", "1 Scores", "Scores of the arms (plot)"),
+        "scores_table": part("scores.html", "scores", "1 Scores", "Scores of the arms (table)"),
+        "training": part("training.svg", "training", "2 Training", "Loss and validation scores"),
+        "funnel": part("funnel.svg", "funnel", "3 From captions to pairs", "Kept and dropped (plot)"),
+        "funnel_table": part("funnel.html", "funnel", "3 From captions to pairs", "Kept and dropped (table)"),
+        "sizes": part("sizes.svg", "sizes", "4 Groups and summaries", "Sizes of groups"),
+        "similarity": part("similarity.svg", "similarity", "4 Groups and summaries", "Similarity by rank"),
+        "words": part("words.svg", "words", "4 Groups and summaries", "Words of captions and summaries"),
+        "examples": part("examples.html", "examples", "4 Groups and summaries", "Summaries to read"),
+        "sheets": report(
+            directory(f"{folder}/sheets"),
+            patterns=["{arm}.{shard}.png"],
+            caption="../report/sheets.rst",
+            category="5 Pictures",
+            labels={"arm": "{arm}", "shard": "{shard}"},
+        ),
+        "costs": part("costs.svg", "costs", "6 Time and money", "Beside the estimate (plot)"),
+        "costs_table": part("costs.html", "costs", "6 Time and money", "Beside the estimate (table)"),
+        "state": part("state.html", "state", "7 What is missing", "Tables of the run"),
+    }
+
+
+rule draw_report:
+    input:
+        scores="<results>/evaluation/scores.parquet",
+        histories=expand(
+            "<results>/captioner/{arm}/seed-{seed}/history.parquet", arm=cfg.arms, seed=cfg.captioner.seeds
+        ),
+        ledgers=expand("<results>/dataset/{arm}/ledger.parquet", arm=cfg.arms),
+        groups="<results>/groups/group_times.parquet",
+    output:
+        **report_parts("<results>/report"),
+    params:
+        revision=REVISIONS["report"],
+        finished=True,
+    log:
+        "<results>/logs/draw_report.log",
+    conda:
+        "../envs/icsd.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+        results=f"results/{cfg.run}",
+        # no params: a price or a speed changes no other result, and the page shows params as they are, markup too
+        prompt=f"config/prompts/{cfg.summaries.prompt}.txt",
+        config=cfg.model_dump_json(exclude_defaults=True, exclude={"downloads"}),
+    script:
+        "../scripts/draw_report.py"
+
+
+# reads what is there, so it has no input, and is made anew only where it is asked for with --force
+use rule draw_report as report_so_far with:
+    input:
+        [],
+    output:
+        **report_parts("<results>/report/so_far"),
+    params:
+        revision=REVISIONS["report"],
+        finished=False,
+    log:
+        "<results>/logs/report_so_far.log",
