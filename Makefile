@@ -5,10 +5,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 RESULTS := results/picturebook
 OVERLAY :=
-RUN = $(BIN)/snakemake $(if $(OVERLAY),--configfile $(OVERLAY))
+CHANGE :=
+RUN = $(BIN)/snakemake $(if $(OVERLAY),--configfile $(OVERLAY)) $(if $(CHANGE),--config '$(CHANGE)')
 MODELS := clip stable-diffusion vision bert probe
 
-.PHONY: demo report test setup lint dag lock models benchmark benchmark-summaries benchmark-captions \
+.PHONY: demo report test setup lint dag dag-picture lock models benchmark benchmark-summaries benchmark-captions \
 	benchmark-embeddings benchmark-images benchmark-captioner benchmark-groups benchmark-dag \
 	benchmark-real-captions check config-docs strip
 
@@ -56,11 +57,23 @@ check: lint test
 config-docs: setup
 	$(BIN)/python -m icsd.config.page
 
-# The rule graph in README.md, from the workflow itself; the seed makes Snakemake list the edges in the same order.
+# The workflow as graphs in results/dag, of rules, of jobs, and of what would run now, or with a change of the config:
+# make dag CHANGE='summaries={prompt: strict}'. And the rule graph in README.md. The seed keeps Snakemake's edges in order.
+dag: export PYTHONHASHSEED = 0
 dag: setup
-	@mkdir -p results
-	PYTHONHASHSEED=0 $(BIN)/snakemake --rulegraph mermaid-js > results/rulegraph.mmd
-	$(BIN)/python -m icsd.pages README.md rulegraph --fence mermaid < results/rulegraph.mmd
+	@mkdir -p results/dag
+	$(RUN) --rulegraph dot > results/dag/rules.dot
+	$(RUN) --rulegraph mermaid-js > results/dag/rules.mmd
+	$(RUN) --dag dot > results/dag/jobs.dot
+	$(RUN) --dag mermaid-js > results/dag/jobs.mmd
+	$(BIN)/python -m icsd.dag results/dag
+	$(BIN)/snakemake --rulegraph mermaid-js | $(BIN)/python -m icsd.pages README.md rulegraph --fence mermaid
+
+# The picture in README.md of what another prompt would rerun, from a finished default run.
+dag-picture:
+	@$(BIN)/snakemake --dry-run 2>&1 | grep "Nothing to be done" > /dev/null || { echo "First finish the run: make demo"; exit 1; }
+	$(MAKE) dag CHANGE='summaries={prompt: strict}'
+	cp results/dag/rerun.svg docs/images/rerun.svg
 
 # The strip in README.md: a group of the default run, and its captions drawn one by one.
 strip: setup

@@ -28,3 +28,11 @@ def model_input(*models):
 def shipped(path):
     """A prompt, or what belongs to the picture book: beside the Snakefile where the working directory has none."""
     return located(path, HOME)
+
+
+def report_parts(folder, parts):
+    """Files of the report, marked for Snakemake's page."""
+    return {
+        name: report(f"{folder}/{file}", f"../report/{caption}.rst", category, labels={"result": result})
+        for name, (file, caption, category, result) in parts.items()
+    }

@@ -13,33 +13,21 @@
 report: "../report/workflow.rst"
 
 
-def report_parts(folder):
-    """What the report is made of: file, caption, category, name there."""
-
-    def part(name, caption, category, result):
-        return report(f"{folder}/{name}", f"../report/{caption}.rst", category, labels={"result": result})
-
-    return {
-        "scores": part("scores.svg", "scores", "1 Scores", "Scores of the arms (plot)"),
-        "scores_table": part("scores.html", "scores", "1 Scores", "Scores of the arms (table)"),
-        "training": part("training.svg", "training", "2 Training", "Loss and validation scores"),
-        "funnel": part("funnel.svg", "funnel", "3 From captions to pairs", "Kept and dropped (plot)"),
-        "funnel_table": part("funnel.html", "funnel", "3 From captions to pairs", "Kept and dropped (table)"),
-        "sizes": part("sizes.svg", "sizes", "4 Groups and summaries", "Sizes of groups"),
-        "similarity": part("similarity.svg", "similarity", "4 Groups and summaries", "Similarity by rank"),
-        "words": part("words.svg", "words", "4 Groups and summaries", "Words of captions and summaries"),
-        "examples": part("examples.html", "examples", "4 Groups and summaries", "Summaries to read"),
-        "sheets": report(
-            directory(f"{folder}/sheets"),
-            patterns=["{arm}.{shard}.png"],
-            caption="../report/sheets.rst",
-            category="5 Pictures",
-            labels={"arm": "{arm}", "shard": "{shard}"},
-        ),
-        "costs": part("costs.svg", "costs", "6 Time and money", "Beside the estimate (plot)"),
-        "costs_table": part("costs.html", "costs", "6 Time and money", "Beside the estimate (table)"),
-        "state": part("state.html", "state", "7 What is missing", "Tables of the run"),
-    }
+# what the page has: a file, its caption in report/, its category, and what it is called there
+REPORT = {
+    "scores": ("scores.svg", "scores", "1 Scores", "Scores of the arms (plot)"),
+    "scores_table": ("scores.html", "scores", "1 Scores", "Scores of the arms (table)"),
+    "training": ("training.svg", "training", "2 Training", "Loss and validation scores"),
+    "funnel": ("funnel.svg", "funnel", "3 From captions to pairs", "Kept and dropped (plot)"),
+    "funnel_table": ("funnel.html", "funnel", "3 From captions to pairs", "Kept and dropped (table)"),
+    "sizes": ("sizes.svg", "sizes", "4 Groups and summaries", "Sizes of groups"),
+    "similarity": ("similarity.svg", "similarity", "4 Groups and summaries", "Similarity by rank"),
+    "words": ("words.svg", "words", "4 Groups and summaries", "Words of captions and summaries"),
+    "examples": ("examples.html", "examples", "4 Groups and summaries", "Summaries to read"),
+    "costs": ("costs.svg", "costs", "6 Time and money", "Beside the estimate (plot)"),
+    "costs_table": ("costs.html", "costs", "6 Time and money", "Beside the estimate (table)"),
+    "state": ("state.html", "state", "7 What is missing", "Tables of the run"),
+}
 
 
 rule draw_report:
@@ -51,7 +39,14 @@ rule draw_report:
         ledgers=expand("<results>/dataset/{arm}/ledger.parquet", arm=cfg.arms),
         groups="<results>/groups/group_times.parquet",
     output:
-        **report_parts("<results>/report"),
+        **report_parts("<results>/report", REPORT),
+        sheets=report(
+            directory("<results>/report/sheets"),
+            patterns=["{arm}.{shard}.png"],
+            caption="../report/sheets.rst",
+            category="5 Pictures",
+            labels={"arm": "{arm}", "shard": "{shard}"},
+        ),
     params:
         revision=REVISIONS["report"],
         finished=True,
@@ -76,7 +71,14 @@ use rule draw_report as report_so_far with:
     input:
         [],
     output:
-        **report_parts("<results>/report/so_far"),
+        **report_parts("<results>/report/so_far", REPORT),
+        sheets=report(
+            directory("<results>/report/so_far/sheets"),
+            patterns=["{arm}.{shard}.png"],
+            caption="../report/sheets.rst",
+            category="5 Pictures",
+            labels={"arm": "{arm}", "shard": "{shard}"},
+        ),
     params:
         revision=REVISIONS["report"],
         finished=False,

@@ -64,7 +64,7 @@ def _write_texts(results: Path) -> None:
         _summary(4, None, [], f"not supported: {NASTY}"),
     ]
     _write(results / "captions/all.parquet", tables.CAPTIONS, captions)
-    _write(results / f"groups/{SHARD}.parquet", tables.GROUPS, groups)
+    _write(results / "groups/all.parquet", tables.GROUPS, groups)
     _write(results / "groups/group_times.parquet", tables.GROUP_TIMES, times)
     _write(results / f"summaries/{SHARD}.parquet", tables.SUMMARIES, summaries)
 

@@ -3,7 +3,6 @@
 import re
 import shutil
 import xml.etree.ElementTree as ET
-from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from icsd.report.costs import duration
 from icsd.report.drawing import draw_report
 from icsd.report.page import HtmlTable, html_page
 from icsd.report.run import Run
-from icsd.report.style import ARM_STYLES, PARTS
+from icsd.report.style import ARM_STYLES, PARTS, compact
 from icsd.report.training import thinned
 
 PLOTS = ["costs", "funnel", "scores", "similarity", "sizes", "training", "words"]
@@ -60,35 +59,39 @@ def run(tmp_path: Path) -> Run:
     return small_run(tmp_path)
 
 
-def _drawn(run: Run, folder: Path) -> Callable[[str], Path]:
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of a finished run. Do not write into it."""
+    folder = tmp_path_factory.mktemp("finished")
+    return _drawn(small_run(folder), folder / "report")
+
+
+def _drawn(run: Run, folder: Path) -> Path:
     draw_report(run, PROMPT, folder, finished=True)
-    return lambda name: folder / name
+    return folder
 
 
-def test_every_part_is_there(run: Run, tmp_path: Path) -> None:
-    draw_report(run, PROMPT, tmp_path / "report", finished=True)
+def test_every_part_is_there(report: Path) -> None:
     expected = [*(f"{name}.svg" for name in PLOTS), *(f"{name}.html" for name in PAGES), "sheets"]
-    assert sorted(path.name for path in (tmp_path / "report").iterdir()) == sorted(expected)
-    assert [path.name for path in (tmp_path / "report/sheets").iterdir()] == [f"multi.{SHARD}.png"]
+    assert sorted(path.name for path in report.iterdir()) == sorted(expected)
+    assert [path.name for path in (report / "sheets").iterdir()] == [f"multi.{SHARD}.png"]
 
 
-def test_the_same_tables_give_the_same_bytes(run: Run, tmp_path: Path) -> None:
-    for name in ("one", "two"):
-        draw_report(run, PROMPT, tmp_path / name, finished=True)
-    for path in (tmp_path / "one").glob("*.*"):
-        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes(), path.name
+def test_the_same_tables_give_the_same_bytes(report: Path, run: Run, tmp_path: Path) -> None:
+    again = _drawn(run, tmp_path / "report")
+    for path in report.glob("*.*"):
+        assert path.read_bytes() == (again / path.name).read_bytes(), path.name
 
 
-def test_plots_have_a_title_and_a_description_and_no_date(run: Run, tmp_path: Path) -> None:
-    report = _drawn(run, tmp_path / "report")
+def test_plots_have_a_title_and_a_description_and_no_date(report: Path) -> None:
     for name in PLOTS:
-        root = ET.parse(report(f"{name}.svg")).getroot()  # noqa: S314 - written a moment ago
+        root = ET.parse(report / f"{name}.svg").getroot()  # noqa: S314 - written a moment ago
         title, description, *_ = root
         assert (title.tag[-5:], description.tag[-4:]) == ("title", "desc")
         assert title.text and description.text
         assert root.attrib["role"] == "img"
-        assert "dc:date" not in report(f"{name}.svg").read_text()
-    assert "multi, seed 0, test, CIDEr: 50.0 (40.0 to 60.0)" in report("scores.svg").read_text()
+        assert "dc:date" not in (report / f"{name}.svg").read_text()
+    assert "multi, seed 0, test, CIDEr: 50.0 (40.0 to 60.0)" in (report / "scores.svg").read_text()
 
 
 def test_no_two_arms_look_alike_in_print() -> None:
@@ -102,8 +105,8 @@ def test_no_two_arms_look_alike_in_print() -> None:
     assert len({hatch for _, hatch in PARTS}) == len({color for color, _ in PARTS}) == len(PARTS)
 
 
-def test_the_funnel_is_counted(run: Run, tmp_path: Path) -> None:
-    rows = _Reader(_drawn(run, tmp_path / "report")("funnel.html")).rows
+def test_the_funnel_is_counted(report: Path) -> None:
+    rows = _Reader(report / "funnel.html").rows
     assert rows[1:9] == [
         ["groups: captions as heads of groups", "", "4", "1", "3"],
         ["", "the same captions as another's group", "", "1", ""],
@@ -116,34 +119,31 @@ def test_the_funnel_is_counted(run: Run, tmp_path: Path) -> None:
     ]
 
 
-def test_scores_and_costs_are_those_of_the_tables(run: Run, tmp_path: Path) -> None:
-    report = _drawn(run, tmp_path / "report")
-    assert ["real", "1", "1", "0", "60.0 (50.0 to 70.0)", "60.0 (50.0 to 70.0)"] in _Reader(report("scores.html")).rows
-    rows = _Reader(report("costs.html")).rows
+def test_scores_and_costs_are_those_of_the_tables(report: Path) -> None:
+    assert ["real", "1", "1", "0", "60.0 (50.0 to 70.0)", "60.0 (50.0 to 70.0)"] in _Reader(report / "scores.html").rows
+    rows = _Reader(report / "costs.html").rows
     assert ["images", "1", "2.0 h", "0.0 s", "1,024", "2.0 s"] in rows  # of two pictures, at one a second
     assert ["prompt tokens of the summaries", "300", "–"] in rows
 
 
-def test_texts_are_counted(run: Run, tmp_path: Path) -> None:
-    report = _drawn(run, tmp_path / "report")
-    assert "Captions: 4 captions, mean 3.5, median 3, largest 5" in report("words.svg").read_text()
-    sizes = report("sizes.svg").read_text()
+def test_texts_are_counted(report: Path) -> None:
+    assert "Captions: 4 captions, mean 3.5, median 3, largest 5" in (report / "words.svg").read_text()
+    sizes = (report / "sizes.svg").read_text()
     assert "Captions of a group: 3 groups, mean 2.3, median 2, largest 3" in sizes
     assert "Captions selected of it: 2 groups, mean 2.0" in sizes
     assert "Groups that a caption is in: 4 captions, mean 1.8" in sizes
-    assert "Median from 0.70 at rank 2 to 0.80 at rank 3" in report("similarity.svg").read_text()
+    assert "Median from 0.70 at rank 2 to 0.80 at rank 3" in (report / "similarity.svg").read_text()
 
 
-def test_markup_and_odd_letters_stay_text(run: Run, tmp_path: Path) -> None:
+def test_markup_and_odd_letters_stay_text(report: Path) -> None:
     """In every page; in plots no text of captions or models is."""
-    report = _drawn(run, tmp_path / "report")
-    examples = _Reader(report("examples.html"))
+    examples = _Reader(report / "examples.html")
     assert ["1", SHOWN, "a red kite\na kite in the sky"] in examples.rows
     assert ["4", f"not supported: {SHOWN}", ""] in examples.rows
     for page in PAGES:
-        assert _Reader(report(f"{page}.html")).tags.isdisjoint({"script", "img"})
+        assert _Reader(report / f"{page}.html").tags.isdisjoint({"script", "img"})
     for plot in PLOTS:
-        assert not re.search(r"<script|hacked", report(f"{plot}.svg").read_text())
+        assert not re.search(r"<script|hacked", (report / f"{plot}.svg").read_text())
 
 
 def test_a_half_done_run_says_what_is_missing(run: Run, tmp_path: Path) -> None:
@@ -153,21 +153,21 @@ def test_a_half_done_run_says_what_is_missing(run: Run, tmp_path: Path) -> None:
     summaries = run.path / f"summaries/{SHARD}.parquet"
     summaries.write_bytes(summaries.read_bytes()[:500])  # cut short is not there
     report = _drawn(run, tmp_path / "report")
-    state = _Reader(report("state.html"))
+    state = _Reader(report / "state.html")
     assert "The run is not finished" in state.paragraphs[0]
     assert ["captioner", "training of multi, seed 0", "0", "1", "captioner/multi/seed-0/history.parquet"] in state.rows
     assert ["evaluation", "scores", "1", "2", "evaluation/real/seed-0/test/scores.parquet"] in state.rows
-    assert _Reader(report("scores.html")).paragraphs[1] == "missing: 1 of 2"
-    assert [row[0] for row in _Reader(report("scores.html")).rows] == ["arm", "multi"]
-    assert _Reader(report("funnel.html")).paragraphs[1] == "missing: multi"
-    assert "There are no summaries yet" in report("examples.html").read_text()
+    assert _Reader(report / "scores.html").paragraphs[1] == "missing: 1 of 2"
+    assert [row[0] for row in _Reader(report / "scores.html").rows] == ["arm", "multi"]
+    assert _Reader(report / "funnel.html").paragraphs[1] == "missing: multi"
+    assert "There are no summaries yet" in (report / "examples.html").read_text()
 
 
 def test_a_run_that_has_not_begun_has_a_report_too(tmp_path: Path) -> None:
     report = _drawn(Run(tmp_path / NAME, small_config()), tmp_path / "report")
-    assert "No captioner has been scored yet" in report("scores.svg").read_text()
-    assert all(row[2] == "0" for row in _Reader(report("state.html")).rows[1:])
-    assert list(report("sheets").iterdir()) == []
+    assert "No captioner has been scored yet" in (report / "scores.svg").read_text()
+    assert all(row[2] == "0" for row in _Reader(report / "state.html").rows[1:])
+    assert list((report / "sheets").iterdir()) == []
 
 
 @pytest.mark.parametrize("overlay", [None, *sorted((ROOT / "config/runs").rglob("*.yaml"))], ids=str)
@@ -195,6 +195,13 @@ def test_long_curves_are_thinned_to_means() -> None:
 @pytest.mark.parametrize(("hours", "said"), [(None, "–"), (0.001, "3.6 s"), (0.5, "30.0 min"), (2100, "2,100.0 h")])
 def test_durations_are_in_units_that_people_use(hours: float | None, said: str) -> None:
     assert duration(hours) == said
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [(0.025, "0.025"), (71.3, "71.3"), (40_000, "40 k"), (3.12e8, "312 M"), (2e9, "2 G")]
+)
+def test_large_figures_are_short(value: float, said: str) -> None:
+    assert compact(value) == said
 
 
 def test_a_page_says_what_its_columns_are() -> None:

@@ -30,6 +30,7 @@ JOBS = {
     "predict_captions": 4,
     "score_captions": 4,
     "collect_scores": 1,
+    "draw_report": 1,
     "all": 1,
 }
 MATCHED = {"select_matched_sentences": 1}  # its sentences are the captions of multi's pairs

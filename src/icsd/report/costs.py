@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow.compute as pc
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -13,7 +14,7 @@ from icsd.estimate.costs import Costs, costs
 from icsd.estimate.counts import count
 from icsd.report.page import HtmlTable, save_page
 from icsd.report.run import Run
-from icsd.report.style import BLUE, ORANGE, WIDTH, entitle, logarithmic_x, names_on_y, save_figure
+from icsd.report.style import BLUE, ORANGE, WIDTH, compact, entitle, logarithmic_x, names_on_y, save_figure
 from icsd.summaries.prompts import load_prompt
 from icsd.summaries.replies import Replies, spending
 
@@ -128,7 +129,7 @@ def _amounts(run: Run, expected: Costs | None) -> Iterator[Amount]:
         estimated = None
         if expected is not None:
             estimated = (expected.prompt_tokens if column == "prompt_tokens" else expected.answer_tokens).total
-        yield Amount(f"{name} of the summaries", float(sum(filter(None, tokens[column].to_pylist()))), None)
+        yield Amount(f"{name} of the summaries", float(pc.sum(tokens[column]).as_py() or 0), None)
         yield Amount(name, float(sent), estimated)
     yield Amount("USD", spent.usd, expected.usd.total if expected is not None else None, digits=2)
 
@@ -179,7 +180,7 @@ def _draw_bought(axes: Axes, amounts: Sequence[Amount]) -> None:
         axes.set_axis_off()
         axes.text(0, 0.9, "No tokens and no money:\nnobody was asked.", va="top", transform=axes.transAxes)
         return
-    _bars(axes, [(each.name, each.taken, each.estimated) for each in shown], lambda value: f"{value:,.4g}")
+    _bars(axes, [(each.name, each.taken, each.estimated) for each in shown], compact)
     axes.set_xlabel("tokens, or USD (logarithmic scale)")
 
 

@@ -81,7 +81,7 @@ class Run:
     @cached_property
     def groups(self) -> Expected:
         """Each caption with its nearest."""
-        return self._sharded("groups", "groups", tables.GROUPS, "groups")
+        return self._files("groups", "groups", tables.GROUPS, ["groups/all"])
 
     @cached_property
     def group_times(self) -> Expected:

@@ -33,8 +33,13 @@ def draw_scores(run: Run, plot: Path, page: Path) -> None:
 
 
 def _in_order(run: Run, rows: Sequence[Row]) -> list[Row]:
-    """By test set; of each the arms as the config has them."""
-    return sorted(rows, key=lambda row: (row["test"], run.arms.index(row["arm"]), row["seed"]))
+    """By test set, its domains behind it, and arm, both as the config has them."""
+    tests = list(run.config.pictures.tests)
+
+    def place(row: Row) -> tuple[int, str, int, int]:
+        return tests.index(row["test"].partition("/")[0]), row["test"], run.arms.index(row["arm"]), row["seed"]
+
+    return sorted(rows, key=place)
 
 
 def _missing(run: Run) -> str:
@@ -85,14 +90,14 @@ def _figure(run: Run, rows: Sequence[Row]) -> Figure:
     panels = list(dict.fromkeys((row["test"], row["metric"]) for row in rows))
     tests, metrics = _all(rows, "test"), max(sum(test == each for each, _ in panels) for test in _all(rows, "test"))
     lines = -(-metrics // COLUMNS)
-    height = 0.75 + 0.26 * len(run.arms)
+    height = 0.75 + 0.26 * len(run.arms) + (0.15 if len(tests) > 1 else 0.0)
     figure = Figure(figsize=(WIDTH, 0.5 + len(tests) * lines * height), layout="constrained")
     grid = figure.subplots(len(tests) * lines, COLUMNS, squeeze=False, sharey=True)
     for number, test in enumerate(tests):
         axes = grid[number * lines : (number + 1) * lines].flatten()
         of_test = [metric for each, metric in panels if each == test]
         for panel, metric in zip(axes, of_test, strict=False):
-            name = metric if len(tests) == 1 else f"{test}: {metric}"
+            name = metric if len(tests) == 1 else f"{test}\n{metric}"
             _panel(panel, run, name, [row for row in rows if (row["test"], row["metric"]) == (test, metric)])
         for unused in axes[len(of_test) :]:
             unused.set_visible(False)

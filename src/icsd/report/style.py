@@ -107,10 +107,18 @@ def whole_numbers_on(axis: Any) -> None:
 
 
 def logarithmic_x(axes: Axes) -> None:
-    """A logarithmic scale with ticks as 0.001 and 1,000, since a power would be mathematical text."""
+    """A logarithmic scale without powers, which would be mathematical text."""
     axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}"))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: compact(value)))
     axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def compact(value: float) -> str:
+    """Such as "0.025", "71.3" and "312 M"."""
+    for unit, name in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if value >= unit:
+            return f"{value / unit:.3g}{name}"
+    return f"{value:.3g}"
 
 
 def names_on_y(axes: Axes) -> None:

@@ -108,11 +108,12 @@ def _by_rank(shards: Iterator[pa.Table]) -> Counts:
     counts = np.zeros((0, BINS), dtype=np.int64)
     for rows in shards:
         lists = rows["similarities"].combine_chunks()
-        ranks = np.concatenate([np.arange(n) for n in [0, *pc.list_value_length(lists).to_pylist()]])
+        lengths = pc.list_value_length(lists).to_numpy()
+        ranks = np.arange(lengths.sum()) - np.repeat(lengths.cumsum() - lengths, lengths)
         bins = np.clip((lists.flatten().to_numpy() + 1) / 2 * BINS, 0, BINS - 1).astype(np.int64)
         more = int(ranks.max(initial=-1)) + 1 - len(counts)
         counts = np.pad(counts, ((0, max(0, more)), (0, 0)))
-        np.add.at(counts, (ranks.astype(np.int64), bins), 1)
+        np.add.at(counts, (ranks, bins), 1)
     return counts[1:]
 
 
