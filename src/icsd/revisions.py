@@ -12,7 +12,8 @@ REVISIONS = {
     "images": 1,
     "safety": 1,
     "dataset": 1,
-    "captioner": 1,
-    "evaluation": 2,
+    "captioner": 2,
+    "evaluation": 3,
+    "export": 1,
     "report": 1,
 }

@@ -11,6 +11,7 @@ import torch
 from captioner_world import SEARCH, elsewhere, job_of, said_of, settings_of, write_world
 from PIL import Image
 from transformers import (
+    AutoImageProcessor,
     BertTokenizer,
     CLIPImageProcessor,
     CLIPVisionModel,
@@ -21,7 +22,7 @@ from icsd import tables
 from icsd.captioner import state, training
 from icsd.captioner.job import Files
 from icsd.captioner.model import captions_of, load_captioner, new_captioner
-from icsd.captioner.pictures import read_pictures
+from icsd.captioner.pictures import fitted, read_pictures
 from icsd.captioner.predicting import predict_captions
 from icsd.captioner.steps import IGNORED, Setup, caption_loss, decoder_batch, learning_rate
 from icsd.captioner.text import clean_caption, encode
@@ -297,3 +298,13 @@ def test_pictures_of_other_sizes_are_fitted(tmp_path: Path):
     pixels = read_pictures([tmp_path / "images.parquet"], 16, ["wide"], "pairs.parquet").pixels
     assert pixels.shape == (1, 16, 16, 3)
     assert (pixels == [10, 200, 30]).all()
+
+
+@pytest.mark.parametrize("size", [(48, 20), (31, 53), (640, 427), (17, 400), (16, 16)])
+def test_pictures_are_fitted_as_transformers_does(captioner_folder: Path, size: tuple[int, int]):
+    """Else a captioner that is passed on sees other pictures than it was trained on."""
+    width, height = size
+    noise = np.random.default_rng(0).integers(0, 255, (height, width, 3), dtype=np.uint8)
+    processor = AutoImageProcessor.from_pretrained(captioner_folder / "vision", backend="pil")
+    (expected,) = processor(Image.fromarray(noise), return_tensors="np", do_rescale=False, do_normalize=False).values()
+    assert (fitted(Image.fromarray(noise), 16) == np.moveaxis(expected[0], 0, -1)).all()

@@ -97,14 +97,17 @@ def _pictures_in(path: Path | str) -> Iterable[tuple[str, bytes]]:
 
 
 def _decode(data: bytes, size: int, image_id: str, path: Path | str) -> np.ndarray:
-    """RGB [size, size, 3]: the shorter side made `size` (bicubic), the centre kept, as CLIP does."""
     try:
-        image = Image.open(io.BytesIO(data)).convert("RGB")
+        return fitted(Image.open(io.BytesIO(data)), size)
     except (UnidentifiedImageError, OSError) as error:
         raise InputError(path, image_id, f"is no picture that can be read ({error})", "make the images anew") from error
+
+
+def fitted(image: Image.Image, size: int) -> np.ndarray:
+    """RGB [size, size, 3]: the shorter side made `size` (bicubic), the centre kept, as CLIP does."""
+    image = image.convert("RGB")
     if image.size != (size, size):
-        scale = size / min(image.size)
-        width, height = (max(size, round(side * scale)) for side in image.size)
+        width, height = (size * side // min(image.size) for side in image.size)
         left, top = (width - size) // 2, (height - size) // 2
         image = image.resize((width, height), Image.Resampling.BICUBIC)
         image = image.crop((left, top, left + size, top + size))
