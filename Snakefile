@@ -31,6 +31,7 @@ include: "rules/dataset.smk"
 include: "rules/captioner.smk"
 include: "rules/evaluation.smk"
 include: "rules/report.smk"
+include: "rules/export.smk"
 include: "rules/estimate.smk"
 include: "rules/picturebook.smk"
 

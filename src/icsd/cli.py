@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -25,7 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit status. What a user can mend is one message on stderr."""
     options = _parser().parse_args(arguments)
     try:
-        print(options.run(options))
+        said = options.run(options)
+        for text in [said] if isinstance(said, str) else said:
+            print(text, flush=True)
     except ICSDError as error:
         print(f"icsd: {error}", file=sys.stderr)
         return 1
@@ -39,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_trace(commands)
+    _add_caption(commands)
     _add_scores(commands)
     _add_compare(commands)
     _add_strip(commands)
@@ -63,6 +66,24 @@ def _add_trace(commands: Commands) -> None:
         help="a run's folder (default: %(default)s)",
     )
     command.set_defaults(run=_trace)
+
+
+def _add_caption(commands: Commands) -> None:
+    command = commands.add_parser(
+        "caption",
+        help="write captions of pictures",
+        description="Write a caption of each picture with an exported captioner: a line each, the file's path, a tab, "
+        "the caption. A file that is no picture is named at the end, with status 1; the others have their captions.",
+    )
+    command.add_argument("pictures", nargs="+", type=Path, metavar="IMAGE", help="a picture's file")
+    command.add_argument(
+        "--model",
+        type=Path,
+        default=Path("results/picturebook/export/multi/captioner-seed-0"),
+        metavar="FOLDER",
+        help="a captioner that `snakemake export` wrote (default: %(default)s)",
+    )
+    command.set_defaults(run=_caption)
 
 
 def _add_scores(commands: Commands) -> None:
@@ -156,6 +177,19 @@ def _strip(options: argparse.Namespace) -> str:
     with atomic_path(options.output) as unfinished:
         draw_strip(strip).save(unfinished, format="PNG")
     return alternative_text(strip)
+
+
+def _caption(options: argparse.Namespace) -> Iterator[str]:
+    from icsd.captioner.captioning import PicturesWithoutCaption, caption_files  # late: torch takes seconds
+
+    faults = []
+    for path, said in caption_files(options.model, options.pictures):
+        if isinstance(said, str):
+            yield f"{path}\t{said}"
+        else:
+            faults.append(said)
+    if faults:
+        raise PicturesWithoutCaption(faults, len(options.pictures))
 
 
 def _scores(options: argparse.Namespace) -> str:

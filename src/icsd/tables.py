@@ -61,6 +61,8 @@ class Table:
 def _feature(field: pa.Field, image: str) -> dict[str, Any]:
     if field.name == image:
         return {"_type": "Image"}
+    if pa.types.is_list(field.type):
+        return {"feature": {"dtype": str(field.type.value_type), "_type": "Value"}, "_type": "List"}
     return {"dtype": str(field.type), "_type": "Value"}
 
 
@@ -111,6 +113,16 @@ IMAGES = _table(
 DOMAINS = _table("domains", {"image_id": ID, "domain": TEXT}, ["image_id"])
 SAFETY = _table("safety", {"image_id": TEXT, "score": pa.float32(), "verdict": TEXT}, ["image_id"])
 PAIRS = _table("pairs", {"image_id": TEXT, "caption_id": ID, "caption": TEXT}, ["image_id", "caption_id"])
+# what is passed on: a picture with all its captions, those of PAIRS
+EXPORTED = _table(
+    "exported",
+    {
+        "image_id": TEXT, "image": IMAGE, "captions": pa.list_(TEXT), "caption_ids": pa.list_(ID), "sentence": TEXT,
+        "seed": ID, "model": TEXT,
+    },
+    ["image_id"],
+    image="image",
+)  # fmt: skip
 LEDGER = _table("ledger", {"stage": TEXT, "item_id": TEXT, "kept": pa.bool_(), "reason": TEXT}, ["stage", "item_id"])
 HISTORY = _table(
     "history",

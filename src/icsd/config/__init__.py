@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -12,6 +12,7 @@ from icsd.config.downloads import DownloadsConfig
 from icsd.config.embeddings import EmbeddingsConfig, GroupsConfig
 from icsd.config.estimate import EstimateConfig
 from icsd.config.evaluation import EvaluationConfig, SpiceConfig
+from icsd.config.export import Arm, ExportConfig, provenance
 from icsd.config.faults import fault, known_keys
 from icsd.config.images import DatasetConfig, ImagesConfig, SafetyConfig
 from icsd.config.section import Section
@@ -22,9 +23,9 @@ from icsd.sharding import shard_names
 
 __all__ = [
     "ARMS", "BatchConfig", "Captioner", "CaptionerDecoder", "CaptionsConfig", "Columns", "Config", "DatasetConfig",
-    "DownloadsConfig", "EmbeddingsConfig", "EstimateConfig", "EvaluationConfig", "GroupsConfig", "ImagesConfig",
-    "PicturesConfig", "PicturesSplit", "QualityConfig", "SafetyConfig", "SpiceConfig", "SummariesConfig", "known_keys",
-    "load_config", "located",
+    "DownloadsConfig", "EmbeddingsConfig", "EstimateConfig", "EvaluationConfig", "ExportConfig", "GroupsConfig",
+    "ImagesConfig", "PicturesConfig", "PicturesSplit", "QualityConfig", "SafetyConfig", "SpiceConfig",
+    "SummariesConfig", "known_keys", "load_config", "located",
 ]  # fmt: skip
 
 SOURCE = "config/config.yaml, or in the file given with --configfile"
@@ -36,8 +37,6 @@ MODEL_KEYS = (
     "captioner.decoder_weights", "summaries.transformers.model", "summaries.quality.image_model",
     "evaluation.clip_model",
 )  # fmt: skip
-
-Arm = Literal["multi", "single", "single_matched", "multi_head", "real"]
 
 
 class Config(Section):
@@ -59,6 +58,7 @@ class Config(Section):
     captioner: Captioner
     evaluation: EvaluationConfig = EvaluationConfig()
     downloads: DownloadsConfig = DownloadsConfig()
+    export: ExportConfig = ExportConfig()
     estimate: EstimateConfig = EstimateConfig()
 
     @property
@@ -66,12 +66,24 @@ class Config(Section):
         """The names of all shards, in order."""
         return shard_names(self.shards)
 
+    @property
+    def exported_arms(self) -> list[Arm]:
+        """The arms whose datasets and captioners `snakemake export` writes."""
+        return [arm for arm in self.arms if arm != "real"] if self.export.arms is None else self.export.arms
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What decides where an arm's pictures and captions come from."""
+        return provenance(self)
+
     @model_validator(mode="after")
     def _arms_can_be_made(self) -> "Config":
         if len(set(self.arms)) < len(self.arms):
             raise ValueError(f"arms={self.arms} must differ from one another")
         if "real" in self.arms and self.pictures.real is None:
             raise ValueError("the arm real needs pictures.real, which is null")
+        if foreign := set(self.export.arms or ()) - set(self.arms):
+            raise ValueError(f"export.arms={self.export.arms}: {min(foreign)} is not among arms={self.arms}")
         return self
 
 

@@ -1,0 +1,11 @@
+from pathlib import Path
+
+from icsd.export import Manner, Trained, export_captioner
+from icsd.logs import job_log
+
+with job_log(snakemake.log[0]):
+    files, params, names = snakemake.input, snakemake.params, snakemake.wildcards
+    scores = list(map(Path, files.scores))
+    trained = Trained(names.arm, int(names.seed), Path(files.checkpoint), Path(files.pairs), scores, params.settings)
+    manner = Manner(params.settings["prefix"], **params.search)
+    export_captioner(trained, Path(snakemake.output[0]), manner, params.source)

@@ -1,0 +1,11 @@
+from pathlib import Path
+
+from icsd.export import ExportedArm, export_dataset
+from icsd.logs import job_log
+
+with job_log(snakemake.log[0]):
+    files, params, names = snakemake.input, snakemake.params, snakemake.wildcards
+    paths = {name: list(map(Path, files[name])) for name in ("images", "summaries")}
+    arm = ExportedArm(names.arm, Path(files.pairs), Path(files.ledger), **paths)
+    folder, results, store = Path(snakemake.output[0]), Path(params.results), Path(snakemake.resources.store)
+    export_dataset(arm, names.layout, folder, params.source, results, store)

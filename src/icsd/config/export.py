@@ -1,0 +1,65 @@
+"""What `snakemake export` passes on, and what its cards tell of where it comes from."""
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from icsd.config.downloads import DownloadsConfig
+from icsd.config.section import Section
+from icsd.config.summaries import SummariesConfig
+
+if TYPE_CHECKING:
+    from icsd.config import Config
+
+Arm = Literal["multi", "single", "single_matched", "multi_head", "real"]
+Format = Literal["huggingface", "webdataset", "coco"]
+Licence = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
+
+
+class ExportConfig(Section):
+    """Datasets and captioners to pass on."""
+
+    arms: list[Arm] | None = Field(
+        None, description="Which of arms; null for all of them but real, whose pictures are other people's."
+    )
+    formats: list[Format] = Field(
+        ["huggingface", "webdataset", "coco"],
+        description="Forms of the datasets, each with all pictures; coco is a file a picture.",
+    )
+    licences: dict[str, Licence] = Field(
+        {},
+        description="Run -> the licence of what it exports, as the hub names it, such as cc-by-4.0; by run, so that no "
+        "run takes over another's. The cards of a run that is not named say that it is unknown.",
+    )
+
+
+def provenance(config: "Config") -> dict[str, Any]:
+    """What decides where an arm's pictures and captions come from, for a rule's params and the cards."""
+    real = config.pictures.real
+    return {
+        "run": config.run,
+        "licence": config.export.licences.get(config.run),
+        "captions": {path: _address(config.downloads, path) for path in config.captions.paths},
+        "split": config.captions.split,
+        "photographs": {path: _address(config.downloads, path) for path in (real.paths if real else [])},
+        "embeddings": config.embeddings.model,
+        "k": config.groups.k,
+        "provider": config.summaries.provider,
+        "prompt": f"config/prompts/{config.summaries.prompt}.txt",
+        "summaries": _summaries_model(config.summaries),
+        "images": config.images.deciding() | {"seed": config.images.seed},
+        "safety": config.safety.model or config.images.model,
+    }
+
+
+def _summaries_model(summaries: SummariesConfig) -> str | None:
+    if summaries.provider == "merge":
+        return None
+    return summaries.transformers.model if summaries.provider == "transformers" else summaries.openai.model
+
+
+def _address(downloads: DownloadsConfig, path: str) -> str | None:
+    """Where a file was fetched from, by itself or in an archive; None where the config does not say."""
+    archive, _ = downloads.unpacked_files.get(path, (path, ""))
+    file = downloads.files.get(archive)
+    return file.address if file else None

@@ -1,0 +1,42 @@
+"""Text that people or models wrote, put into Markdown so that it stays text there."""
+
+import re
+
+# what turns the line around, or cannot be seen: direction marks, controls and their kin
+UNSEEN = re.compile("[\u0000-\u0008\u000a-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]")
+MARKUP = re.compile(r"[\\`*_{}\[\]()#+!|~$=^]")
+ADDRESS = re.compile(r"[&<>@]|:(?=//)|(?i:(?<=\bwww)\.)")  # HTML, and what makes a link of an address
+FENCE = re.compile(r"`{3,}")
+
+
+def as_text(text: str) -> str:
+    """One line of Markdown that shows the text: no markup, no HTML, no address that becomes a link."""
+    parts = re.split(f"({MARKUP.pattern})|({ADDRESS.pattern})", _line(text))
+    return "".join(_escaped(part, number % 3) for number, part in enumerate(parts) if part)
+
+
+def _escaped(part: str, kind: int) -> str:
+    """Of what is split into plain text, markup and addresses, in turn."""
+    return (part, f"\\{part}", f"&#{ord(part[0])};")[kind]
+
+
+def _line(text: str) -> str:
+    return UNSEEN.sub("\N{REPLACEMENT CHARACTER}", " ".join(text.split()))
+
+
+def as_code(text: str) -> str:
+    """One line of Markdown that shows the text in the letters of code, whatever backticks are in it."""
+    line = _line(text).replace("|", "¦")
+    longest = max((len(run) for run in re.findall("`+", line)), default=0)
+    if not longest:
+        return f"`{line}`"
+    fence = "`" * (longest + 1)
+    return f"{fence} {line} {fence}"
+
+
+def as_block(text: str) -> str:
+    """Lines of Markdown that show the text line by line, whatever fences are in it."""
+    longest = max((len(run) for run in FENCE.findall(text)), default=2)
+    fence = "`" * (longest + 1)
+    shown = "\n".join(UNSEEN.sub("\N{REPLACEMENT CHARACTER}", line) for line in text.splitlines())
+    return f"{fence}text\n{shown}\n{fence}"
