@@ -15,7 +15,7 @@ from icsd.evaluation.spice import Spice
 from icsd.evaluation.summary import HEADLINE
 from icsd.files import atomic_path
 from icsd.strip import alternative_text, draw_strip, read_strip
-from icsd.trace import describe, overview, trace
+from icsd.trace import describe, describe_all
 
 METRICS = ("BLEU", "METEOR", "ROUGE_L", "CIDEr", "SPICE")
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -51,13 +51,15 @@ def _parser() -> argparse.ArgumentParser:
 def _add_trace(commands: Commands) -> None:
     command = commands.add_parser(
         "trace",
-        help="show where an image comes from",
-        description="Show where an image comes from: its sentence, captions, prompt, model, seed, verdict, "
-        "and the datasets that it is in.",
+        help="show where an image comes from, and what became of a caption or group",
+        description="Show where an image comes from (its sentence, captions, prompt, model, seed, verdict) and what "
+        "became of it; what a group is made of and what was made of it; what became of a caption.",
         epilog="An image's id is its arm and the id of its group or caption: multi-12, single-407, "
-        "single_matched-407, real-33. Without one, the arms are shown with some of their ids.",
+        "single_matched-407, real-33. group-12 is the group that caption 12 heads, caption-12 the caption, "
+        "12 alone both. Without an id, the arms are shown with some of their images.",
     )
-    command.add_argument("image_id", nargs="?", help="such as multi-12")
+    command.add_argument("id", nargs="?", help="such as multi-12, group-12 or caption-12")
+    command.add_argument("--json", action="store_true", help="as JSON")
     command.add_argument(
         "--results",
         type=Path,
@@ -167,9 +169,9 @@ def _count(text: str) -> int:
 
 
 def _trace(options: argparse.Namespace) -> str:
-    if options.image_id is None:
-        return overview(options.results)
-    return describe(trace(options.results, options.image_id))
+    if options.id is None:
+        return describe_all(options.results, json=options.json)
+    return describe(options.results, options.id, json=options.json)
 
 
 def _strip(options: argparse.Namespace) -> str:

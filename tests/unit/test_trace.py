@@ -1,3 +1,5 @@
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +47,21 @@ def results(tmp_path: Path) -> Path:
     _write(tmp_path / "pictures" / "val" / "images.parquet", tables.IMAGES, [_image("real-33")])
     _write(tmp_path / "pictures" / "val" / "captions.parquet", tables.CAPTIONS, real)
     return tmp_path
+
+
+@pytest.fixture
+def grouped(results: Path) -> Path:
+    """The same with its groups, a captioner of multi, and what it says of a test picture."""
+    groups = [
+        {"group_id": 4, "caption_ids": [4, 9, 5], "similarities": [1.0, 0.75, 0.5]},
+        {"group_id": 5, "caption_ids": [5, 4], "similarities": [1.0, 0.5]},
+        {"group_id": 9, "caption_ids": [9, 4], "similarities": [1.0, 0.75]},
+    ]
+    _write(results / "groups" / "all.parquet", tables.GROUPS, groups)
+    _write(results / "captioner" / "multi" / "seed-0" / "history.parquet", tables.HISTORY, [])
+    said = [{"image_id": "real-33", "caption": "a cat"}]
+    _write(results / "evaluation" / "multi" / "seed-0" / "val" / "predictions.parquet", tables.PREDICTIONS, said)
+    return results
 
 
 def _write(path: Path, table: tables.Table, rows: list[dict]) -> None:
@@ -119,13 +136,18 @@ def test_trace_of_a_real_picture(results: Path, capsys: pytest.CaptureFixture[st
         ("single-x", "the nearest are single-9"),
         ("real-30", "the nearest are real-33"),
         ("mutli-4", "arms with images there: multi, single"),
-        ("4", "arms with images there: multi, single"),
+        ("group", "arms with images there: multi, single"),
+        ("caption-30", "the nearest are caption-19, caption-18, caption-17"),
+        ("30", "the nearest are caption-19"),
+        ("group-6", "the nearest are group-5, group-4, group-9"),
+        ("group-99999999999999999999", "the nearest are group-9"),
+        ("multi-99999999999999999999", "the nearest are multi-7"),
     ],
 )
 def test_an_unknown_id_is_one_message_with_the_nearest(
-    results: Path, capsys: pytest.CaptureFixture[str], image_id: str, hint: str
+    grouped: Path, capsys: pytest.CaptureFixture[str], image_id: str, hint: str
 ) -> None:
-    assert main(["trace", image_id, "--results", str(results)]) == 1
+    assert main(["trace", image_id, "--results", str(grouped)]) == 1
     message = capsys.readouterr().err
     assert image_id in message and hint in message
 
@@ -160,3 +182,89 @@ def test_help_names_the_command(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_command_imports_no_torch() -> None:
     code = "import sys, icsd.cli; sys.exit('torch' in sys.modules or 'diffusers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def _json(results: Path, wanted: str, capsys: pytest.CaptureFixture[str]) -> dict:
+    assert main(["trace", wanted, "--json", "--results", str(results)]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_a_group_tells_its_members_and_what_was_made_of_it(grouped: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _trace(grouped, "group-4", capsys).splitlines() == [
+        "group     4, summarised from 2 captions",
+        "summary   a dog",
+        "prompt    abc (merge)",
+        "selected  4: caption 4 (1.000)",
+        "selected  9: caption 9 (0.750)",
+        "member    5: caption 5 (0.500)",
+        "image     multi-4",
+        "model     tiny/model",
+        f"shard     {grouped / 'images' / 'multi' / SHARD}",
+        "safety    safe, score -0.250",
+        "dataset   multi: 2 pairs",
+        "dataset   multi_head: 1 pair",
+        "captioner multi/seed-0",
+    ]
+
+
+def test_a_caption_tells_its_groups_images_and_pairs(grouped: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _trace(grouped, "caption-4", capsys).splitlines() == [
+        "caption   4: caption 4",
+        "corpus    image 4, split train",
+        "groups    in 3, selected in 1",
+        "group     4: selected, as its head (1.000)",
+        "group     9: not summarised yet (0.750)",
+        "group     5: not selected (0.500)",
+        "image     multi-4",
+        "image     multi-7",
+        "dataset   multi: 1 pair",
+        "dataset   multi_head: 1 pair",
+        "captioner multi/seed-0",
+    ]
+    lines = _trace(grouped, "caption-9", capsys).splitlines()
+    assert lines[3:5] == ["group     4: selected (0.750)", "group     9: not summarised yet, as its head (1.000)"]
+    assert "image     single-9" in lines
+    assert "groups    in none" in _trace(grouped, "caption-3", capsys)
+
+
+def test_a_number_alone_is_a_caption_and_the_group_that_it_heads(
+    grouped: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    both, caption, group = (_trace(grouped, wanted, capsys) for wanted in ("4", "caption-4", "group-4"))
+    assert both == f"{caption.rstrip()}\n\n{group}"
+    assert _json(grouped, "4", capsys).keys() == {"caption", "group"}
+    assert _json(grouped, "3", capsys).keys() == {"caption"}
+
+
+def test_a_half_done_run_tells_what_is_not_there_yet(grouped: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree(grouped / "summaries")
+    assert "group     4, not summarised yet" in _trace(grouped, "group-4", capsys)
+    (grouped / "groups" / "all.parquet").unlink()
+    assert "groups    not formed yet" in _trace(grouped, "caption-4", capsys)
+    assert main(["trace", "group-4", "--results", str(grouped)]) == 1
+    assert "no group is known yet; run snakemake" in capsys.readouterr().err
+
+
+def test_json_has_all_that_the_lines_have(grouped: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image = _json(grouped, "multi-4", capsys)["image"]
+    assert image["sentence"]["caption_ids"] == [4, 9] and image["summary"]["selected"] == [4, 9]
+    assert image["datasets"] == {"multi": {"pairs": 2, "reason": None}, "multi_head": {"pairs": 1, "reason": None}}
+    assert image["shard"] == str(grouped / "images" / "multi" / SHARD) and image["captioners"] == ["multi/seed-0"]
+    unsafe = _json(grouped, "multi-7", capsys)["image"]
+    assert unsafe["datasets"]["multi"] == {"pairs": 0, "reason": "unsafe: 0.500"} and unsafe["captioners"] == []
+    group = _json(grouped, "group-4", capsys)["group"]
+    assert [(each["caption_id"], each["selected"]) for each in group["members"]] == [(4, True), (9, True), (5, False)]
+    assert group["image"] == image
+    caption = _json(grouped, "caption-4", capsys)["caption"]
+    assert [each["group_id"] for each in caption["groups"]] == [4, 9, 5] and caption["pairs"]["multi"] == 1
+    assert _json(grouped, "real-33", capsys)["image"]["predictions"] == {"multi/seed-0/val": "a cat"}
+    assert main(["trace", "--json", "--results", str(grouped)]) == 0
+    assert json.loads(capsys.readouterr().out)["multi"] == ["multi-4", "multi-7"]
+
+
+def test_a_caption_of_many_groups_shows_the_first(grouped: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    groups = [{"group_id": n, "caption_ids": [n, 3], "similarities": [1.0, 0.5]} for n in range(100, 130)]
+    _write(grouped / "groups" / "all.parquet", tables.GROUPS, groups)
+    lines = _trace(grouped, "caption-3", capsys).splitlines()
+    assert "group     and 20 more (--json has all)" in lines and len(lines) == 14
+    assert len(_json(grouped, "caption-3", capsys)["caption"]["groups"]) == 30
