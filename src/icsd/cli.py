@@ -1,6 +1,7 @@
 """The command `icsd`."""
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -30,6 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(text, flush=True)
     except ICSDError as error:
         print(f"icsd: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # who reads has enough, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return 0
 

@@ -1,4 +1,5 @@
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -268,3 +269,10 @@ def test_a_caption_of_many_groups_shows_the_first(grouped: Path, capsys: pytest.
     lines = _trace(grouped, "caption-3", capsys).splitlines()
     assert "group     and 20 more (--json has all)" in lines and len(lines) == 14
     assert len(_json(grouped, "caption-3", capsys)["caption"]["groups"]) == 30
+
+
+def test_a_reader_that_has_enough_makes_no_traceback(grouped: Path) -> None:
+    code = f"import icsd.cli, sys; sys.exit(icsd.cli.main(['trace', 'group-4', '--results', {str(grouped)!r}]))"
+    command = f"{shlex.quote(sys.executable)} -c {shlex.quote(code)} | true"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
