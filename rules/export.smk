@@ -33,7 +33,7 @@ rule export_dataset:
         layout="huggingface|webdataset|coco",
     params:
         revision=REVISIONS["export"],
-        source=cfg.provenance,
+        source=cfg.provenance | {"prompt": shipped(f"config/prompts/{cfg.summaries.prompt}.txt")},
         results=f"results/{cfg.run}",  # a <path> in params stays as it is
     log:
         "<results>/logs/export_dataset/{arm}-{layout}.log",

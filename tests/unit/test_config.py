@@ -42,7 +42,8 @@ def _keys(config: Any, prefix: str = "") -> set[str]:
 
 def test_the_default_config_names_every_key() -> None:
     load_config(DEFAULT)
-    assert _keys(DEFAULT) == set(known_keys(Config))
+    names = {key for key in _keys(DEFAULT) if not key.startswith("export.licences.")}  # runs' names, no keys
+    assert names == set(known_keys(Config))
 
 
 def test_every_key_has_a_sentence() -> None:

@@ -30,6 +30,7 @@ UNFINISHED = re.compile(r"…|\*|<[a-z]+>")  # of a command in a sentence: "snak
 FOLLOWED = {  # word for word, by a test of the page's own
     "docs/your-captions.md": "tests/workflow/test_your_captions.py",
     "docs/module.md": "tests/workflow/test_module.py",
+    "docs/export.md": "tests/workflow/test_export_typed.py",
 }
 TESTED = {  # beginning of a command -> file and name of the test that runs it
     "torchrun --nnodes 2 ": (
@@ -40,6 +41,7 @@ TESTED = {  # beginning of a command -> file and name of the test that runs it
 }
 SUBCOMMANDS = {  # of icsd -> the tests that run it on tables
     "trace": "tests/unit/test_trace.py",
+    "caption": "tests/unit/test_export_captioner.py",
     "scores": "tests/unit/test_evaluation_results.py",
     "compare": "tests/unit/test_evaluation.py",
     "strip": "tests/unit/test_strip.py",

@@ -45,7 +45,6 @@ def provenance(config: "Config") -> dict[str, Any]:
         "embeddings": config.embeddings.model,
         "k": config.groups.k,
         "provider": config.summaries.provider,
-        "prompt": f"config/prompts/{config.summaries.prompt}.txt",
         "summaries": _summaries_model(config.summaries),
         "images": config.images.deciding() | {"seed": config.images.seed},
         "safety": config.safety.model or config.images.model,
