@@ -31,6 +31,7 @@ include: "rules/dataset.smk"
 include: "rules/captioner.smk"
 include: "rules/evaluation.smk"
 include: "rules/report.smk"
+include: "rules/gallery.smk"
 include: "rules/export.smk"
 include: "rules/estimate.smk"
 include: "rules/picturebook.smk"
@@ -41,6 +42,7 @@ rule all:
     input:
         "<results>/evaluation/scores.parquet",
         "<results>/evaluation/scores.md",
+        "<results>/gallery",
         "<results>/groups/group_times.parquet",
         RECALL,
         "<results>/report/state.html",

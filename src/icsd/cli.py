@@ -15,6 +15,7 @@ from icsd.evaluation.scoring import Scoring
 from icsd.evaluation.spice import Spice
 from icsd.evaluation.summary import HEADLINE
 from icsd.files import atomic_path
+from icsd.gallery import found_run, write_gallery
 from icsd.strip import alternative_text, draw_strip, read_strip
 from icsd.trace import describe, describe_all
 
@@ -49,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_scores(commands)
     _add_compare(commands)
     _add_strip(commands)
+    _add_gallery(commands)
     return parser
 
 
@@ -166,6 +168,32 @@ def _add_strip(commands: Commands) -> None:
     command.set_defaults(run=_strip)
 
 
+def _add_gallery(commands: Commands) -> None:
+    command = commands.add_parser(
+        "gallery",
+        help="make a run's pictures a page",
+        description="Make the pictures of a run, be it half done, a page that opens from disk. "
+        "A finished run has one in its folder gallery/ already.",
+    )
+    command.add_argument(
+        "--results",
+        type=Path,
+        default=Path("results/picturebook"),
+        metavar="FOLDER",
+        help="a run's folder (default: %(default)s)",
+    )
+    command.add_argument(
+        "--output",
+        type=Path,
+        metavar="FOLDER",
+        help="a folder for it, replaced where it holds one (default: gallery/ in the run's)",
+    )
+    command.add_argument(
+        "--pictures", type=_count, default=2000, metavar="N", help="of each arm, at most (default: %(default)s)"
+    )
+    command.set_defaults(run=_gallery)
+
+
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text} must be a whole number of at least 1")
@@ -196,6 +224,12 @@ def _caption(options: argparse.Namespace) -> Iterator[str]:
             faults.append(said)
     if faults:
         raise PicturesWithoutCaption(faults, len(options.pictures))
+
+
+def _gallery(options: argparse.Namespace) -> str:
+    folder = options.output or options.results / "gallery"
+    missing = write_gallery(found_run(options.results), folder, options.pictures)
+    return "\n".join([f"{folder / 'index.html'}", *(f"not there yet: {line}" for line in missing)])
 
 
 def _scores(options: argparse.Namespace) -> str:

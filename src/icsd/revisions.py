@@ -15,5 +15,6 @@ REVISIONS = {
     "captioner": 2,
     "evaluation": 3,
     "export": 1,
+    "gallery": 1,
     "report": 1,
 }

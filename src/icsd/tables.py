@@ -185,6 +185,18 @@ def read(path: Path | str, table: Table, columns: Sequence[str] | None = None, *
     names = list(columns) if columns else table.schema.names
     with _opened(path, table) as file:
         data = file.read(names) if shard is None else file.read_row_group(_row_group(path, file, shard), names)
+    return _cast(data, table, names)
+
+
+def parts(path: Path | str, table: Table, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """The same a row group at a time, for what need not be in memory at once."""
+    names = list(columns) if columns else table.schema.names
+    with _opened(path, table) as file:
+        for number in range(file.num_row_groups):
+            yield _cast(file.read_row_group(number, names), table, names)
+
+
+def _cast(data: pa.Table, table: Table, names: Sequence[str]) -> pa.Table:
     # Parquet calls a list's field "element" where Arrow says "item": the cast makes them equal
     return data.select(names).cast(pa.schema([table.schema.field(name) for name in names]))
 

@@ -14,7 +14,7 @@ from icsd.config.estimate import EstimateConfig
 from icsd.config.evaluation import EvaluationConfig, SpiceConfig
 from icsd.config.export import Arm, ExportConfig, provenance
 from icsd.config.faults import fault, known_keys
-from icsd.config.images import DatasetConfig, ImagesConfig, SafetyConfig
+from icsd.config.images import DatasetConfig, GalleryConfig, ImagesConfig, SafetyConfig
 from icsd.config.section import Section
 from icsd.config.shipped import completed, located
 from icsd.config.summaries import BatchConfig, QualityConfig, SummariesConfig
@@ -22,14 +22,16 @@ from icsd.errors import ConfigError
 from icsd.sharding import shard_names
 
 __all__ = [
-    "ARMS", "BatchConfig", "Captioner", "CaptionerDecoder", "CaptionsConfig", "Columns", "Config", "DatasetConfig",
-    "DownloadsConfig", "EmbeddingsConfig", "EstimateConfig", "EvaluationConfig", "ExportConfig", "GroupsConfig",
-    "ImagesConfig", "PicturesConfig", "PicturesSplit", "QualityConfig", "SafetyConfig", "SpiceConfig",
+    "ARMS", "DRAWN_ARMS", "BatchConfig", "Captioner", "CaptionerDecoder", "CaptionsConfig", "Columns", "Config",
+    "DatasetConfig", "DownloadsConfig", "EmbeddingsConfig", "EstimateConfig", "EvaluationConfig", "ExportConfig",
+    "GalleryConfig", "GroupsConfig", "ImagesConfig", "PicturesConfig", "PicturesSplit", "QualityConfig", "SafetyConfig",
+    "SpiceConfig",
     "SummariesConfig", "known_keys", "load_config", "located",
 ]  # fmt: skip
 
 SOURCE = "config/config.yaml, or in the file given with --configfile"
 ARMS = ("multi", "single", "single_matched", "multi_head", "real")
+DRAWN_ARMS = ARMS[:3]
 
 # what may be the id of a model that `downloads` fetches. Not summaries.openai.model: an endpoint's models are its own
 MODEL_KEYS = (
@@ -57,6 +59,7 @@ class Config(Section):
     dataset: DatasetConfig = DatasetConfig()
     captioner: Captioner
     evaluation: EvaluationConfig = EvaluationConfig()
+    gallery: GalleryConfig = GalleryConfig()
     downloads: DownloadsConfig = DownloadsConfig()
     export: ExportConfig = ExportConfig()
     estimate: EstimateConfig = EstimateConfig()
@@ -75,6 +78,12 @@ class Config(Section):
     def provenance(self) -> dict[str, Any]:
         """What decides where an arm's pictures and captions come from."""
         return provenance(self)
+
+    @property
+    def drawn_arms(self) -> list[str]:
+        """The arms of which pictures are drawn; multi_head has those of multi."""
+        wanted = {"multi" if arm == "multi_head" else arm for arm in self.arms}
+        return [arm for arm in DRAWN_ARMS if arm in wanted]
 
     @model_validator(mode="after")
     def _arms_can_be_made(self) -> "Config":

@@ -62,3 +62,9 @@ class DatasetConfig(Section):
     """Training pairs."""
 
     max_drop_share: Share = Field(0.5, description="A larger share of unsafe and blank pictures fails the arm.")
+
+
+class GalleryConfig(Section):
+    """The page with the pictures."""
+
+    pictures: Count = Field(2000, description="Pictures of each arm, at most; the captions of all test pictures.")

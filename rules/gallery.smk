@@ -1,0 +1,60 @@
+# gallery: all tables -> a page with the pictures, which opens from disk
+#
+# in:  <results>/{captions,groups}/all.parquet              CAPTIONS, GROUPS
+#      <results>/summaries/{shard}.parquet                  SUMMARIES
+#      <results>/images/{arm}/sentences.parquet             SENTENCES  }
+#      <results>/images/{arm}/{shard}.parquet               IMAGES     } of the arms that draw
+#      <results>/safety/{arm}/{shard}.parquet               SAFETY     }
+#      <results>/dataset/{arm}/{pairs,ledger}.parquet       PAIRS, LEDGER
+#      <results>/pictures/{real,<test>}/{images,captions}.parquet  IMAGES, CAPTIONS
+#      <results>/evaluation/{arm}/seed-{seed}/{test}/predictions.parquet  PREDICTIONS
+# out: <results>/gallery/index.html                         the page; it asks nothing of a server
+#      <results>/gallery/data/*.js                          what it loads when it is looked at, in files of about 0.6 MB
+
+
+GALLERY_PICTURES = list(cfg.pictures.tests) + ["real"] * ("real" in cfg.arms)
+
+
+rule write_gallery:
+    input:
+        captions="<results>/captions/all.parquet",
+        groups="<results>/groups/all.parquet",
+        summaries=collect("<results>/summaries/{shard}.parquet", shard=SHARDS),
+        sentences=collect("<results>/images/{arm}/sentences.parquet", arm=cfg.drawn_arms),
+        images=collect("<results>/images/{arm}/{shard}.parquet", arm=cfg.drawn_arms, shard=SHARDS),
+        safety=collect("<results>/safety/{arm}/{shard}.parquet", arm=cfg.drawn_arms, shard=SHARDS),
+        datasets=collect("<results>/dataset/{arm}/{table}.parquet", arm=cfg.arms, table=["pairs", "ledger"]),
+        pictures=collect(
+            "<results>/pictures/{split}/{table}.parquet", split=GALLERY_PICTURES, table=["images", "captions"]
+        ),
+        predictions=collect(
+            "<results>/evaluation/{arm}/seed-{seed}/{test}/predictions.parquet",
+            arm=cfg.arms,
+            seed=cfg.captioner.seeds,
+            test=list(cfg.pictures.tests),
+        ),
+    output:
+        gallery=directory("<results>/gallery"),
+    params:
+        revision=REVISIONS["gallery"],
+        run={
+            "folder": f"results/{cfg.run}",  # a <path> in params stays as it is
+            "arms": cfg.arms,
+            "drawn": cfg.drawn_arms,
+            "shards": SHARDS,
+            "seeds": cfg.captioner.seeds,
+            "tests": list(cfg.pictures.tests),
+        },
+        pictures=cfg.gallery.pictures,
+    log:
+        "<results>/logs/write_gallery.log",
+    benchmark:
+        "<results>/benchmarks/write_gallery.tsv"
+    conda:
+        "../envs/icsd.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    script:
+        "../scripts/write_gallery.py"
