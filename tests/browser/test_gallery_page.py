@@ -279,7 +279,7 @@ def test_a_half_done_run_says_what_is_missing(page: Page, made: Path, tmp_path: 
     write_gallery(found_run(run), run / "gallery", 100)
     opened(page, run)
     expect(page.locator(".missing")).to_contain_text("This run is not finished")
-    expect(page.locator(".missing")).to_contain_text(f"images/multi/: 1 of 2 tables: {gone.stem}")
+    expect(page.locator(".missing")).to_contain_text(f"images/multi/: 1 of 2 shards: {gone.stem}")
     expect(page.locator(".frame", has_text="not drawn yet").first).to_be_visible()
     expect(page.locator("#list img").first).to_be_visible()
     page.get_by_role("link", name="Side by side").click()

@@ -21,6 +21,7 @@ from icsd.gallery import found_run, write_gallery
 from icsd.gallery.packs import FULL, THUMBNAIL, Packs, script_json, thumbnail_and_full
 from icsd.gallery.pictures import NOT_CHECKED, NOT_DRAWN
 from icsd.gallery.run import Shelf
+from icsd.sharding import shard_names
 
 HEADS = 12
 
@@ -108,10 +109,12 @@ def test_a_half_done_run_shows_what_it_has_and_says_what_is_missing(run: Path) -
     gone.unlink()
     gallery, missing = _written(run)
     assert set(missing) == {
-        "images/multi/: 1 of 2 tables: 0000-of-0002",
-        "safety/single/: 2 of 2 tables",
-        "dataset/multi/: 2 of 2 tables",
-        "dataset/single/: 2 of 2 tables",
+        "images/multi/: 1 of 2 shards: 0000-of-0002",
+        "safety/single/: 2 of 2 shards",
+        "dataset/multi/pairs.parquet",
+        "dataset/multi/ledger.parquet",
+        "dataset/single/pairs.parquet",
+        "dataset/single/ledger.parquet",
         "evaluation/multi/seed-0/test/predictions.parquet",
         "evaluation/single/seed-0/test/predictions.parquet",
     }
@@ -208,10 +211,14 @@ def test_a_large_picture_is_found_in_full_size(tmp_path: Path) -> None:
     assert _decoded(_data(gallery, name)[place]).size == (300, 300)
 
 
-def test_missing_tables_are_counted_by_folder(tmp_path: Path) -> None:
+def test_missing_shards_are_counted_and_some_named(tmp_path: Path) -> None:
+    paths = [tmp_path / "summaries" / f"{name}.parquet" for name in shard_names(6)]
+    (tmp_path / "summaries").mkdir()
+    paths[1].touch()
     shelf = Shelf(tmp_path)
-    shelf.there([tmp_path / "groups" / f"{number}.parquet" for number in range(5)])
-    assert shelf.missing() == ["groups/: 5 of 5 tables"]
+    assert shelf.there([*paths, tmp_path / "groups" / "all.parquet"]) == paths[1:2]
+    some = "0000-of-0006, 0002-of-0006, 0003-of-0006 …"
+    assert shelf.missing() == [f"summaries/: 5 of 6 shards: {some}", "groups/all.parquet"]
 
 
 def test_the_command_says_where_the_page_is_and_what_is_missing(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,6 +28,7 @@ JOBS = {
     "build_head_dataset": 1,
     "train_captioner": 4,  # those of the arms that draw
     "predict_captions": 4,
+    "write_gallery": 1,
     "score_captions": 4,
     "collect_scores": 1,
     "draw_report": 1,
@@ -74,6 +75,7 @@ def test_an_edited_prompt_reruns_summaries_and_what_follows(done: Checkout) -> N
         ("images.steps", 3, _from("generate_images") | MATCHED),
         ("safety.blank_std", 3.0, _from("check_safety") | MATCHED | {"generate_images": 1}),
         ("captioner.steps", 13, _from("train_captioner") | WITH_REAL),
+        ("gallery.pictures", 5, {"write_gallery": 1, "all": 1}),
         ("evaluation.bootstrap_samples", 60, _from("score_captions") | {"score_captions": 5}),
     ],
 )

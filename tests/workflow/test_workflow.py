@@ -117,8 +117,8 @@ def test_another_test_set_is_scored_by_domain_and_by_clip(done: Checkout, corpus
     done.edit("pictures.test", {"name": "nocaps", "annotations": "nocaps.json", "images": str(corpus / "images/test")})
     done.edit("evaluation.metrics", ["ROUGE_L"])
     done.edit("evaluation.clip_model", str(clip_folder))
-    stages = ("read_pictures", "embed_test_pictures", "predict_captions", "score_captions", "collect_scores")
-    assert done.planned() == dict.fromkeys([*stages, "draw_report", "all"], 1)
+    stages = ("read_pictures", "embed_test_pictures", "predict_captions", "write_gallery", "score_captions")
+    assert done.planned() == dict.fromkeys((*stages, "collect_scores", "draw_report", "all"), 1)
     done.run()
     rows = tables.read(done.results / "evaluation/scores.parquet", tables.SCORES).to_pylist()
     assert [(row["test"], row["metric"]) for row in rows] == list(
@@ -134,7 +134,8 @@ def test_more_test_sets_are_predicted_and_scored_by_every_arm(done: Checkout, co
     split = {"annotations": str(corpus / "annotations/captions_val.json"), "images": str(corpus / "images/val")}
     done.edit("pictures.more_tests", {"flickr30k": split, "nocaps": split})
     assert done.planned() == {
-        "read_pictures": 2, "predict_captions": 10, "score_captions": 10, "collect_scores": 1, "draw_report": 1,
+        "read_pictures": 2, "predict_captions": 10, "write_gallery": 1, "score_captions": 10, "collect_scores": 1,
+        "draw_report": 1,
         "all": 1,
     }  # fmt: skip
 
@@ -147,6 +148,17 @@ def test_spice_without_its_files_stops_before_any_job(fresh: Checkout) -> None:
     assert "evaluation.spice.corenlp=resources/models/corenlp has no stanford-corenlp-3.6.0.jar" in failed.stderr
     assert "Traceback" not in failed.stderr
     assert not fresh.results.exists()
+
+
+def test_the_gallery_has_every_drawn_picture(whole_run: Checkout) -> None:
+    gallery = whole_run.results / "gallery"
+    page = (gallery / "index.html").read_text()
+    assert "This run is not finished" not in page
+    catalog = (gallery / "data" / "catalog.js").read_text()
+    ids = re.findall(r'"((?:multi|single|single_matched)-\d+)"', catalog)
+    assert sorted(ids) == sorted(
+        each for arm in ("multi", "single", "single_matched") for each in _drawn_ids(whole_run, arm)
+    )
 
 
 def test_arms_have_the_pictures_that_they_should(whole_run: Checkout) -> None:

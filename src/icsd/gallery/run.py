@@ -96,18 +96,16 @@ class Shelf:
         return [path for path in paths if self.asked[path]]
 
     def missing(self) -> list[str]:
-        """For people: by folder, how many tables are not there yet."""
-        by_folder: dict[Path, list[Path]] = {}
+        """For people: the tables that are not there yet; of the shards of a table, how many."""
+        wanted: dict[Path, list[Path]] = {}
         for path in self.asked:
-            by_folder.setdefault(path.parent, []).append(path)
-        found = (
-            (folder, paths, [path for path in paths if not self.asked[path]]) for folder, paths in by_folder.items()
-        )
-        return [self._words(folder, len(paths), gone) for folder, paths, gone in found if gone]
+            wanted.setdefault(path.parent if path.match(SHARD) else path, []).append(path)
+        gone = {place: [path for path in paths if not self.asked[path]] for place, paths in wanted.items()}
+        return [self._words(place, gone[place], len(wanted[place])) for place in wanted if gone[place]]
 
-    def _words(self, folder: Path, count: int, gone: Sequence[Path]) -> str:
-        place = folder.relative_to(self.folder).as_posix()
-        if count == 1:
-            return f"{place}/{gone[0].name}"
-        such = "" if len(gone) == count else f": {', '.join(path.stem for path in gone[:3])}{' …' * (len(gone) > 3)}"
-        return f"{place}/: {len(gone):,} of {count:,} tables{such}"
+    def _words(self, place: Path, gone: Sequence[Path], wanted: int) -> str:
+        name = place.relative_to(self.folder).as_posix()
+        if gone == [place]:
+            return name
+        such = "" if len(gone) == wanted else f": {', '.join(path.stem for path in gone[:3])}{' …' * (len(gone) > 3)}"
+        return f"{name}/: {len(gone):,} of {wanted:,} shards{such}"
