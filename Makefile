@@ -11,7 +11,7 @@ MODELS := clip stable-diffusion vision bert probe
 
 .PHONY: demo report test setup lint dag dag-picture lock models benchmark benchmark-summaries benchmark-captions \
 	benchmark-embeddings benchmark-images benchmark-captioner benchmark-groups benchmark-dag \
-	benchmark-real-captions check config-docs strip
+	benchmark-real-captions check config-docs strip benchmark-gallery
 
 demo: setup
 	$(BIN)/snakemake || { echo "Was the last run killed? Then type $(BIN)/snakemake --unlock, and make demo again."; exit 1; }
@@ -134,3 +134,8 @@ benchmark-real-captions: setup
 # The 30 nearest of 202,654 captions beside faiss, memory at two sizes, and what approximate indexes find.
 benchmark-groups: setup
 	$(BIN)/python benchmarks/groups.py
+
+# Ten thousand pictures in the gallery, in the headless Chromium of the distribution: time until they are seen, memory.
+benchmark-gallery: setup
+	$(BIN)/python benchmarks/gallery.py
+	$(BIN)/python benchmarks/gallery.py --pictures 1000 --side 512

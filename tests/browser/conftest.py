@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 CHROMIUM = Path("/usr/bin/chromium")
+LIMIT_MS = 30_000  # what is awaited comes in milliseconds, but for a machine that is busy with other tests
 QUIET = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 QUIET += ["--disable-component-update", "--disable-sync"]
 
@@ -17,6 +18,7 @@ def browser() -> Iterator[Browser]:
     if not CHROMIUM.exists():
         pytest.skip(f"no {CHROMIUM}: install the package chromium to test the pages in a browser")
     with sync_playwright() as playwright:
+        expect.set_options(timeout=LIMIT_MS)
         started = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
         yield started
         started.close()
@@ -28,7 +30,7 @@ def page(browser: Browser) -> Iterator[Page]:
     context = browser.new_context(viewport={"width": 1280, "height": 900}, offline=True)
     faults: list[str] = []
     opened = context.new_page()
-    opened.set_default_timeout(10_000)
+    opened.set_default_timeout(LIMIT_MS)
     opened.on("pageerror", lambda error: faults.append(str(error)))
     opened.on("console", lambda message: faults.extend(_fault(message)))
     opened.on("request", lambda request: faults.extend(_outside(request.url)))

@@ -210,13 +210,13 @@ function show() {
   const list = find("list");
   list.className = state.view === "pictures" ? "grid" : "rows";
   list.replaceChildren(...(made.length ? made : [said("li", nothing(), { class: "empty" })]));
-  find("count").textContent = found();
+  find("count").textContent = countText();
   find("pages").textContent = `Page ${count(state.page + 1)} of ${count(pages)}`;
   find("back").disabled = state.page === 0;
   find("next").disabled = state.page + 1 >= pages;
 }
 
-function found() {
+function countText() {
   const things = { pictures: "pictures", "side-by-side": "head captions drawn more than once", captions: "test pictures" }[state.view];
   const of = state.view === "pictures" && state.found.length < rows.length ? ` of ${count(rows.length)}` : "";
   return `${count(state.found.length)}${of} ${things}`;
@@ -247,7 +247,7 @@ function card(row, label) {
   if (row.score !== null) facts.append(element("span", { title: "safety score" }, number(row.score)));
   const picture = frame(row.sentence, row.place, (detail) => detail.thumbnail, row.verdict);
   const text = said("div", row.sentence, { class: "text" });
-  return element("button", { type: "button", class: "card", "data-id": row.id, onclick: () => open(row) }, picture, facts, text);
+  return element("button", { type: "button", class: "card", "data-id": row.id, onclick: () => openPicture(row) }, picture, facts, text);
 }
 
 function pairItem(pair) {
@@ -276,7 +276,7 @@ function testedLine(test, row, captioner, chosen) {
 
 // One picture
 
-function open(row) {
+function openPicture(row) {
   location.hash = `#picture/${row.id}`;
 }
 
