@@ -282,7 +282,7 @@ def test_a_half_done_run_says_what_is_missing(page: Page, made: Path, tmp_path: 
     opened(page, run)
     expect(page.locator(".missing")).to_contain_text("This run is not finished")
     expect(page.locator(".missing")).to_contain_text(f"images/multi/: 1 of 2 shards: {gone.stem}")
-    expect(page.locator(".frame", has_text="not drawn yet").first).to_be_visible()
+    expect(page.locator(".frame", has_text="no picture yet").first).to_be_visible()
     expect(page.locator("#list img").first).to_be_visible()
     page.get_by_role("link", name="Side by side").click()
     expect(page.locator("#list")).to_contain_text("No head caption that is drawn in both arms matches.")

@@ -158,6 +158,14 @@ def test_a_gallery_is_replaced_whole(run: Path) -> None:
     assert list(run.glob(".gallery*")) == []
 
 
+def test_a_folder_of_other_things_is_left_alone(run: Path) -> None:
+    (run / "gallery").mkdir()
+    _written(run)  # an empty one is taken
+    with pytest.raises(InputError, match="has other things in it, which would be deleted; name a new folder"):
+        write_gallery(found_run(run), run / "images", 1)
+    assert (run / "images" / "multi").is_dir()
+
+
 def test_texts_are_text_in_every_script_and_in_the_page(tmp_path: Path) -> None:
     run = tmp_path / "<b>odd & run"
     write_run(run, Made(6, caption=lambda number: ODD if number == 3 else "plain"))

@@ -9,6 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from icsd import files
+from icsd.errors import InputError
 from icsd.gallery.packs import FULL_PACK, Packs, image_files, thumbnail_and_full, write_script
 from icsd.gallery.pictures import Picture, drawn_pictures, real_pictures
 from icsd.gallery.predictions import Predictions, read_predictions
@@ -22,8 +23,9 @@ Place = tuple[str, int]
 def write_gallery(run: Run, folder: Path, pictures: int) -> list[str]:
     """Write the gallery of at most `pictures` pictures an arm to `folder`; what is not there yet, in words.
 
-    A gallery that stands there is replaced.
+    A gallery that stands there is replaced; InputError for another folder with something in it.
     """
+    _check_own(folder)
     shelf = Shelf(run.folder)
     shown, counts = _pictures(run, shelf, pictures)
     tests = [read_predictions(run, shelf, name) for name in run.tests]
@@ -37,6 +39,12 @@ def write_gallery(run: Run, folder: Path, pictures: int) -> list[str]:
         _write_page(run, counts, tests, missing, unfinished)
     _log.info("%s; %s", summary_of(counts), f"not there yet: {'; '.join(missing)}" if missing else "all of it there")
     return missing
+
+
+def _check_own(folder: Path) -> None:
+    if folder.exists() and not (folder / "gallery.js").is_file() and any(folder.iterdir()):
+        problem, hint = "has other things in it, which would be deleted", "name a new folder with --output"
+        raise InputError(folder, "", problem, hint)
 
 
 def summary_of(counts: Mapping[str, tuple[int, int]]) -> str:

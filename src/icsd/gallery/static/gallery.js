@@ -245,7 +245,7 @@ function pictureItem(row) {
 function card(row, label) {
   const facts = element("div", { class: "facts" }, label ?? row.id, element("span", { class: row.verdict }, row.verdict));
   if (row.score !== null) facts.append(element("span", { title: "safety score" }, number(row.score)));
-  const picture = frame(row.sentence, row.place, (detail) => detail.thumbnail, row.verdict);
+  const picture = frame(row.sentence, row.place, (detail) => detail.thumbnail, "no picture yet");
   const text = said("div", row.sentence, { class: "text" });
   return element("button", { type: "button", class: "card", "data-id": row.id, onclick: () => openPicture(row) }, picture, facts, text);
 }
@@ -258,9 +258,11 @@ function pairItem(pair) {
 
 function testedItem({ test, row, chosen }) {
   const references = element("ul", {}, ...test.references[row].map((text) => said("li", text)));
-  const written = element("dl", {}, ...test.captioners.flatMap((name, captioner) => testedLine(test, row, captioner, captioner === chosen)));
+  const lines = test.captioners.flatMap((_, captioner) => testedLine(test, row, captioner, captioner === chosen));
+  const written = element("dl", {}, ...lines);
   const picture = frame(test.references[row][0] ?? "", test.places[row], (address) => address, "no picture");
-  const texts = element("div", {}, element("h3", {}, `${test.ids[row]}: what people said`), references, element("h3", {}, "What the captioners wrote, and its CIDEr-D"), written);
+  const texts = element("div", {}, element("h3", {}, `${test.ids[row]}: what people said`), references);
+  if (test.captioners.length) texts.append(element("h3", {}, "What the captioners wrote, and its CIDEr-D"), written);
   return element("li", { class: "tested" }, element("div", {}, picture), texts);
 }
 
@@ -301,12 +303,13 @@ async function openDetail(id) {
 
 function detailBar(row) {
   const place = state.view === "pictures" ? state.found.indexOf(row) : -1;
-  const step = (by) => element("button", { type: "button", id: by < 0 ? "before" : "after", onclick: () => neighbour(by) }, by < 0 ? "Previous" : "Next");
-  const [before, after] = [step(-1), step(1)];
+  const button = (id, text, onclick) => element("button", { type: "button", id, onclick }, text);
+  const before = button("before", "Previous", () => neighbour(-1));
+  const after = button("after", "Next", () => neighbour(1));
   before.disabled = place <= 0;
   after.disabled = place < 0 || place + 1 >= state.found.length;
   const where = place < 0 ? row.id : `${row.id} · ${count(place + 1)} of ${count(state.found.length)}`;
-  const close = element("button", { type: "button", id: "close", onclick: () => find("detail").close() }, "Close");
+  const close = button("close", "Close", () => find("detail").close());
   return element("nav", { "aria-label": "Pictures" }, element("p", {}, where), before, after, close);
 }
 
@@ -319,7 +322,7 @@ function neighbour(by) {
 function sheet(row, detail) {
   const picture = element("div", { class: "frame" });
   if (detail.thumbnail) picture.append(image(row.sentence, detail.thumbnail));
-  else picture.append(detail.problem ?? row.verdict);
+  else picture.append(detail.problem ?? "no picture yet");
   if (row.full) fillFull(picture, row);
   return element(
     "div",
@@ -341,7 +344,8 @@ function others(row) {
   const same = MATCHED.includes(row.arm) ? byNumber.get(row.number) : {};
   const cards = MATCHED.filter((arm) => same[arm] && arm !== row.arm).map((arm) => card(same[arm], arm));
   if (cards.length === 0) return null;
-  return element("div", { class: "others" }, element("h3", {}, "Drawn of the same head caption"), element("div", { class: "pair" }, ...cards));
+  const heading = element("h3", {}, "Drawn of the same head caption");
+  return element("div", { class: "others" }, heading, element("div", { class: "pair" }, ...cards));
 }
 
 function lineage(row, detail) {
@@ -374,7 +378,8 @@ function captionTable(captions) {
     element("th", { scope: "col", class: kind }, name),
   );
   const about = `Captions: ${count(captions.length)}, of which ${count(selected)} selected`;
-  return element("table", {}, element("caption", {}, about), element("thead", {}, element("tr", {}, ...heads)), element("tbody", {}, ...captions.map(captionRow)));
+  const head = element("thead", {}, element("tr", {}, ...heads));
+  return element("table", {}, element("caption", {}, about), head, element("tbody", {}, ...captions.map(captionRow)));
 }
 
 function captionRow([id, caption, similarity, selected]) {
