@@ -45,6 +45,7 @@ SUBCOMMANDS = {  # of icsd -> the tests that run it on tables
     "scores": "tests/unit/test_evaluation_results.py",
     "compare": "tests/unit/test_evaluation.py",
     "strip": "tests/unit/test_strip.py",
+    "gallery": "tests/unit/test_gallery.py",
 }
 
 
