@@ -36,6 +36,10 @@ report: setup
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
+# The same workflow on a SLURM that is started for it, installed from Debian's packages where it is missing.
+test-slurm: setup
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/slurm
+
 setup: .venv/installed
 
 .venv/installed: requirements.lock pyproject.toml

@@ -1,6 +1,5 @@
 """The whole workflow: the same tables whatever the shards, the cores and the accidents."""
 
-import io
 import json
 import os
 import re
@@ -12,34 +11,15 @@ from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from checkout import Checkout
-from PIL import Image
+from same_tables import SINGLE_FILES, TABLES, assert_same, rows_of
 
 from icsd import tables
 from icsd.images import KeptPictures
 
 ROOT = Path(__file__).parents[2]
-TABLES = {
-    "embeddings": tables.EMBEDDINGS,
-    "groups/neighbors": tables.NEIGHBORS,
-    "summaries": tables.SUMMARIES,
-    "images/multi": tables.IMAGES,
-    "safety/multi": tables.SAFETY,
-}
-SINGLE_FILES = {
-    "captions/all": tables.CAPTIONS,
-    "groups/all": tables.GROUPS,
-    "images/multi/sentences": tables.SENTENCES,
-    "groups/group_times": tables.GROUP_TIMES,
-    "dataset/multi/pairs": tables.PAIRS,
-    "dataset/multi/ledger": tables.LEDGER,
-    "evaluation/multi/seed-0/test/predictions": tables.PREDICTIONS,
-    "evaluation/multi/seed-0/test/scores": tables.SCORES,
-}
 
 
 @pytest.fixture(scope="module")
@@ -52,45 +32,9 @@ def four_shards(check_out: Callable[[Path], Checkout], tmp_path_factory: pytest.
     return checkout
 
 
-def _rows(checkout: Checkout, name: str) -> pa.Table:
-    """All shards' rows of a stage, or those of a single file, by key."""
-    if name in SINGLE_FILES:
-        return _sorted(tables.read(checkout.results / f"{name}.parquet", SINGLE_FILES[name]), SINGLE_FILES[name])
-    shards = sorted((checkout.results / name).glob("????-of-????.parquet"))
-    assert len(shards) == checkout.config["shards"]
-    return _sorted(tables.concat(shards, TABLES[name]), TABLES[name])
-
-
 def _drawn_ids(checkout: Checkout, arm: str) -> list[str]:
     shards = sorted((checkout.results / "images" / arm).glob("*-of-*.parquet"))
     return tables.concat(shards, tables.IMAGES)["image_id"].to_pylist()
-
-
-def _sorted(rows: pa.Table, table: tables.Table) -> pa.Table:
-    return rows.sort_by([(column, "ascending") for column in table.key])
-
-
-def _assert_same(one: Checkout, other: Checkout, name: str) -> None:
-    """Equal rows and texts; numbers to 1e-5; pictures up to rounding."""
-    left, right = _rows(one, name), _rows(other, name)
-    assert len(left) == len(right) > 0
-    for column in left.schema:
-        values = [rows[column.name].combine_chunks() for rows in (left, right)]
-        if column.name == "image":
-            _assert_pictures_same(*(value.to_pylist() for value in values))
-        elif pa.types.is_floating(column.type):
-            np.testing.assert_allclose(*values, atol=1e-5)
-        elif pa.types.is_list(column.type) and pa.types.is_floating(column.type.value_type):
-            np.testing.assert_allclose(*(value.flatten() for value in values), atol=1e-5)
-        else:
-            assert values[0].equals(values[1]), column.name
-
-
-def _assert_pictures_same(left: list[dict], right: list[dict]) -> None:
-    for one, other in zip(left, right, strict=True):
-        pixels = [np.asarray(Image.open(io.BytesIO(row["bytes"])), dtype=int) for row in (one, other)]
-        assert np.abs(pixels[0] - pixels[1]).max() <= 1
-        assert one["path"] == other["path"]
 
 
 def test_every_arm_has_its_scores_and_equal_steps(whole_run: Checkout) -> None:
@@ -180,7 +124,7 @@ def test_arms_have_the_pictures_that_they_should(whole_run: Checkout) -> None:
 
 def test_nothing_is_lost_between_the_stages(whole_run: Checkout) -> None:
     ledger = tables.read(whole_run.results / "dataset/multi/ledger.parquet", tables.LEDGER).to_pylist()
-    groups = _rows(whole_run, "groups/all")["group_id"].to_pylist()
+    groups = rows_of(whole_run, "groups/all")["group_id"].to_pylist()
     counts = Counter((row["stage"], row["kept"]) for row in ledger)
     assert counts["summaries", True] + counts["summaries", False] == len(groups)
     assert counts["images", True] + counts["images", False] == counts["summaries", True]
@@ -199,7 +143,7 @@ def test_every_parquet_file_is_a_table_of_the_project(whole_run: Checkout) -> No
 def test_four_shards_on_one_core_give_the_tables_of_one_shard_on_two(
     whole_run: Checkout, four_shards: Checkout, name: str
 ) -> None:
-    _assert_same(whole_run, four_shards, name)
+    assert_same(whole_run, four_shards, name)
 
 
 def test_a_killed_run_goes_on_and_ends_in_the_same_tables(whole_run: Checkout, done: Checkout) -> None:
@@ -230,7 +174,7 @@ def test_a_killed_run_goes_on_and_ends_in_the_same_tables(whole_run: Checkout, d
     assert not state.parent.exists()
     assert list(done.results.rglob("*.unfinished")) == []
     for name in (*TABLES, *SINGLE_FILES):
-        _assert_same(whole_run, done, name)
+        assert_same(whole_run, done, name)
 
 
 # What Snakemake draws and checks.

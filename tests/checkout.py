@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,7 @@ class Checkout:
     def snakemake(self, *arguments: str, cores: int = 1) -> subprocess.CompletedProcess[str]:
         """What `snakemake` with these arguments says and returns."""
         return subprocess.run(
-            self._command(arguments, cores), cwd=self.folder, env=_environment(), capture_output=True, text=True,
+            self._command(arguments, cores), cwd=self.folder, env=offline(os.environ), capture_output=True, text=True,
             timeout=LIMIT_S, check=False,
         )  # fmt: skip
 
@@ -81,7 +81,7 @@ class Checkout:
         path = self.folder / "killed.txt"
         with path.open("w") as said:
             process = subprocess.Popen(
-                self._command(arguments, cores=1), cwd=self.folder, env=_environment(), stdout=said, stderr=said,
+                self._command(arguments, cores=1), cwd=self.folder, env=offline(os.environ), stdout=said, stderr=said,
                 start_new_session=True,
             )  # fmt: skip
             try:
@@ -99,13 +99,19 @@ class Checkout:
         """What Python says of each module that a dry run imports."""
         command = [sys.executable, "-X", "importtime", *self._command(("--dry-run", "--quiet"), cores=1)]
         return subprocess.run(
-            command, cwd=self.folder, env=_environment(), capture_output=True, text=True, timeout=LIMIT_S, check=True
+            command,
+            cwd=self.folder,
+            env=offline(os.environ),
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_S,
+            check=True,
         ).stderr
 
     def _command(self, arguments: tuple[str, ...], cores: int) -> list[str]:
         return [SNAKEMAKE, "--configfile", OVERLAY, "--cores", str(cores), *arguments]
 
 
-def _environment() -> dict[str, str]:
-    # offline, so that no missing folder is asked of the hub, on any machine
-    return os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "NO_COLOR": "1"}
+def offline(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment in which no missing folder is asked of the hub, on any machine."""
+    return dict(environment) | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "NO_COLOR": "1"}
