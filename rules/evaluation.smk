@@ -9,6 +9,8 @@
 #      <results>/evaluation/{arm}/seed-{seed}/{test}/scores.parquet       SCORES of one captioner, also by domain
 #      <results>/evaluation/clip_vectors/{test}.parquet                   CLIP_VECTORS, where CLIPScore is asked for
 #      <results>/evaluation/scores.parquet, scores.md                     SCORES of all, and the page that people read
+#
+# collect_scores is a local rule, of a second: it reads tables whose size no corpus decides. On a cluster it is no job.
 
 
 # what SPICE needs is asked for before anything is trained, not when the last job begins
@@ -126,6 +128,7 @@ rule collect_scores:
         "<results>/logs/collect_scores.log",
     conda:
         "../envs/icsd.yaml"
+    localrule: True
     threads: 1
     resources:
         mem_mb=1000,

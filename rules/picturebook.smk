@@ -3,6 +3,8 @@
 # in:  nothing; a scene is a function of its id and the world's seed, the splits are in src/icsd/picturebook/renders.py
 # out: results/corpora/picturebook/annotations/captions_{split}.json  COCO annotation JSON
 #      results/corpora/picturebook/images/{split}/                    the PNG files that it names; none for "text"
+#
+# Local rules, of seconds: the world has one size. On a cluster they are no jobs.
 
 
 rule write_picturebook_annotations:
@@ -16,6 +18,7 @@ rule write_picturebook_annotations:
         "results/corpora/picturebook/logs/write_picturebook_annotations/{split}.log",
     conda:
         "../envs/icsd.yaml"
+    localrule: True
     threads: 1
     resources:
         mem_mb=1000,
@@ -35,6 +38,7 @@ rule write_picturebook_pictures:
         "results/corpora/picturebook/logs/write_picturebook_pictures/{split}.log",
     conda:
         "../envs/icsd.yaml"
+    localrule: True
     threads: 1
     resources:
         mem_mb=1000,

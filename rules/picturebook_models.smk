@@ -8,7 +8,7 @@
 #      results/training/picturebook/models/probe/             the probe that measures the others
 # own: results/training/picturebook/parts/                    what the pipeline is assembled from
 #
-# `make models` copies the models to resources/picturebook/, which the config names and git holds.
+# Those that only convert and put together are local rules, of seconds. `make models` copies the models to resources/picturebook/, which the config names and git holds.
 
 SEED = 0
 UNET_CYCLES = [5000, 3700, 3300]  # steps; each begins where the one before it ended
@@ -156,6 +156,7 @@ rule convert_picturebook_vision:
         "results/training/picturebook/logs/convert_picturebook_vision.log",
     conda:
         "../envs/icsd.yaml"
+    localrule: True
     threads: 1
     resources:
         mem_mb=2000,
@@ -224,6 +225,7 @@ rule assemble_picturebook_pipeline:
         "results/training/picturebook/logs/assemble_picturebook_pipeline.log",
     conda:
         "../envs/icsd.yaml"
+    localrule: True
     threads: 1
     resources:
         mem_mb=2000,

@@ -35,7 +35,7 @@ rule summarize_groups:
     resources:
         mem_mb=2000,
         runtime=cfg.summaries.minutes,
-        gpu=0,
+        gpu=cfg.summaries.gpus,
         results=f"results/{cfg.run}",
         llm_requests=cfg.summaries.llm_requests,
         runtime_settings=cfg.summaries.runtime(),
@@ -59,7 +59,7 @@ use rule summarize_groups as summarize_by_prompt with:
     resources:
         mem_mb=2000,
         runtime=cfg.summaries.minutes,
-        gpu=0,
+        gpu=cfg.summaries.gpus,
         results=f"results/{cfg.run}",
         llm_requests=cfg.summaries.llm_requests,
         # a prompt whose answers are dropped is a result here

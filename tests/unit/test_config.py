@@ -118,7 +118,7 @@ def test_what_changes_speed_alone_is_not_among_the_settings_of_a_training() -> N
     base = DEFAULT["captioner"] | {"batch_parts": 4}
     fast = load_config(DEFAULT | {"captioner": base | values}).captioner
     assert fast.settings == load_config(DEFAULT | {"captioner": base}).captioner.settings != default.settings
-    assert (fast.gpus, default.gpus) == (4, 0)
+    assert (fast.gpus, default.gpus) == (4, 1)
 
 
 def test_epochs_are_rounded_up_to_steps() -> None:

@@ -37,6 +37,10 @@ TESTED = {  # beginning of a command -> file and name of the test that runs it
         "tests/unit/test_captioner_processes.py",
         "test_two_processes_killed_and_started_again_have_the_curve_of_one",
     ),
+    "generate-slurm-partition-config": (
+        "tests/slurm/test_cluster.py",
+        "test_the_partitions_can_be_written_down_by_the_command_of_the_docs",
+    ),
     "python -m icsd.pages ": ("tests/unit/test_pages.py", "test_the_command_takes_stdin_and_fences_it"),
 }
 SUBCOMMANDS = {  # of icsd -> the tests that run it on tables
@@ -82,6 +86,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "scripts",
         "envs",
         "profiles",
+        "slurm",
         "resources",
         "src",
         "tests",

@@ -74,7 +74,8 @@ class Captioner(Section):
         False, description="Work the layers out again on the way back: less memory, slower; changes nothing else."
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="auto is a GPU where there is one; cuda asks the scheduler for one a process."
+        "auto",
+        description="auto is a GPU where there is one; cuda wants one; both ask the scheduler for one a process.",
     )
     processes: Count = Field(1, description="Processes a node, each on a GPU of its own where GPUs are used.")
     nodes: Count = Field(1, description="Nodes of a Slurm job that train together.")
@@ -92,7 +93,7 @@ class Captioner(Section):
     @property
     def gpus(self) -> int:
         """GPUs that a training asks the scheduler for."""
-        return self.processes * self.nodes if self.device == "cuda" else 0
+        return 0 if self.device == "cpu" else self.processes * self.nodes
 
     @property
     def length(self) -> str:

@@ -123,6 +123,11 @@ class SummariesConfig(Section):
         return {"openai": self.openai.concurrency, "openai-batch": 1}.get(self.provider, 0)
 
     @property
+    def gpus(self) -> int:
+        """GPUs that a job asks the scheduler for: one that waits for an endpoint holds none."""
+        return int(self.provider == "transformers")
+
+    @property
     def minutes(self) -> int:
         """How long a job may take: a batch is answered within a day."""
         return 26 * 60 if self.provider == "openai-batch" else 240
