@@ -9,7 +9,7 @@ CHANGE :=
 RUN = $(BIN)/snakemake $(if $(OVERLAY),--configfile $(OVERLAY)) $(if $(CHANGE),--config '$(CHANGE)')
 MODELS := clip stable-diffusion vision bert probe
 
-.PHONY: demo report test setup lint dag dag-picture lock models benchmark benchmark-summaries benchmark-captions \
+.PHONY: demo report test test-slurm setup lint dag dag-picture lock models benchmark benchmark-summaries benchmark-captions \
 	benchmark-embeddings benchmark-images benchmark-captioner benchmark-groups benchmark-dag \
 	benchmark-real-captions check config-docs strip benchmark-gallery
 
