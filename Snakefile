@@ -4,6 +4,7 @@ from pathlib import Path
 from snakemake.utils import min_version
 
 from icsd.config import ARMS, load_config, located
+from icsd.jobs import Jobs
 from icsd.revisions import REVISIONS
 
 min_version("9.12")

@@ -22,7 +22,7 @@ rule read_captions:
         "../envs/icsd.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=jobs.memory(4000),
+        runtime=jobs.minutes(30),
     script:
         "../scripts/read_captions.py"

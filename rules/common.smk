@@ -1,5 +1,7 @@
 # What rules need of Snakemake and each other; all else lives in the package.
 
+jobs = Jobs(cfg.estimate.walltime_margin, inside=workflow.remote_exec)
+
 
 pathvars:
     results=f"results/{cfg.run}",

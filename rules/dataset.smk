@@ -32,8 +32,8 @@ rule build_dataset:
         "../envs/icsd.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=jobs.memory(4000),
+        runtime=jobs.minutes(30),
     script:
         "../scripts/build_dataset.py"
 
@@ -90,7 +90,7 @@ rule build_real_dataset:
         "../envs/icsd.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=jobs.memory(4000),
+        runtime=jobs.minutes(30),
     script:
         "../scripts/build_real_dataset.py"

@@ -53,8 +53,8 @@ rule unpack_file:
         "../envs/icsd.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=60,
+        mem_mb=jobs.memory(1000),
+        runtime=jobs.minutes(60),
     script:
         "../scripts/unpack_archive.py"
 
@@ -74,8 +74,8 @@ rule unpack_folder:
         "../envs/icsd.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=240,
+        mem_mb=jobs.memory(1000),
+        runtime=jobs.minutes(240),
     script:
         "../scripts/unpack_archive.py"
 

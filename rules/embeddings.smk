@@ -23,8 +23,8 @@ rule embed_captions:
         "../envs/icsd.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=jobs.memory(4000),
+        runtime=jobs.minutes(15, "captions", rate=cfg.estimate.embeddings_per_second, parts=cfg.shards),
         gpu=int(cfg.embeddings.device == "cuda"),
         device=cfg.embeddings.device,
         batch_tokens=cfg.embeddings.batch_tokens,
@@ -46,7 +46,7 @@ rule gather_embeddings:
         "../envs/icsd.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=jobs.memory(1000, embeddings=5),
+        runtime=jobs.minutes(30),
     script:
         "../scripts/gather_embeddings.py"

@@ -41,8 +41,8 @@ rule predict_captions:
         "../envs/icsd.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=jobs.memory(4000),
+        runtime=jobs.minutes(60),
         gpu=0,
         batch_size=cfg.evaluation.batch_size,
     script:
@@ -67,8 +67,8 @@ rule embed_test_pictures:
         "../envs/icsd.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=jobs.memory(4000),
+        runtime=jobs.minutes(120),
         gpu=0,
         batch_size=cfg.evaluation.batch_size,
     script:
@@ -96,8 +96,8 @@ rule score_captions:
         "../envs/icsd.yaml"
     threads: 1
     resources:
-        mem_mb=10000 if "SPICE" in cfg.evaluation.metrics else 3000,  # METEOR's Java takes up to 2,000, SPICE's 8,000
-        runtime=120,
+        mem_mb=jobs.memory(10000 if "SPICE" in cfg.evaluation.metrics else 3000),  # METEOR's Java takes up to 2,000, SPICE's 8,000
+        runtime=jobs.minutes(120),
         gpu=0,
         spice=cfg.evaluation.spice.model_dump_json(),
         batch_size=cfg.evaluation.batch_size,
@@ -131,7 +131,7 @@ rule collect_scores:
     localrule: True
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=jobs.memory(1000),
+        runtime=jobs.minutes(10),
     script:
         "../scripts/collect_scores.py"

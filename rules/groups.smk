@@ -32,8 +32,8 @@ rule find_neighbors:
         "../envs/icsd.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=jobs.memory(1500, embeddings=5, index=1),
+        runtime=jobs.minutes(15, "shard", "embeddings", rate=cfg.estimate.comparisons_per_second),
         gpu=0,
     script:
         "../scripts/find_neighbors.py"
@@ -56,8 +56,8 @@ rule index_captions:
         "../envs/icsd.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=240,
+        mem_mb=jobs.memory(1500, embeddings=5),
+        runtime=jobs.minutes(240),
     script:
         "../scripts/index_captions.py"
 
@@ -81,8 +81,8 @@ rule measure_recall:
         "../envs/icsd.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=jobs.memory(1500, embeddings=5, index=1),
+        runtime=jobs.minutes(60),
         gpu=0,
     script:
         "../scripts/measure_recall.py"
@@ -105,7 +105,7 @@ rule form_groups:
         "../envs/icsd.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=jobs.memory(1000, neighbors=8),
+        runtime=jobs.minutes(30),
     script:
         "../scripts/form_groups.py"

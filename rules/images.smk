@@ -32,8 +32,8 @@ rule select_sentences:
         "../envs/icsd.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=jobs.memory(4000),
+        runtime=jobs.minutes(30),
     script:
         "../scripts/select_sentences.py"
 
@@ -54,8 +54,8 @@ rule select_matched_sentences:
         "../envs/icsd.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=jobs.memory(4000),
+        runtime=jobs.minutes(30),
     script:
         "../scripts/select_matched_sentences.py"
 
@@ -80,8 +80,8 @@ rule generate_images:
         "../envs/icsd.yaml"
     threads: 1
     resources:
-        mem_mb=8000,
-        runtime=240,
+        mem_mb=jobs.memory(8000),
+        runtime=jobs.minutes(20, "sentences", rate=cfg.estimate.images_per_second, parts=cfg.shards),
         gpu=0,
         batch_size=cfg.images.batch_size,
         compiled=int(cfg.images.compile),

@@ -21,8 +21,8 @@ rule write_picturebook_annotations:
     localrule: True
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=jobs.memory(1000),
+        runtime=jobs.minutes(10),
     script:
         "../scripts/write_picturebook_annotations.py"
 
@@ -41,8 +41,8 @@ rule write_picturebook_pictures:
     localrule: True
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=30,
+        mem_mb=jobs.memory(1000),
+        runtime=jobs.minutes(30),
     script:
         "../scripts/write_picturebook_pictures.py"
 

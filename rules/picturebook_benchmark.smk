@@ -29,8 +29,8 @@ rule measure_picturebook:
         "../envs/icsd.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=jobs.memory(4000),
+        runtime=jobs.minutes(60),
         gpu=0,
     script:
         "../scripts/measure_picturebook.py"
@@ -51,8 +51,8 @@ rule measure_picturebook_pairs:
         "../envs/icsd.yaml"
     threads: 1
     resources:
-        mem_mb=3000,
-        runtime=30,
+        mem_mb=jobs.memory(3000),
+        runtime=jobs.minutes(30),
     script:
         "../scripts/measure_picturebook_pairs.py"
 
@@ -85,8 +85,8 @@ rule measure_picturebook_claim:
         "../envs/icsd.yaml"
     threads: 1
     resources:
-        mem_mb=3000,
-        runtime=30,
+        mem_mb=jobs.memory(3000),
+        runtime=jobs.minutes(30),
     script:
         "../scripts/measure_picturebook_claim.py"
 

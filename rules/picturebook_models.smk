@@ -43,8 +43,8 @@ rule train_picturebook_tokenizers:
         "../envs/icsd.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=jobs.memory(2000),
+        runtime=jobs.minutes(30),
     script:
         "../scripts/train_picturebook_tokenizers.py"
 
@@ -66,8 +66,8 @@ rule train_picturebook_text_encoder:
         "../envs/icsd.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=jobs.memory(4000),
+        runtime=jobs.minutes(120),
         gpu=0,
     script:
         "../scripts/train_picturebook_text_encoder.py"
@@ -88,8 +88,8 @@ rule train_picturebook_autoencoder:
         "../envs/icsd.yaml"
     threads: 1
     resources:
-        mem_mb=6000,
-        runtime=240,
+        mem_mb=jobs.memory(6000),
+        runtime=jobs.minutes(240),
         gpu=0,
     script:
         "../scripts/train_picturebook_autoencoder.py"
@@ -114,8 +114,8 @@ rule train_picturebook_unet:
         "../envs/icsd.yaml"
     threads: 1
     resources:
-        mem_mb=8000,
-        runtime=1440,
+        mem_mb=jobs.memory(8000),
+        runtime=jobs.minutes(1440),
         gpu=0,
     script:
         "../scripts/train_picturebook_unet.py"
@@ -138,8 +138,8 @@ rule train_picturebook_clip:
         "../envs/icsd.yaml"
     threads: 1
     resources:
-        mem_mb=6000,
-        runtime=480,
+        mem_mb=jobs.memory(6000),
+        runtime=jobs.minutes(480),
         gpu=0,
     script:
         "../scripts/train_picturebook_clip.py"
@@ -159,8 +159,8 @@ rule convert_picturebook_vision:
     localrule: True
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=jobs.memory(2000),
+        runtime=jobs.minutes(10),
     script:
         "../scripts/convert_picturebook_vision.py"
 
@@ -182,8 +182,8 @@ rule train_picturebook_safety_checker:
         "../envs/icsd.yaml"
     threads: 1
     resources:
-        mem_mb=6000,
-        runtime=120,
+        mem_mb=jobs.memory(6000),
+        runtime=jobs.minutes(120),
         gpu=0,
     script:
         "../scripts/train_picturebook_safety_checker.py"
@@ -204,8 +204,8 @@ rule train_picturebook_probe:
         "../envs/icsd.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=jobs.memory(4000),
+        runtime=jobs.minutes(60),
         gpu=0,
     script:
         "../scripts/train_picturebook_probe.py"
@@ -228,7 +228,7 @@ rule assemble_picturebook_pipeline:
     localrule: True
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=jobs.memory(2000),
+        runtime=jobs.minutes(10),
     script:
         "../scripts/assemble_picturebook_pipeline.py"

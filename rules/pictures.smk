@@ -33,7 +33,7 @@ rule read_pictures:
         "../envs/icsd.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=jobs.memory(4000),
+        runtime=jobs.minutes(60),
     script:
         "../scripts/read_pictures.py"

@@ -24,8 +24,8 @@ rule check_safety:
         "../envs/icsd.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=jobs.memory(4000),
+        runtime=jobs.minutes(15, "images", rate=cfg.estimate.checks_per_second),
         gpu=0,
         batch_size=cfg.safety.batch_size,
     script:

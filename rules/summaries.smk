@@ -33,8 +33,8 @@ rule summarize_groups:
         "../envs/icsd.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=cfg.summaries.minutes,
+        mem_mb=jobs.memory(cfg.summaries.memory_mb),
+        runtime=jobs.minutes(cfg.summaries.minutes, "groups", rate=cfg.summaries.rate(cfg.estimate), parts=cfg.shards),
         gpu=cfg.summaries.gpus,
         results=f"results/{cfg.run}",
         llm_requests=cfg.summaries.llm_requests,
@@ -57,8 +57,8 @@ use rule summarize_groups as summarize_by_prompt with:
     benchmark:
         "<results>/benchmarks/summarize_by_prompt/{prompt}/{shard}.tsv"
     resources:
-        mem_mb=2000,
-        runtime=cfg.summaries.minutes,
+        mem_mb=jobs.memory(cfg.summaries.memory_mb),
+        runtime=jobs.minutes(cfg.summaries.minutes, "groups", rate=cfg.summaries.rate(cfg.estimate), parts=cfg.shards),
         gpu=cfg.summaries.gpus,
         results=f"results/{cfg.run}",
         llm_requests=cfg.summaries.llm_requests,
@@ -81,8 +81,8 @@ rule compare_prompts:
         "../envs/icsd.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=10,
+        mem_mb=jobs.memory(4000),
+        runtime=jobs.minutes(10),
         prompt_usd=str(cfg.summaries.openai.prompt_usd_per_million),
         completion_usd=str(cfg.summaries.openai.completion_usd_per_million),
     script:

@@ -1,11 +1,12 @@
 import copy
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from icsd.config import Config, SummariesConfig, known_keys, load_config
+from icsd.config import Config, EstimateConfig, SummariesConfig, known_keys, load_config
 from icsd.errors import ConfigError
 
 PATH = Path(__file__).parents[2] / "config" / "config.yaml"
@@ -119,6 +120,9 @@ def test_what_changes_speed_alone_is_not_among_the_settings_of_a_training() -> N
     fast = load_config(DEFAULT | {"captioner": base | values}).captioner
     assert fast.settings == load_config(DEFAULT | {"captioner": base}).captioner.settings != default.settings
     assert (fast.gpus, default.gpus) == (4, 1)
+    assert (fast.sbatch, default.sbatch) == ("--signal=TERM@120 --gpus-per-node=2", "--signal=TERM@120")
+    rates = EstimateConfig(training_steps_per_second=3.0)
+    assert (fast.steps_per_second(rates), default.steps_per_second(rates)) == (3 * 64 * 4 / 32, 3 * 64 / 32)
 
 
 def test_epochs_are_rounded_up_to_steps() -> None:
@@ -240,3 +244,18 @@ def test_what_is_downloaded_and_unpacked_has_a_rule_of_its_own() -> None:
     assert downloads.targets() == ["resources/corpora/coco/val.json", "resources/corpora/coco/val"]
     assert downloads.pattern(downloads.files) == r"coco\.zip"
     assert downloads.pattern([]) == "(?!)"
+
+
+def test_a_summaries_job_asks_for_time_and_memory_by_its_provider() -> None:
+    rates = EstimateConfig(merges_per_second=400.0, seconds_per_request=4.0, local_requests_per_second=5.0)
+    asked = {
+        provider: (summaries.rate(rates), summaries.minutes, summaries.memory_mb)
+        for provider in ("merge", "openai", "openai-batch", "transformers")
+        if (summaries := SummariesConfig(provider=provider, openai={"concurrency": 16}))
+    }
+    assert asked == {
+        "merge": (400.0, 20, 2000),
+        "openai": (4.0, 20, 2000),
+        "openai-batch": (math.inf, 1560, 2000),
+        "transformers": (5.0, 20, 20_000),
+    }

@@ -5,9 +5,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from icsd.config.estimate import EstimateConfig
 from icsd.config.section import Count, Section, Seed, Share
 
 SPEED = ("checkpoint_every", "checkpoint_activations", "device", "processes", "nodes")  # changes no result
+
+SIGNAL_S = 120  # before a Slurm job's time is up; SLURM may be a minute early
 
 
 class CaptionerDecoder(Section):
@@ -96,6 +99,12 @@ class Captioner(Section):
         return 0 if self.device == "cpu" else self.processes * self.nodes
 
     @property
+    def sbatch(self) -> str:
+        """What Slurm is told besides: SIGTERM in time to save a state; as many GPUs on each of several nodes."""
+        spread = f" --gpus-per-node={self.processes}" if self.gpus and self.nodes > 1 else ""
+        return f"--signal=TERM@{SIGNAL_S}{spread}"
+
+    @property
     def length(self) -> str:
         """How long a training is, for people."""
         return f"{self.steps:,} steps" if self.steps is not None else f"{self.epochs:,} epochs"
@@ -103,6 +112,10 @@ class Captioner(Section):
     def steps_of(self, pairs: float) -> int:
         """The steps of a training with so many pairs; the last one may begin an epoch more."""
         return self.steps if self.steps is not None else math.ceil((self.epochs or 0) * pairs / self.batch_size)
+
+    def steps_per_second(self, rates: EstimateConfig) -> float:
+        """Steps a second: those of 64 pairs that a process does, a GPU each."""
+        return rates.training_steps_per_second * 64 * self.processes * self.nodes / self.batch_size
 
     @model_validator(mode="after")
     def _length_is_given_once(self) -> "Captioner":

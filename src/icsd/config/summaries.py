@@ -1,11 +1,13 @@
 """From a group to a sentence: who is asked, in which way, and what may be used."""
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from icsd.config.estimate import EstimateConfig
 from icsd.config.section import Count, Price, PromptName, Section, Share
 
 
@@ -128,9 +130,23 @@ class SummariesConfig(Section):
         return int(self.provider == "transformers")
 
     @property
+    def memory_mb(self) -> int:
+        """What a job takes: a chat model of 7 B parameters passes through memory on its way to the GPU."""
+        return 20_000 if self.provider == "transformers" else 2000
+
+    @property
     def minutes(self) -> int:
-        """How long a job may take: a batch is answered within a day."""
-        return 26 * 60 if self.provider == "openai-batch" else 240
+        """How long a job waits whatever its size: a batch is answered within a day."""
+        return 26 * 60 if self.provider == "openai-batch" else 20
+
+    def rate(self, rates: EstimateConfig) -> float:
+        """Groups a second that a job condenses: as many at once as are asked at once."""
+        return {
+            "merge": rates.merges_per_second,
+            "openai": self.openai.concurrency / rates.seconds_per_request,
+            "openai-batch": math.inf,
+            "transformers": rates.local_requests_per_second,
+        }[self.provider]
 
     @property
     def section(self) -> str:
