@@ -33,8 +33,10 @@ rule train_captioner:
         "../envs/icsd.yaml"
     threads: cfg.captioner.processes
     resources:
-        mem_mb=4000,
-        runtime=240,
+        mem_mb=jobs.memory(4000 * cfg.captioner.processes),
+        runtime=jobs.minutes(
+            60, "pairs", work=cfg.captioner.steps_of, rate=cfg.captioner.steps_per_second(cfg.estimate)
+        ),
         gpu=cfg.captioner.gpus,
         batch_size=cfg.evaluation.batch_size,
         save_every=cfg.captioner.checkpoint_every,
@@ -42,5 +44,10 @@ rule train_captioner:
         device=cfg.captioner.device,
         processes=cfg.captioner.processes,
         nodes=cfg.captioner.nodes,
+        # of several nodes the job starts a torchrun on each, by an srun of its own: one task a node, whatever the GPUs
+        mpi="srun" if cfg.captioner.nodes > 1 else None,
+        tasks=cfg.captioner.nodes if cfg.captioner.nodes > 1 else None,
+        tasks_per_gpu=0 if cfg.captioner.nodes > 1 else None,
+        slurm_extra=cfg.captioner.sbatch,
     script:
         "../scripts/train_captioner.py"

@@ -19,6 +19,10 @@ class DownloadError(ICSDError):
     """A file or a model that cannot be fetched."""
 
 
+class StoppedError(ICSDError):
+    """A job that was told to stop, has saved its state, and goes on from it when it is run again."""
+
+
 class InputError(ICSDError):
     """A file that cannot be used: where, what is wrong, and what to do."""
 

@@ -1,10 +1,13 @@
 """One training cut into parts, and done by several processes: the same curve."""
 
 import os
+import re
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,12 +17,13 @@ from transformers.models.bert.modeling_bert import BertOutput
 from transformers.models.clip.modeling_clip import CLIPMLP
 
 from icsd import tables
-from icsd.captioner import state
+from icsd.captioner import state, training
 from icsd.captioner.job import Files, Job, Running, launch_command, read_job
 from icsd.captioner.processes import Processes, choose_device, follow
+from icsd.captioner.steps import Setup, update
 from icsd.captioner.training import train, train_captioner
 from icsd.config import Captioner
-from icsd.errors import ConfigError
+from icsd.errors import ConfigError, StoppedError
 
 LIMIT_S = 300
 Losses = list[float]
@@ -73,6 +77,17 @@ def counted(forward: Callable[..., torch.Tensor], calls: list[torch.nn.Module]) 
     return counting
 
 
+def signalled(update: Callable[[Setup, int], object], last: int, number: signal.Signals) -> Callable[..., object]:
+    """The same, and the signal comes during the `last` step."""
+
+    def updating(setup: Setup, step: int) -> object:
+        if step + 1 == last:
+            os.kill(os.getpid(), number)
+        return update(setup, step)
+
+    return updating
+
+
 def workers_of(agent: int) -> list[int]:
     return [int(pid) for pid in Path(f"/proc/{agent}/task/{agent}/children").read_text().split()]
 
@@ -115,6 +130,47 @@ def test_two_processes_killed_and_started_again_have_the_curve_of_one(
     assert losses(two.files) == pytest.approx(losses(paths), abs=1e-4)
     assert scores(two.files) == pytest.approx(scores(paths), abs=1e-6)
     assert not resume.exists()
+
+
+def test_a_training_told_to_stop_saves_and_goes_on_with_its_curve(
+    paths: Files, settings: Captioner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Each signal once, at a step at which nothing is saved by itself."""
+    train(job_of(paths, settings))
+    job, handlers = job_of(elsewhere(paths, tmp_path), settings, save_every=100), signal.getsignal(signal.SIGTERM)
+    for number, step in ((signal.SIGTERM, 11), (signal.SIGUSR1, 30)):
+        with monkeypatch.context() as patched:
+            patched.setattr(training, "update", signalled(update, step, number))
+            with pytest.raises(StoppedError, match=f"told to stop after step {step} of 40: .* state is saved"):
+                train(job)
+        assert not Path(job.files.history).exists()
+    train(job)
+    assert losses(job.files) == losses(paths) and scores(job.files) == scores(paths)
+    assert signal.getsignal(signal.SIGTERM) == handlers
+
+
+def test_a_training_told_to_stop_at_its_last_step_ends(
+    paths: Files, settings: Captioner, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(training, "update", signalled(update, 40, signal.SIGTERM))
+    train(job_of(paths, settings))
+    assert len(losses(paths)) == 40
+
+
+def test_one_process_told_to_stop_stops_both(paths: Files, settings: Captioner, tmp_path: Path):
+    """torchrun hands the signal on to those that it started; what was drawn before and after it is one curve."""
+    train(job_of(paths, settings))
+    two = job_of(elsewhere(paths, tmp_path), settings, processes=2, device="cpu", save_every=2)
+    said, log = Path(two.files.log).with_suffix(".said"), Path(two.files.log)
+    agent = start(two)
+    wait_until((two.files.resume / state.FILE).exists, "no state was saved")
+    agent.send_signal(signal.SIGUSR1)
+    assert agent.wait(LIMIT_S) != 0
+    stopped = re.search(r"told to stop after step (\d+) of 40", log.read_text())
+    assert stopped, said.read_text()
+    assert start(two).wait(LIMIT_S) == 0, said.read_text()
+    assert f"going on after step {stopped[1]}," in log.read_text()
+    assert losses(two.files) == pytest.approx(losses(paths), abs=1e-4)
 
 
 def test_two_parts_are_one_batch(paths: Files, settings: Captioner, tmp_path: Path):
@@ -181,7 +237,11 @@ def test_several_nodes_meet_at_the_first_of_a_slurm_job(monkeypatch: pytest.Monk
     monkeypatch.setattr("socket.gethostname", lambda: "node-a")
     running = Running(threads=2, save_every=1, processes=4, nodes=2)
     command = " ".join(launch_command(Path("job.json"), running, {"SLURM_JOB_ID": "20007"}))
-    assert command.startswith("srun --overlap --nodes=2 --ntasks=2 --ntasks-per-node=1 ")
-    assert "--nproc-per-node=4 --nnodes=2 --rdzv-id=20007 --rdzv-backend=c10d --rdzv-endpoint=node-a:20007" in command
+    assert command.startswith("srun --overlap --nodes=2 --ntasks=2 --ntasks-per-node=1 --cpus-per-task=2 ")
+    assert "--nproc-per-node=4 " in command
+    assert "--gres" not in command
+    assert "--nnodes=2 --rdzv-id=20007 --rdzv-backend=c10d --rdzv-endpoint=node-a:20007" in command
+    on_gpus = launch_command(Path("job.json"), replace(running, device="cuda"), {"SLURM_JOB_ID": "20007"})
+    assert "--gres=gpu:4" in on_gpus[: on_gpus.index("torch.distributed.run")]
     with pytest.raises(ConfigError, match=r"captioner\.nodes=2 needs a Slurm job"):
         launch_command(Path("job.json"), running, {})

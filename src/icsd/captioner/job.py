@@ -15,6 +15,8 @@ from icsd.config import Captioner as Settings
 from icsd.errors import ConfigError
 
 JOB, PICTURES, VAL_PICTURES = "job.json", "pictures.npy", "val_pictures.npy"  # beside the state, as long as it is there
+# torchrun hands these on to its processes, and waits for them: a step, a validation and a state take their time
+SIGNALS, SHUTDOWN_S = "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1", 120
 FIRST_PORT, PORTS = 20_000, 20_000  # where the processes of several nodes meet: a port by the job's number
 
 
@@ -100,6 +102,7 @@ def become_torchrun(job: Job) -> None:
 def launch_command(path: Path, running: Running, environment: Mapping[str, str]) -> list[str]:
     """torchrun on this machine; for several nodes on each of a Slurm job's, where they meet at this one."""
     torchrun = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={running.processes}"]
+    torchrun += [f"--signals-to-handle={SIGNALS}", f"--shutdown-timeout={SHUTDOWN_S}"]
     entry = ["-m", "icsd.captioner", str(path)]
     if running.nodes == 1:
         return [*torchrun, "--standalone", *entry]
@@ -109,5 +112,8 @@ def launch_command(path: Path, running: Running, environment: Mapping[str, str])
     job = environment["SLURM_JOB_ID"]
     meeting = f"{socket.gethostname()}:{FIRST_PORT + int(job) % PORTS}"
     spread = ["srun", "--overlap", f"--nodes={running.nodes}", f"--ntasks={running.nodes}", "--ntasks-per-node=1"]
+    # said again, since the executor takes away what srun would know it by
+    spread += [f"--cpus-per-task={running.threads}"]
+    spread += [f"--gres=gpu:{running.processes}"] if running.device == "cuda" else []
     rendezvous = [f"--nnodes={running.nodes}", f"--rdzv-id={job}", "--rdzv-backend=c10d", f"--rdzv-endpoint={meeting}"]
     return [*spread, *torchrun, *rendezvous, *entry]

@@ -71,6 +71,10 @@ class Processes:
             distributed.all_reduce(number)
         return float(number.item())
 
+    def any(self, true: bool) -> bool:
+        """Whether it is true in one process at least. All call this together."""
+        return self.sum(torch.tensor(float(true), device=self.device)) > 0
+
 
 @contextmanager
 def joined(device: str, here: int) -> Iterator[Processes]:

@@ -16,9 +16,10 @@ from icsd.captioner.job import JOB, PICTURES, VAL_PICTURES, Job, become_torchrun
 from icsd.captioner.model import Captioner, captions_of, new_captioner, save_captioner
 from icsd.captioner.processes import Processes, joined
 from icsd.captioner.steps import Setup, precision, update
+from icsd.captioner.stopping import told
 from icsd.captioner.text import encode
 from icsd.config import Captioner as Settings
-from icsd.errors import ConfigError
+from icsd.errors import ConfigError, StoppedError
 from icsd.logs import progress
 
 _log = logging.getLogger(__name__)
@@ -44,9 +45,9 @@ def train(job: Job) -> None:
 def train_captioner(job: Job, processes: Processes) -> None:
     """Train for the steps of `job.settings`; write the checkpoint that val chose and the history of all steps.
 
-    Saves its state every `save_every` steps and goes on from it. The same input, seed and machine give the
-    same weights, interrupted or not. Of several processes each calls this; the first writes. Raises InputError where
-    there is nothing to train on, ModelError for a model that can't be loaded.
+    Saves its state every `save_every` steps, and when a signal tells it to stop, and goes on from it. The same input,
+    seed and machine give the same weights, interrupted or not. Of several processes each calls this; the first writes.
+    Raises InputError where there is nothing to train on, ModelError for a model that can't be loaded, StoppedError.
     """
     if job.settings.batch_parts % processes.count:  # the config is checked already, but torchrun may be started by hand
         problem = f"captioner.batch_parts={job.settings.batch_parts} can't be dealt to {processes.count} processes"
@@ -56,13 +57,18 @@ def train_captioner(job: Job, processes: Processes) -> None:
     training, key, done = prepare(job, processes)
     setup, model = training.setup, training.setup.captioner.model
     model.train()
-    for step in progress(range(done.step, setup.steps), setup.steps - done.step, "captioner steps"):
-        done.history.append(update(setup, step))
-        done.step = step + 1
-        if done.step % job.settings.validate_every == 0 or done.step == setup.steps:
-            _validate(training, done)
-        if processes.first and done.step % save_every == 0 and done.step < setup.steps:
-            state.save(resume, key, done, model, setup.optimizer)
+    with told() as noted:
+        for step in progress(range(done.step, setup.steps), setup.steps - done.step, "captioner steps"):
+            done.history.append(update(setup, step))
+            done.step = step + 1
+            if done.step % job.settings.validate_every == 0 or done.step == setup.steps:
+                _validate(training, done)
+            stop = processes.any(noted.stop) and done.step < setup.steps
+            if processes.first and (stop or done.step % save_every == 0) and done.step < setup.steps:
+                state.save(resume, key, done, model, setup.optimizer)
+            if stop:
+                problem = f"told to stop after step {done.step} of {setup.steps}: the training's state is saved"
+                raise StoppedError(f"{problem}, and it goes on from there when it is run again")
     processes.of_all("done")
     if processes.first:
         _write(setup.captioner, done, job)
