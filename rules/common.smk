@@ -1,6 +1,8 @@
 # What rules need of Snakemake and each other; all else lives in the package.
 
-jobs = Jobs(cfg.estimate.walltime_margin, inside=workflow.remote_exec)
+jobs = Jobs.on_cluster(
+    cfg.estimate.walltime_margin, workflow.resource_settings.default_resources, inside=workflow.remote_exec
+)
 
 
 pathvars:

@@ -38,7 +38,8 @@ def deaths(rule: str, wildcards: Sequence[str], attempt: int, logs: Path = LOGS)
     """
     folder = logs / f"rule_{rule}" / "_".join(wildcards).replace("/", "_")
     jobs = sorted((log for log in folder.glob("*.log") if log.stem.isdecimal()), key=lambda log: int(log.stem))
-    found = [death_in(log.read_text(errors="replace")) or _state(log.stem) for log in jobs[len(jobs) + 1 - attempt :]]
+    tried = jobs[max(0, len(jobs) - (attempt - 1)) :]
+    found = [death_in(log.read_text(errors="replace")) or _state(log.stem) for log in tried]
     return [death for death in found if death]
 
 

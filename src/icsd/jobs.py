@@ -5,7 +5,7 @@ attempt. They are resources, not params: to change them reruns nothing.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 
 from icsd.deaths import Death, deaths
 
+LIMITS = ("most_mem_mb", "most_minutes")  # of a cluster's largest job, in profiles/slurm
 GROWTH = 2  # so many times as much for each death of too little: too much by half at most, and soon enough
 MB, MINUTE_S = 1e6, 60.0
 Asked = Callable[..., int]
@@ -20,13 +21,21 @@ Asked = Callable[..., int]
 
 @dataclass(frozen=True)
 class Jobs:
-    """How jobs ask: for `margin` times the minutes that the work should take.
+    """How jobs ask: for `margin` times the minutes that the work should take, and never for more than the cluster has.
 
     `inside` a job, where Snakemake asks once more what was asked for, nothing is looked up.
     """
 
     margin: float
+    most_mem_mb: int | None = None
+    most_minutes: int | None = None
     inside: bool = False
+
+    @classmethod
+    def on_cluster(cls, margin: float, defaults: Mapping[str, Any] | None, *, inside: bool) -> "Jobs":
+        """With the limits most_mem_mb and most_minutes, where they are among Snakemake's default resources."""
+        limits = {name: each.value for name in LIMITS if (each := (defaults or {}).get(name)) is not None}
+        return cls(margin, **limits, inside=inside)
 
     def memory(self, base: int, **inputs: float) -> Asked:
         """MB: `base`, and so many times the size in memory of each input named."""
@@ -36,7 +45,7 @@ class Jobs:
             if self.inside:
                 return base
             tables = sum(times * _total(input, name).bytes for name, times in inputs.items()) / MB
-            return grown(base + tables, Death.MEMORY, deaths(rulename, wildcards, attempt))
+            return grown(base + tables, Death.MEMORY, deaths(rulename, wildcards, attempt), self.most_mem_mb)
 
         return mem_mb
 
@@ -53,14 +62,15 @@ class Jobs:
                 return base
             items = work(math.prod(_total(input, name).rows for name in inputs)) if inputs else 0.0
             minutes = base + self.margin * items / parts / rate / MINUTE_S
-            return grown(minutes, Death.TIME, deaths(rulename, wildcards, attempt))
+            return grown(minutes, Death.TIME, deaths(rulename, wildcards, attempt), self.most_minutes)
 
         return runtime
 
 
-def grown(amount: float, death: Death, earlier: Sequence[Death]) -> int:
-    """The amount, GROWTH times as much for each earlier `death`; rounded up."""
-    return math.ceil(amount * GROWTH ** earlier.count(death))
+def grown(amount: float, death: Death, earlier: Sequence[Death], most: int | None = None) -> int:
+    """The amount, GROWTH times as much for each earlier `death`, but `most` at the most; rounded up."""
+    asked = math.ceil(amount * GROWTH ** earlier.count(death))
+    return asked if most is None else min(asked, most)
 
 
 @dataclass(frozen=True)
@@ -88,7 +98,7 @@ def size_of(path: str) -> Size:
 def _size(path: str, _changed: int, length: int) -> Size:
     if not path.endswith(".parquet"):
         return Size(0, length)
-    import pyarrow as pa  # late: a job's own Snakemake, which asks nothing, is 50 MB smaller without
+    import pyarrow as pa  # late: a plan in which nothing is left to do needs none
     import pyarrow.parquet as pq
 
     try:

@@ -82,7 +82,7 @@ def test_as_many_logs_count_as_there_were_attempts():
     assert [deaths("draw", wildcards, attempt) for attempt in (1, 2, 3)] == [[], [Death.TIME], [Death.TIME]]
     assert deaths("draw", wildcards, 4) == [Death.MEMORY, Death.TIME]
     assert deaths("draw", wildcards, 5) == [Death.TIME, Death.MEMORY, Death.TIME]
-    assert deaths("draw", wildcards, 9) == deaths("draw", wildcards, 5)
+    assert deaths("draw", wildcards, 6) == deaths("draw", wildcards, 5)
     assert deaths("other", wildcards, 4) == []
 
 
@@ -112,6 +112,16 @@ def test_a_job_asks_for_more_only_of_what_it_died_of():
     write_log(3, LATE)
     assert [ask(JOBS.minutes(10), attempt) for attempt in (2, 4)] == [20, 20]
     assert ask(JOBS.memory(400), 4) == 800
+
+
+def test_no_job_asks_for_more_than_the_cluster_has():
+    for job in (1, 2, 3):
+        write_log(job, LATE)
+    limits = {"most_minutes": SimpleNamespace(value=50), "nodes": SimpleNamespace(value=1)}
+    jobs = Jobs.on_cluster(3.0, limits, inside=False)
+    assert [ask(jobs.minutes(10), attempt) for attempt in (1, 2, 3, 4)] == [10, 20, 40, 50]
+    assert ask(jobs.memory(10_000)) == 10_000
+    assert Jobs.on_cluster(3.0, None, inside=True) == Jobs(3.0, inside=True)
 
 
 def test_a_job_that_failed_without_slurm_asks_for_the_same():
