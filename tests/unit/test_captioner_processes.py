@@ -149,12 +149,15 @@ def test_a_training_told_to_stop_saves_and_goes_on_with_its_curve(
     assert signal.getsignal(signal.SIGTERM) == handlers
 
 
-def test_a_training_told_to_stop_at_its_last_step_ends(
+def test_a_training_told_to_stop_at_its_last_step_writes_in_the_next_run(
     paths: Files, settings: Captioner, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(training, "update", signalled(update, 40, signal.SIGTERM))
+    with pytest.raises(StoppedError, match="after step 40 of 40"):
+        train(job_of(paths, settings))
+    assert not Path(paths.history).exists()
     train(job_of(paths, settings))
-    assert len(losses(paths)) == 40
+    assert len(losses(paths)) == 40 and Path(paths.checkpoint).exists() and not paths.resume.exists()
 
 
 def test_one_process_told_to_stop_stops_both(paths: Files, settings: Captioner, tmp_path: Path):

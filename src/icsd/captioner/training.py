@@ -53,26 +53,12 @@ def train_captioner(job: Job, processes: Processes) -> None:
         problem = f"captioner.batch_parts={job.settings.batch_parts} can't be dealt to {processes.count} processes"
         raise ConfigError(f"{problem}: give a multiple of them, in config/config.yaml")
     torch.set_num_threads(job.running.threads_each)
-    resume, save_every = job.files.resume, job.running.save_every
     training, key, done = prepare(job, processes)
-    setup, model = training.setup, training.setup.captioner.model
-    model.train()
-    with told() as noted:
-        for step in progress(range(done.step, setup.steps), setup.steps - done.step, "captioner steps"):
-            done.history.append(update(setup, step))
-            done.step = step + 1
-            if done.step % job.settings.validate_every == 0 or done.step == setup.steps:
-                _validate(training, done)
-            stop = processes.any(noted.stop) and done.step < setup.steps
-            if processes.first and (stop or done.step % save_every == 0) and done.step < setup.steps:
-                state.save(resume, key, done, model, setup.optimizer)
-            if stop:
-                problem = f"told to stop after step {done.step} of {setup.steps}: the training's state is saved"
-                raise StoppedError(f"{problem}, and it goes on from there when it is run again")
+    _train(training, key, done)
     processes.of_all("done")
     if processes.first:
-        _write(setup.captioner, done, job)
-        state.remove(resume, (JOB, PICTURES, VAL_PICTURES))
+        _write(training.setup.captioner, done, job)
+        state.remove(job.files.resume, (JOB, PICTURES, VAL_PICTURES))
 
 
 def prepare(job: Job, processes: Processes) -> tuple[Training, str, state.Progress]:
@@ -94,6 +80,28 @@ def prepare(job: Job, processes: Processes) -> tuple[Training, str, state.Progre
     key = processes.of_first(_key(job, setup, validation))
     done = state.restore(job.files.resume, key, captioner.model, optimizer)
     return Training(job, _together(setup), validation), key, done
+
+
+def _train(training: Training, key: str, done: state.Progress) -> None:
+    """The steps that are left; StoppedError where a signal came, also after the last one.
+
+    torchrun, told to stop, fails whatever its processes have made, and Snakemake then deletes that.
+    """
+    job, setup = training.job, training.setup
+    model, processes = setup.captioner.model.train(), setup.processes
+    with told() as noted:
+        for step in progress(range(done.step, setup.steps), setup.steps - done.step, "captioner steps"):
+            done.history.append(update(setup, step))
+            done.step = step + 1
+            if done.step % job.settings.validate_every == 0 or done.step == setup.steps:
+                _validate(training, done)
+            stop = processes.any(noted.stop)
+            if processes.first and (stop or (done.step % job.running.save_every == 0 and done.step < setup.steps)):
+                state.save(job.files.resume, key, done, model, setup.optimizer)
+            if stop:
+                processes.of_all("saved")  # torchrun ends all when it sees one end
+                problem = f"told to stop after step {done.step} of {setup.steps}: the training's state is saved"
+                raise StoppedError(f"{problem}, and it goes on from there when it is run again")
 
 
 def _together(setup: Setup) -> Setup:
