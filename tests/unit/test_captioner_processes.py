@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -244,7 +243,7 @@ def test_several_nodes_meet_at_the_first_of_a_slurm_job(monkeypatch: pytest.Monk
     assert "--nproc-per-node=4 " in command
     assert "--gres" not in command
     assert "--nnodes=2 --rdzv-id=20007 --rdzv-backend=c10d --rdzv-endpoint=node-a:20007" in command
-    on_gpus = launch_command(Path("job.json"), replace(running, device="cuda"), {"SLURM_JOB_ID": "20007"})
+    on_gpus = launch_command(Path("job.json"), running, {"SLURM_JOB_ID": "20007", "CUDA_VISIBLE_DEVICES": "0,1,2,3"})
     assert "--gres=gpu:4" in on_gpus[: on_gpus.index("torch.distributed.run")]
     with pytest.raises(ConfigError, match=r"captioner\.nodes=2 needs a Slurm job"):
         launch_command(Path("job.json"), running, {})

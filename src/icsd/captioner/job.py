@@ -114,6 +114,6 @@ def launch_command(path: Path, running: Running, environment: Mapping[str, str])
     spread = ["srun", "--overlap", f"--nodes={running.nodes}", f"--ntasks={running.nodes}", "--ntasks-per-node=1"]
     # said again, since the executor takes away what srun would know it by
     spread += [f"--cpus-per-task={running.threads}"]
-    spread += [f"--gres=gpu:{running.processes}"] if running.device == "cuda" else []
+    spread += [f"--gres=gpu:{running.processes}"] if environment.get("CUDA_VISIBLE_DEVICES") else []
     rendezvous = [f"--nnodes={running.nodes}", f"--rdzv-id={job}", "--rdzv-backend=c10d", f"--rdzv-endpoint={meeting}"]
     return [*spread, *torchrun, *rendezvous, *entry]
