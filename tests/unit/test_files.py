@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -83,3 +84,49 @@ def test_files_of_like_names_are_left_alone(tmp_path: Path) -> None:
     with atomic_path(tmp_path / "b.txt") as unfinished:
         unfinished.touch()
     assert _all(tmp_path) == [".a.txt.7.unfinished", "b.txt"]
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_of_two_writers_at_once_neither_spoils_the_other(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "a"
+
+    def write(unfinished: Path, text: str) -> None:
+        if kind == "folder":
+            unfinished.mkdir()
+            unfinished /= "weights"
+        unfinished.write_text(text)
+
+    with atomic_path(path) as first:
+        write(first, "first")
+        with atomic_path(path) as second:
+            write(second, "second")
+        assert first.exists()
+    assert (path / "weights" if kind == "folder" else path).read_text() == "first"  # the last to end
+    assert _all(tmp_path) == (["a", "a/weights"] if kind == "folder" else ["a"])
+
+
+def test_a_folder_that_comes_back_is_replaced_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace, others = Path.replace, iter([True, False])
+
+    def another_is_quicker(self: Path, target: Path) -> Path:
+        if next(others):
+            target.mkdir()
+            (target / "other").touch()
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", another_is_quicker)
+    with atomic_path(tmp_path / "a") as unfinished:
+        unfinished.mkdir()
+        (unfinished / "own").touch()
+    assert _all(tmp_path) == ["a", "a/own"]
+
+
+@pytest.mark.parametrize(("hours", "is_left"), [(1, True), (25, False)])
+def test_what_another_machine_left_is_cleared_after_a_day(tmp_path: Path, hours: float, is_left: bool) -> None:
+    left = tmp_path / ".a.txt.1234.elsewhere.example.7.unfinished"
+    left.touch()
+    written = time.time() - hours * 3600
+    os.utime(left, (written, written))
+    with atomic_path(tmp_path / "a.txt") as unfinished:
+        unfinished.touch()
+    assert left.exists() == is_left

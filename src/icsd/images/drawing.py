@@ -13,6 +13,7 @@ from icsd import files, tables
 from icsd.contact_sheet import contact_sheet
 from icsd.digests import FileDigests
 from icsd.images.kept import KeptPictures, Segment
+from icsd.lease import lease
 from icsd.logs import Progress
 from icsd.revisions import REVISIONS
 
@@ -81,23 +82,29 @@ def generate_images(
 
     Each picture is in `kept` from the moment that it exists, so that a killed or changed run draws only what is new.
     `load` gives the generator: diffusers' by default. An empty shard needs no model. ModelError for the model,
-    DiskFullError where there is no room.
+    DiskFullError where there is no room. Of two processes that are to write the same images the second waits for the
+    first, and finds its pictures.
     """
     columns = ["image_id", "sentence", "seed"]
     rows = tables.read(sentences, tables.SENTENCES, columns, shard=shard).to_pylist()
-    pictures = _pictures(rows, settings, batch_size, kept, load or load_generator()) if rows else []
+    with lease(images):
+        pictures = _pictures(rows, settings, batch_size, kept, load or load_generator()) if rows else []
+        _write(images, rows, pictures, settings.model)
+        sheet = io.BytesIO()
+        contact_sheet(pictures, [row["sentence"] for row in rows]).save(sheet, format="PNG")
+        with files.atomic_path(contact_sheet_path) as unfinished:
+            unfinished.write_bytes(sheet.getvalue())
+
+
+def _write(images: Path, rows: Sequence[dict[str, Any]], pictures: Sequence[bytes], model: str) -> None:
     tables.write(
         images,
         tables.IMAGES,
         [
-            row | {"image": {"bytes": png, "path": f"{row['image_id']}.png"}, "model": settings.model}
+            row | {"image": {"bytes": png, "path": f"{row['image_id']}.png"}, "model": model}
             for row, png in zip(rows, pictures, strict=True)
         ],
     )
-    sheet = io.BytesIO()
-    contact_sheet(pictures, [row["sentence"] for row in rows]).save(sheet, format="PNG")
-    with files.atomic_path(contact_sheet_path) as unfinished:
-        unfinished.write_bytes(sheet.getvalue())
 
 
 def load_generator(*, compiled: bool = False) -> Load:

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from icsd import tables
 from icsd.config import SummariesConfig
 from icsd.errors import ICSDError, InputError
+from icsd.lease import lease
 from icsd.summaries.prompts import load_prompt
 from icsd.summaries.providers import answer, model_name
 from icsd.summaries.records import Group, Summary
@@ -33,16 +34,19 @@ def summarize_groups(
 
     `captions` has all CAPTIONS: members of a group lie anywhere. Every row holds the hash of the prompt file
     that the run names, though `merge` does not read it. An empty shard gives an empty table, and asks nobody. `results`
-    is the run's folder; its name and the budget in it are what the spending goes to.
+    is the run's folder; its name and the budget in it are what the spending goes to. Of two processes that are to write
+    the same summaries the second waits for the first, and finds its replies, so that none is paid for twice.
     """
     checked = load_prompt(prompt)
     members = _read_groups(groups, shard, captions)
-    answers = answer(members, checked, config, results) if members else ()
-    rows = [
-        _row(group, summary, model_name(config), checked.hash) for group, summary in zip(members, answers, strict=True)
-    ]
-    _refuse_if_too_many_dropped(f"{groups}, {shard}" if shard else str(groups), rows, config.max_drop_share)
-    tables.write(summaries, tables.SUMMARIES, rows)
+    with lease(summaries):
+        answers = answer(members, checked, config, results) if members else ()
+        rows = [
+            _row(group, summary, model_name(config), checked.hash)
+            for group, summary in zip(members, answers, strict=True)
+        ]
+        _refuse_if_too_many_dropped(f"{groups}, {shard}" if shard else str(groups), rows, config.max_drop_share)
+        tables.write(summaries, tables.SUMMARIES, rows)
 
 
 def _read_groups(groups: Path, shard: str | None, captions: Path) -> list[Group]:
