@@ -20,6 +20,7 @@ SHARDS = cfg.shard_names
 
 
 include: "rules/common.smk"
+include: "rules/cluster.smk"
 include: "rules/downloads.smk"
 include: "rules/captions.smk"
 include: "rules/embeddings.smk"

@@ -13,14 +13,6 @@
 # collect_scores is a local rule, of a second: it reads tables whose size no corpus decides. On a cluster it is no job.
 
 
-# what SPICE needs is asked for before anything is trained, not when the last job begins
-onstart:
-    if "SPICE" in cfg.evaluation.metrics:
-        from icsd.evaluation.spice import Spice
-
-        Spice(**cfg.evaluation.spice.model_dump()).jars()
-
-
 rule predict_captions:
     input:
         checkpoint="<results>/captioner/{arm}/seed-{seed}/checkpoint",

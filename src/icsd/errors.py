@@ -23,6 +23,10 @@ class StoppedError(ICSDError):
     """A job that was told to stop, has saved its state, and goes on from it when it is run again."""
 
 
+class ClusterError(ICSDError):
+    """A cluster that cannot be asked, or that does not give what is asked of it."""
+
+
 class InputError(ICSDError):
     """A file that cannot be used: where, what is wrong, and what to do."""
 

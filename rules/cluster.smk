@@ -1,0 +1,23 @@
+# cluster: what is looked at before the first job, and when something is wrong; nothing is made, and no partition is known
+#
+# own: <results>/.head.lease   which Snakemake process submits the jobs of the run. A job sees by it whether its node has
+#                              the same folder, and whether its head is still the run's.
+
+from icsd.cluster.head import check_shared
+from icsd.cluster.start import begin, explain
+
+if workflow.remote_exec:
+    check_shared(Path(f"results/{cfg.run}"))
+
+
+onstart:
+    # what SPICE needs is asked for before anything is trained, not when the last job begins
+    if "SPICE" in cfg.evaluation.metrics:
+        from icsd.evaluation.spice import Spice
+
+        Spice(**cfg.evaluation.spice.model_dump()).jars()
+    begin(workflow, cfg.run, Path(f"results/{cfg.run}"))
+
+
+onerror:
+    explain(workflow, cfg.run)
