@@ -16,6 +16,7 @@ from icsd.evaluation.spice import Spice
 from icsd.evaluation.summary import HEADLINE
 from icsd.files import atomic_path
 from icsd.gallery import found_run, write_gallery
+from icsd.run_commands import add_resume, add_status
 from icsd.strip import alternative_text, draw_strip, read_strip
 from icsd.trace import describe, describe_all
 
@@ -45,6 +46,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Look into the results of the workflow. Run the workflow itself with snakemake.",
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    add_status(commands)
+    add_resume(commands)
     _add_trace(commands)
     _add_caption(commands)
     _add_scores(commands)

@@ -12,16 +12,16 @@ SHIPPED = ("config/prompts/", "resources/picturebook/")
 
 def completed(values: Mapping[str, Any], home: Path) -> dict[str, Any]:
     """The config that `values` are when laid over config/config.yaml in `home`."""
-    return _laid_over(yaml.safe_load((home / "config/config.yaml").read_text(encoding="utf-8")), values)
+    return laid_over(yaml.safe_load((home / "config/config.yaml").read_text(encoding="utf-8")), values)
 
 
-def _laid_over(base: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+def laid_over(base: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
     """As Snakemake lays one config file over another: mappings key by key, all else whole."""
     found = dict(base)
     for key, value in values.items():
         below = found.get(key)
         if isinstance(value, Mapping) and isinstance(below, Mapping):
-            value = _laid_over(below, value)
+            value = laid_over(below, value)
         found[key] = value
     return found
 

@@ -90,13 +90,16 @@ class Summarized:
     usable: int
 
 
-def count(config: Config, prompt: Prompt, results: Path) -> Counts:
-    """What the run has to do and has done, as its folder `results` and the store of replies tell."""
+def count(config: Config, prompt: Prompt, results: Path, *, rendered: bool = True) -> Counts:
+    """What the run has to do and has done, as its folder `results` and the store of replies tell.
+
+    Unless `rendered`, prompts are guessed by their number, which is quick where there are millions.
+    """
     folder = RunFolder(results, config.shard_names)
     corpus = _corpus(config, folder)
     summarized = _summarized(config, prompt, folder)
     groups = _groups(config, folder, corpus, summarized)
-    requests, prompts = _requests(config, prompt, folder, corpus, groups, summarized)
+    requests, prompts = _requests(config, prompt, folder, corpus, groups, summarized, rendered)
     pictures, arms = _pictures(config, folder, corpus, groups, summarized)
     checked = sum(folder.rows(f"safety/{arm}", tables.SAFETY) for arm in arms)
     return Counts(
@@ -159,12 +162,13 @@ def _draws(config: Config) -> bool:
 
 
 def _requests(
-    config: Config, prompt: Prompt, folder: RunFolder, corpus: Texts, groups: Amount, summarized: Summarized
-) -> tuple[Amount, Amount]:
+    config: Config, prompt: Prompt, folder: RunFolder, corpus: Texts, groups: Amount, summarized: Summarized,
+    rendered: bool,
+) -> tuple[Amount, Amount]:  # fmt: skip
     """The first requests, of which equal ones are sent once, and the characters of their prompts."""
     if config.summaries.provider == "merge" or not groups.total:
         return Amount(0, source=CONFIG), Amount(0, source=CONFIG)
-    if groups.source == corpus.source == TABLES:
+    if rendered and groups.source == corpus.source == TABLES:
         members = progress(_members(folder, corpus.texts), int(groups.total), "prompts")
         return _rendered(config, prompt, members, summarized)
     k = min(config.groups.k, corpus.count)
