@@ -11,7 +11,7 @@ MODELS := clip stable-diffusion vision bert probe
 
 .PHONY: demo report test test-slurm setup lint dag dag-picture lock models benchmark benchmark-summaries benchmark-captions \
 	benchmark-embeddings benchmark-images benchmark-captioner benchmark-groups benchmark-dag \
-	benchmark-real-captions check config-docs strip benchmark-gallery
+	benchmark-real-captions benchmark-gallery benchmark-slurm check config-docs strip status resume
 
 demo: setup
 	$(BIN)/snakemake || { echo "Was the last run killed? Then type $(BIN)/snakemake --unlock, and make demo again."; exit 1; }
@@ -143,3 +143,17 @@ benchmark-groups: setup
 benchmark-gallery: setup
 	$(BIN)/python benchmarks/gallery.py
 	$(BIN)/python benchmarks/gallery.py --pictures 1000 --side 512
+
+# What a job on a cluster costs beside its work, on this cluster, or on one that is started for it (benchmarks/README.md).
+benchmark-slurm: setup
+	if command -v sbatch > /dev/null && sinfo > /dev/null; then $(BIN)/python benchmarks/slurm_overhead.py; \
+	else tests/slurm/install.sh; PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python tests/slurm/cluster.py \
+		$(CURDIR)/$(BIN)/python benchmarks/slurm_overhead.py; fi
+
+# How far a run is: make status ARGS="--configfile config/runs/coco.yaml", as snakemake was started.
+status: setup
+	@$(BIN)/icsd status $(ARGS)
+
+# Go on after the death of the snakemake that submitted jobs; ARGS as above, with --cancel to cancel the jobs first.
+resume: setup
+	@$(BIN)/icsd resume $(ARGS)
