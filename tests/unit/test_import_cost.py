@@ -7,7 +7,7 @@ from pathlib import Path
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 HEAVY = ("torch", "transformers", "diffusers", "open_clip", "torchvision")
 # those whose every job runs a model; each of the others imports one when there is something for it to do
-WITH_MODELS = {"predict_captions", "train_captioner"}
+WITH_MODELS = {"export_captioner", "predict_captions", "train_captioner"}
 PROGRAM = """
 import ast, sys
 from pathlib import Path
