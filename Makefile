@@ -18,7 +18,8 @@ demo: setup
 	@echo
 	@cat $(RESULTS)/evaluation/scores.md
 	@echo
-	@echo "Pictures: $(RESULTS)/images/*/*.png"
+	@echo "The pictures, to be opened in a browser: $(RESULTS)/gallery/index.html"
+	@echo "All figures on one page: make report"
 	@echo "Where one comes from: $(BIN)/icsd trace ID, of these:"
 	@$(BIN)/icsd trace --results $(RESULTS)
 
@@ -55,7 +56,7 @@ lint: setup
 	$(BIN)/snakemake --lint
 
 # All that a change must pass.
-check: lint test
+check: lint test test-slurm
 
 # config/README.md and config/schema.json: every key, from the config model.
 config-docs: setup
@@ -147,7 +148,7 @@ benchmark-gallery: setup
 # What a job on a cluster costs beside its work, on this cluster, or on one that is started for it (benchmarks/README.md).
 benchmark-slurm: setup
 	if command -v sbatch > /dev/null && sinfo > /dev/null; then $(BIN)/python benchmarks/slurm_overhead.py; \
-	else tests/slurm/install.sh; PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python tests/slurm/cluster.py \
+	else tests/packages.sh slurm; PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python tests/slurm/cluster.py \
 		$(CURDIR)/$(BIN)/python benchmarks/slurm_overhead.py; fi
 
 # How far a run is: make status ARGS="--configfile config/runs/coco.yaml", as snakemake was started.

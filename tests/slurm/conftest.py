@@ -26,7 +26,7 @@ SCENES = {"text": 40, "real": 12, "val": 12, "test": 12}  # with five captions e
 @pytest.fixture(scope="session", autouse=True)
 def cluster() -> Iterator[Cluster]:
     """The cluster; whatever still runs there ends with the tests."""
-    done = subprocess.run([HERE / "install.sh"], capture_output=True, text=True, check=False)
+    done = subprocess.run([HERE.parent / "packages.sh", "slurm"], capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.exit(done.stderr, returncode=1)
     with running_cluster() as running:
