@@ -34,15 +34,15 @@ rule export_dataset:
     params:
         revision=REVISIONS["export"],
         source=cfg.provenance | {"prompt": shipped(f"config/prompts/{cfg.summaries.prompt}.txt")},
-        results=f"results/{cfg.run}",  # a <path> in params stays as it is
     log:
         "<results>/logs/export_dataset/{arm}-{layout}.log",
     conda:
         "../envs/icsd.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=240,
+        mem_mb=jobs.memory(4000),
+        runtime=jobs.minutes(240),
+        results=f"results/{cfg.run}",
         store=cfg.summaries.store,
     script:
         "../scripts/export_dataset.py"
@@ -68,7 +68,7 @@ rule export_captioner:
         "../envs/icsd.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=jobs.memory(2000),
+        runtime=jobs.minutes(30),
     script:
         "../scripts/export_captioner.py"

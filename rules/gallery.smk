@@ -54,7 +54,7 @@ rule write_gallery:
         "../envs/icsd.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=jobs.memory(4000),
+        runtime=jobs.minutes(120),
     script:
         "../scripts/write_gallery.py"

@@ -56,8 +56,8 @@ rule draw_report:
         "../envs/icsd.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=jobs.memory(4000),
+        runtime=jobs.minutes(60),
         results=f"results/{cfg.run}",
         # no params: a price or a speed changes no other result, and the page shows params as they are, markup too
         prompt=f"config/prompts/{cfg.summaries.prompt}.txt",

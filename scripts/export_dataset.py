@@ -7,5 +7,5 @@ with job_log(snakemake.log[0]):
     files, params, names = snakemake.input, snakemake.params, snakemake.wildcards
     paths = {name: list(map(Path, files[name])) for name in ("images", "summaries")}
     arm = ExportedArm(names.arm, Path(files.pairs), Path(files.ledger), **paths)
-    folder, results, store = Path(snakemake.output[0]), Path(params.results), Path(snakemake.resources.store)
-    export_dataset(arm, names.layout, folder, params.source, results, store)
+    folder, resources = Path(snakemake.output[0]), snakemake.resources
+    export_dataset(arm, names.layout, folder, params.source, Path(resources.results), Path(resources.store))
