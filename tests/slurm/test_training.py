@@ -17,7 +17,7 @@ from captioner_world import SEARCH, job_of, settings_of, write_world
 from checkout import OVERLAY, Checkout, Config
 from cluster import MARK, Cluster
 from conftest import check_out
-from head import Head, start
+from head import Head, Submit
 from processes import marked
 
 from icsd import tables
@@ -59,11 +59,11 @@ def alone(settings: Captioner, tmp_path_factory: pytest.TempPathFactory) -> list
 
 @pytest.fixture(scope="module")
 def stopped(
-    cluster: Cluster, overlay: Config, settings: Captioner, tmp_path_factory: pytest.TempPathFactory
+    cluster: Cluster, submit: Submit, overlay: Config, settings: Captioner, tmp_path_factory: pytest.TempPathFactory
 ) -> Trained:
     """On two GPUs of a node, held until SLURM's signal has come."""
     checkout = with_world(tmp_path_factory.mktemp("stopped") / "icsd", overlay, settings, processes=2)
-    head = submit(cluster, checkout, "gpu=2", *BEFORE_ITS_TIME)
+    head = train_on(submit, checkout, *BEFORE_ITS_TIME)
     resume = files_of(checkout).resume
     cluster.wait((resume / state.FILE).exists, LONG_S)
     workers = workers_of(cluster)
@@ -89,12 +89,12 @@ def test_it_has_the_curve_of_one_process(stopped: Trained, alone: list[float]) -
 
 
 def test_two_nodes_have_the_curve_of_one_process(
-    cluster: Cluster, overlay: Config, settings: Captioner, alone: list[float], tmp_path: Path
+    cluster: Cluster, submit: Submit, overlay: Config, settings: Captioner, alone: list[float], tmp_path: Path
 ) -> None:
     checkout = with_world(tmp_path / "icsd", overlay, settings, processes=1, nodes=2)
-    trained = result(cluster, submit(cluster, checkout), checkout, {})
+    trained = result(cluster, train_on(submit, checkout), checkout, {})
     [job] = trained.jobs
-    assert (job.state, job.got["node"]) == ("COMPLETED", "2")
+    assert (job.state, job.got["node"], job.gpus, job.partition) == ("COMPLETED", "2", 2, "gpu")
     assert "2 processes, 2 parts a step" in trained.log
     assert trained.losses == pytest.approx(alone, abs=1e-3)
 
@@ -130,13 +130,13 @@ def files_of(checkout: Checkout) -> Files:
     )
 
 
-def submit(cluster: Cluster, checkout: Checkout, *resources: str) -> Head:
-    """The Snakemake that submits the training."""
+def train_on(submit: Submit, checkout: Checkout, *resources: str) -> Head:
+    """The Snakemake that submits the training, with other resources than the rule's."""
     target = Path(files_of(checkout).history).relative_to(checkout.folder)
     asked = [f"train_captioner:{each}" for each in resources]
     overridden = ["--set-resources", *asked] if asked else []
     rules = ["--allowed-rules", "train_captioner"]
-    return start(cluster, checkout.folder, str(target), "--configfile", OVERLAY, *rules, *overridden)
+    return submit(checkout.folder, str(target), "--configfile", OVERLAY, *rules, *overridden)
 
 
 def result(cluster: Cluster, head: Head, checkout: Checkout, seen: Mapping[str, str]) -> Trained:

@@ -23,14 +23,16 @@ def test_a_job_over_its_memory_is_killed_and_gets_more(cluster: Cluster, trouble
     troubled.succeed()
     died, right = _attempts(cluster, troubled, "memory")
     assert (died.state, right.state) in (("FAILED", "COMPLETED"), ("OUT_OF_MEMORY", "COMPLETED"))
-    assert (died.asked["mem"], right.asked["mem"]) == ("400M", "1600M")
+    assert (died.asked["mem"], right.asked["mem"]) == ("500M", "1000M")
+    assert died.minutes == right.minutes
     assert any(step.state in ("CANCELLED", "OUT_OF_MEMORY") for step in steps(cluster, died))
 
 
 def test_a_job_over_its_time_is_killed_and_started_again(cluster: Cluster, troubled: Head) -> None:
     troubled.succeed()
     died, right = _attempts(cluster, troubled, "time")
-    assert (died.state, died.minutes, right.state) == ("TIMEOUT", 1, "COMPLETED")
+    assert (died.state, died.minutes, right.state, right.minutes) == ("TIMEOUT", 1, "COMPLETED", 2)
+    assert died.asked["mem"] == right.asked["mem"]
 
 
 def test_a_job_that_somebody_cancels_is_started_again(cluster: Cluster, troubled: Head) -> None:
@@ -38,6 +40,7 @@ def test_a_job_that_somebody_cancels_is_started_again(cluster: Cluster, troubled
     troubled.succeed()
     died, right = _attempts(cluster, troubled, "cancelled")
     assert (died.state, right.state) == ("CANCELLED", "COMPLETED")
+    assert (died.asked["mem"], died.minutes) == (right.asked["mem"], right.minutes)
 
 
 def test_a_job_whose_node_dies_is_started_again_on_another(cluster: Cluster, troubled: Head) -> None:

@@ -1,5 +1,8 @@
 # Jobs that come to grief at the first attempt, each in its way, and do what they should at the next. A test's own
 # Snakefile, which knows the partitions of the tests' cluster.
+from icsd.jobs import Jobs
+
+jobs = Jobs.on_cluster(3.0, workflow.resource_settings.default_resources, inside=workflow.remote_exec)
 PATIENT = 300  # seconds, more than any of it takes
 
 
@@ -8,13 +11,13 @@ rule all:
         expand("{trouble}.txt", trouble=["memory", "time", "cancelled", "node", "preempted"]),
 
 
-# 600 MB, where 400 were asked for and then 1,600
+# 600 MB, where 500 were asked for and then 1,000
 rule memory:
     output:
         "{trouble,memory}.txt",
     resources:
-        mem_mb=lambda wildcards, attempt: 400 * attempt**2,
-        runtime=5,
+        mem_mb=jobs.memory(500),
+        runtime=jobs.minutes(5),
     shell:
         "python -c 'block = bytearray(b\"x\") * 600_000_000; import time; time.sleep(4)'; echo done > {output}"
 
@@ -24,8 +27,8 @@ rule time:
     output:
         "{trouble,time}.txt",
     resources:
-        mem_mb=400,
-        runtime=1,
+        mem_mb=jobs.memory(400),
+        runtime=jobs.minutes(1),
     shell:
         "[ -e {output}.began ] || {{ touch {output}.began; sleep {PATIENT}; }}; echo done > {output}"
 
@@ -34,16 +37,16 @@ use rule time as cancelled with:
     output:
         "{trouble,cancelled}.txt",
     resources:
-        mem_mb=400,
-        runtime=10,
+        mem_mb=jobs.memory(400),
+        runtime=jobs.minutes(10),
 
 
 use rule time as node with:
     output:
         "{trouble,node}.txt",
     resources:
-        mem_mb=400,
-        runtime=10,
+        mem_mb=jobs.memory(400),
+        runtime=jobs.minutes(10),
         slurm_partition="spare",
 
 
@@ -51,6 +54,6 @@ use rule time as preempted with:
     output:
         "{trouble,preempted}.txt",
     resources:
-        mem_mb=400,
-        runtime=10,
+        mem_mb=jobs.memory(400),
+        runtime=jobs.minutes(10),
         slurm_partition="scavenger",
