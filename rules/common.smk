@@ -1,7 +1,10 @@
 # What rules need of Snakemake and each other; all else lives in the package.
 
 jobs = Jobs.on_cluster(
-    cfg.estimate.walltime_margin, workflow.resource_settings.default_resources, inside=workflow.remote_exec
+    cfg.estimate.walltime_margin,
+    workflow.resource_settings.default_resources,
+    run=cfg.run,
+    inside=workflow.remote_exec,
 )
 
 

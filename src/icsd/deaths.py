@@ -8,9 +8,11 @@ from enum import Enum
 from functools import cache
 from pathlib import Path
 
-LOGS = Path(
-    ".snakemake/slurm_logs"
-)  # where snakemake-executor-plugin-slurm puts them: rule_<rule>/<wildcards>/<job>.log
+from icsd.cluster.slurm import RUN_ENDS
+
+# where snakemake-executor-plugin-slurm puts them: rule_<rule>/<wildcards>/<job>.log, and those of a run's jobs in a
+# folder of their name, which icsd.cluster.start gives them
+LOGS = Path(".snakemake/slurm_logs")
 PATIENCE_S = 30
 
 
@@ -31,16 +33,18 @@ _SIGNS = {
 }
 
 
-def deaths(rule: str, wildcards: Sequence[str], attempt: int, logs: Path = LOGS) -> list[Death]:
-    """What the jobs of the attempts before this one died of, where it was one of these.
+def deaths(rule: str, wildcards: Sequence[str], attempt: int, run: str | None = None) -> list[Death]:
+    """What the `run`'s jobs of the attempts before this one died of, where it was one of these.
 
     Not of a plain error, scancel, preemption or a node that went down: those say nothing about memory or time.
     """
-    folder = logs / f"rule_{rule}" / "_".join(wildcards).replace("/", "_")
-    jobs = sorted((log for log in folder.glob("*.log") if log.stem.isdecimal()), key=lambda log: int(log.stem))
+    place = Path(f"rule_{rule}", "_".join(wildcards).replace("/", "_"))
+    folders = LOGS.glob(f"{run}{RUN_ENDS}*") if run else [LOGS]
+    found = [log for folder in folders for log in (folder / place).glob("*.log")]
+    jobs = sorted((log for log in found if log.stem.isdecimal()), key=lambda log: int(log.stem))
     tried = jobs[max(0, len(jobs) - (attempt - 1)) :]
-    found = [death_in(log.read_text(errors="replace")) or _state(log.stem) for log in tried]
-    return [death for death in found if death]
+    causes = [death_in(log.read_text(errors="replace")) or _state(log.stem) for log in tried]
+    return [death for death in causes if death]
 
 
 def death_in(text: str) -> Death | None:

@@ -23,19 +23,23 @@ Asked = Callable[..., int]
 class Jobs:
     """How jobs ask: for `margin` times the minutes that the work should take, and never for more than the cluster has.
 
-    `inside` a job, where Snakemake asks once more what was asked for, nothing is looked up.
+    `run` is whose jobs' deaths count. `inside` a job, where Snakemake asks once more what was asked for, nothing is
+    looked up.
     """
 
     margin: float
     most_mem_mb: int | None = None
     most_minutes: int | None = None
+    run: str | None = None
     inside: bool = False
 
     @classmethod
-    def on_cluster(cls, margin: float, defaults: Mapping[str, Any] | None, *, inside: bool) -> "Jobs":
+    def on_cluster(
+        cls, margin: float, defaults: Mapping[str, Any] | None, *, inside: bool, run: str | None = None
+    ) -> "Jobs":
         """With the limits most_mem_mb and most_minutes, where they are among Snakemake's default resources."""
         limits = {name: each.value for name in LIMITS if (each := (defaults or {}).get(name)) is not None}
-        return cls(margin, **limits, inside=inside)
+        return cls(margin, **limits, run=run, inside=inside)
 
     def memory(self, base: int, **inputs: float) -> Asked:
         """MB: `base`, and so many times the size in memory of each input named."""
@@ -45,7 +49,7 @@ class Jobs:
             if self.inside:
                 return base
             tables = sum(times * _total(input, name).bytes for name, times in inputs.items()) / MB
-            return grown(base + tables, Death.MEMORY, deaths(rulename, wildcards, attempt), self.most_mem_mb)
+            return grown(base + tables, Death.MEMORY, deaths(rulename, wildcards, attempt, self.run), self.most_mem_mb)
 
         return mem_mb
 
@@ -62,7 +66,7 @@ class Jobs:
                 return base
             items = work(math.prod(_total(input, name).rows for name in inputs)) if inputs else 0.0
             minutes = base + self.margin * items / parts / rate / MINUTE_S
-            return grown(minutes, Death.TIME, deaths(rulename, wildcards, attempt), self.most_minutes)
+            return grown(minutes, Death.TIME, deaths(rulename, wildcards, attempt, self.run), self.most_minutes)
 
         return runtime
 

@@ -41,8 +41,8 @@ def at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def write_log(job: int, text: str, rule: str = "draw", wildcards: str = "multi_0001-of-0002") -> None:
-    path = Path(f".snakemake/slurm_logs/rule_{rule}/{wildcards}/{job}.log")
+def write_log(job: int, text: str, rule: str = "draw", wildcards: str = "multi_0001-of-0002", name: str = ".") -> None:
+    path = Path(f".snakemake/slurm_logs/{name}/rule_{rule}/{wildcards}/{job}.log")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"Building DAG of jobs...\n{text}\nsrun: Job step aborted\n")
 
@@ -84,6 +84,17 @@ def test_as_many_logs_count_as_there_were_attempts():
     assert deaths("draw", wildcards, 5) == [Death.TIME, Death.MEMORY, Death.TIME]
     assert deaths("draw", wildcards, 6) == deaths("draw", wildcards, 5)
     assert deaths("other", wildcards, 4) == []
+
+
+def test_only_the_deaths_of_a_runs_own_jobs_count():
+    write_log(5, LATE, name="coco@icsd_1")
+    write_log(6, KILLED["srun"], name="coco@icsd_2")
+    write_log(7, KILLED["srun"], name="coco2@icsd_3")
+    wildcards = ("multi", "0001-of-0002")
+    assert deaths("draw", wildcards, 4, "coco") == [Death.TIME, Death.MEMORY]
+    assert deaths("draw", wildcards, 4) == []
+    draws = {run: Jobs(margin=3.0, run=run).memory(100) for run in ("coco", "coco2", "other")}
+    assert {run: ask(draw, attempt=4) for run, draw in draws.items()} == {"coco": 200, "coco2": 200, "other": 100}
 
 
 def test_slurm_is_asked_where_a_log_says_nothing(at: Path):

@@ -14,6 +14,7 @@ from icsd.cluster.profile import RESOURCES, check_sections, profile_files
 from icsd.cluster.requests import Request, check_accounts, check_partitions, check_resources, words
 from icsd.errors import ClusterError, DiskFullError
 from icsd.files import room_for
+from icsd.jobs import LIMITS
 
 EXECUTOR = "snakemake_executor_plugin_slurm"
 REFUSAL = re.compile(r"^ClusterError in .*:\n(.*)", re.MULTILINE)  # as Snakemake shows it
@@ -110,7 +111,7 @@ def _given(workflow: Any) -> dict[str, list[str]]:
 def _known(workflow: Any) -> tuple[set[str], Set[str]]:
     """The rules, and the resources that rules have by themselves, that have a limit, or that SLURM's executor reads."""
     own = {name for rule in workflow.rules if rule.ruleinfo.resources for name in rule.ruleinfo.resources[1]}
-    return {rule.name for rule in workflow.rules}, RESOURCES | own | set(workflow.global_resources)
+    return {rule.name for rule in workflow.rules}, RESOURCES | set(LIMITS) | own | set(workflow.global_resources)
 
 
 def _check_home() -> None:
