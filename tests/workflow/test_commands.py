@@ -41,9 +41,15 @@ TESTED = {  # beginning of a command -> file and name of the test that runs it
         "tests/slurm/test_cluster.py",
         "test_the_partitions_can_be_written_down_by_the_command_of_the_docs",
     ),
+    "snakemake --report ": (
+        "tests/workflow/test_reporting.py",
+        "test_a_whole_run_ends_in_a_report_of_every_result",
+    ),
     "python -m icsd.pages ": ("tests/unit/test_pages.py", "test_the_command_takes_stdin_and_fences_it"),
 }
 SUBCOMMANDS = {  # of icsd -> the tests that run it on tables
+    "status": "tests/workflow/test_status_typed.py",
+    "resume": "tests/slurm/test_resume.py",
     "trace": "tests/unit/test_trace.py",
     "caption": "tests/unit/test_export_captioner.py",
     "scores": "tests/unit/test_evaluation_results.py",
@@ -125,7 +131,8 @@ def _icsd(command: str, folder: Path) -> None:
     """Its arguments are parsed; what it does with them, the tests in `SUBCOMMANDS` look at."""
     _, *arguments = shlex.split(command)
     if arguments and "--help" not in arguments:
-        assert f'main(["{arguments[0]}"' in (ROOT / SUBCOMMANDS[arguments[0]]).read_text(encoding="utf-8")
+        tests = (ROOT / SUBCOMMANDS[arguments[0]]).read_text(encoding="utf-8")
+        assert f'main(["{arguments[0]}"' in tests or f'"icsd.cli", "{arguments[0]}"' in tests
     if len(arguments) > 1 and "--help" not in arguments:
         _parser().parse_args(arguments)
     else:
@@ -170,7 +177,7 @@ def test_a_command_in_a_sentence_does_what_it_is_typed_for(checkout: Path, comma
 
 
 def test_no_block_of_commands_is_overlooked() -> None:
-    assert {"make demo", "snakemake --configfile my-run.yaml", "make check"} <= FENCED.keys()
+    assert {"make demo", "snakemake export", "make check"} <= FENCED.keys()
     for page in PAGES:
         for language, block in FENCE.findall((ROOT / page).read_text(encoding="utf-8")):
             if language not in ("sh", "bash"):
