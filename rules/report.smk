@@ -60,7 +60,7 @@ rule draw_report:
         runtime=jobs.minutes(60),
         results=f"results/{cfg.run}",
         # no params: a price or a speed changes no other result, and the page shows params as they are, markup too
-        prompt=f"config/prompts/{cfg.summaries.prompt}.txt",
+        prompt=shipped(f"config/prompts/{cfg.summaries.prompt}.txt"),
         config=cfg.model_dump_json(exclude_defaults=True, exclude={"downloads"}),
     script:
         "../scripts/draw_report.py"
