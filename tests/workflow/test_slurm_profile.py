@@ -33,15 +33,18 @@ def test_every_rule_that_can_use_a_gpu_asks_for_it_on_a_cluster() -> None:
 
 
 def test_no_rule_knows_the_cluster() -> None:
-    assert not re.search(r"partition=|account=|constraint=|qos=|gres=|slurm_extra=|^    group:", RULES, re.MULTILINE)
+    assert not re.search(r"partition=|account=|constraint=|qos=|gres=|slurm_extra=\"|^    group:", RULES, re.MULTILINE)
+    # a signal, and as many GPUs on each of several nodes as the config has processes: the same on all clusters
+    assert re.findall(r"slurm_extra=(.*),", RULES) == ["cfg.captioner.sbatch"]
     assert "slurm-array-jobs" not in _profile()
 
 
 def test_every_rule_fits_into_a_partition() -> None:
-    """By the largest numbers that rules give; those of config may be larger."""
+    """By the largest numbers that rules give, and the most that they may grow to."""
     partitions = yaml.safe_load((ROOT / "profiles/slurm/partitions.yaml").read_text())["partitions"].values()
-    memory = max(int(number) for number in re.findall(r"mem_mb=(\d+)", RULES))
-    minutes = max(int(number) for number in re.findall(r"runtime=(\d+)", RULES))
+    most = _profile()["default-resources"]
+    memory = max(most["most_mem_mb"], *map(int, re.findall(r"(?:mem_mb=|jobs\.memory\()(\d+)", RULES)))
+    minutes = max(most["most_minutes"], *map(int, re.findall(r"(?:runtime=|jobs\.minutes\()\s*(\d+)", RULES)))
     for limits in partitions:
         days, hours, *_ = re.split(r"[-:]", limits["max_runtime"])
         assert memory <= limits["max_mem_mb"]
