@@ -6,8 +6,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
-from webdataset.writer import TarWriter
-
 from icsd import tables
 from icsd.export.pairs import Manifest, Picture, number_of
 
@@ -24,6 +22,8 @@ def write_huggingface(manifest: Manifest, folder: Path) -> None:
 
 def write_webdataset(manifest: Manifest, folder: Path) -> None:
     """train-<n>.tar: of each picture the file as it is and a JSON with its captions, under its id."""
+    from webdataset.writer import TarWriter  # late: it loads torch, which the other layouts do not need
+
     for number, shard in enumerate(manifest.shards):
         with (folder / f"train-{number:06d}.tar").open("wb") as file, TarWriter(file, "", "", mtime=0) as tar:
             for picture in manifest.pictures(shard):
