@@ -42,7 +42,8 @@ class Cluster:
         """Of a shell on its login node."""
         slurm = {"SLURM_CONF": str(self.folder / "slurm.conf"), MARK: str(self.folder)}
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("SLURM_")}
-        path = os.pathsep.join([str(self.folder / "bin"), os.environ["PATH"], "/usr/sbin", "/sbin"])
+        own = [str(self.folder / "bin"), str(Path(sys.executable).parent)]  # the latter, as in an activated .venv
+        path = os.pathsep.join([*own, os.environ["PATH"], "/usr/sbin", "/sbin"])
         return inherited | slurm | {"PATH": path}
 
     def run(self, *command: str) -> str:

@@ -18,7 +18,7 @@ from icsd.picturebook.corpus import write_annotations, write_pictures
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-CHECKED_OUT = ("Snakefile", "rules", "scripts", "envs", "config", "profiles", "slurm")
+CHECKED_OUT = ("Snakefile", "rules", "scripts", "envs", "config", "profiles", "report", "slurm")
 SHARDS = 4
 SCENES = {"text": 40, "real": 12, "val": 12, "test": 12}  # with five captions each
 

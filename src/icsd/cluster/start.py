@@ -6,6 +6,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Set
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from icsd.cluster import slurm
@@ -91,15 +92,23 @@ def _requests(workflow: Any) -> Iterator[Request]:
     for job in workflow.dag.needrun_jobs():
         if job.is_local:
             continue
-        resources = job.resources
+        known = SimpleNamespace(name=job.rule.name, threads=job.threads, resources=_known_by_now(job.resources))
+        resources = known.resources
         partition = resources.get("slurm_partition")
         if not partition and executor._partitions:
-            partition = get_best_partition(executor._partitions, job, quiet) or ""
+            partition = get_best_partition(executor._partitions, known, quiet) or ""
         if partition is None:  # the cluster's default
             continue
-        asked = words({**dict(resources.items()), "threads": job.threads})
+        asked = words({**resources, "threads": job.threads})
         account, minutes = str(resources.get("slurm_account") or ""), float(resources.get("runtime") or 0)
         yield Request(job.rule.name, str(partition), account, minutes, asked)
+
+
+def _known_by_now(resources: Any) -> dict[str, Any]:
+    """Without what depends on the size of a table that is still to be made: it is asked for when it is there."""
+    from snakemake.common import TBDString
+
+    return {name: value for name, value in resources.items() if not isinstance(value, TBDString)}
 
 
 def _given(workflow: Any) -> dict[str, list[str]]:
