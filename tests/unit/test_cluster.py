@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from snakemake.common.tbdstring import TBDString
 from snakemake.profiles import ProfileConfigFileParser
 
 from icsd.cluster import head as head_module
@@ -15,6 +16,7 @@ from icsd.cluster.profile import SECTIONS, check_sections, profile_files
 from icsd.cluster.requests import Request, check_accounts, check_partitions, check_resources, words
 from icsd.cluster.resume import Snakemake, resume
 from icsd.cluster.slurm import Partition, minutes
+from icsd.cluster.start import known_by_now
 from icsd.errors import ClusterError
 from icsd.lease import lease, lease_file
 
@@ -219,3 +221,8 @@ def test_resume_waits_then_unlocks_then_runs(
     assert done == ["squeue"] * 3 + ["-k --unlock", "-k"]
     asked = bin_folder / "asked"
     assert (asked.read_text() if asked.exists() else "") == ("11 9 10\n" if cancel else "")
+
+
+def test_what_depends_on_a_table_that_is_not_there_yet_is_left_out() -> None:
+    resources = {"mem_mb": TBDString(), "runtime": 60, "gpu": 1}
+    assert known_by_now(resources) == {"runtime": 60, "gpu": 1}

@@ -92,7 +92,7 @@ def _requests(workflow: Any) -> Iterator[Request]:
     for job in workflow.dag.needrun_jobs():
         if job.is_local:
             continue
-        known = SimpleNamespace(name=job.rule.name, threads=job.threads, resources=_known_by_now(job.resources))
+        known = SimpleNamespace(name=job.rule.name, threads=job.threads, resources=known_by_now(job.resources))
         resources = known.resources
         partition = resources.get("slurm_partition")
         if not partition and executor._partitions:
@@ -104,9 +104,9 @@ def _requests(workflow: Any) -> Iterator[Request]:
         yield Request(job.rule.name, str(partition), account, minutes, asked)
 
 
-def _known_by_now(resources: Any) -> dict[str, Any]:
+def known_by_now(resources: Any) -> dict[str, Any]:
     """Without what depends on the size of a table that is still to be made: it is asked for when it is there."""
-    from snakemake.common import TBDString
+    from snakemake.common.tbdstring import TBDString
 
     return {name: value for name, value in resources.items() if not isinstance(value, TBDString)}
 
