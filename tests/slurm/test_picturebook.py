@@ -80,7 +80,8 @@ def test_jobs_run_beside_each_other(jobs: list[Job]) -> None:
 
 def test_what_was_asked_for_can_be_compared_with_what_was_used(on_cluster: Run, jobs: list[Job]) -> None:
     checkout, head = on_cluster
-    table = (checkout.folder / "results/slurm" / f"efficiency_report_{head.run}.csv").read_text()
+    (path,) = (checkout.folder / "results/slurm").glob(f"efficiency_report_*@{head.run}.csv")  # named as the jobs are
+    table = path.read_text()
     assert "Memory Usage (%)" in table
     assert all(f",{job.id}.0," in table for job in jobs)
 
