@@ -3,6 +3,7 @@
 They are waited for by the tests that read what became of them, so that the minutes pass together.
 """
 
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -21,6 +22,21 @@ ROOT = HERE.parents[1]
 CHECKED_OUT = ("Snakefile", "rules", "scripts", "envs", "config", "profiles", "report", "slurm")
 SHARDS = 4
 SCENES = {"text": 40, "real": 12, "val": 12, "test": 12}  # with five captions each
+
+
+NOT_CHECKED = [
+    "memory that the kernel enforces: without cgroups SLURM's daemon looks at it every second, and ends the job itself",
+    "GPUs that compute, and that one job cannot see another's: they are links to /dev/null",
+    "several machines and their network file system: all nodes are this one",
+]
+AS_ROOT = "what another user may not do: these tests ran as root, and so did the jobs"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what passing these tests does not show."""
+    terminalreporter.section("not checked on this cluster")
+    for line in [*NOT_CHECKED, *[AS_ROOT] * (os.geteuid() == 0)]:
+        terminalreporter.line(f"- {line}")
 
 
 @pytest.fixture(scope="session", autouse=True)
