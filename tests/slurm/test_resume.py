@@ -100,6 +100,8 @@ def test_resume_cancels_the_jobs_and_submits_them_once(cluster: Cluster, killed:
     checkout, run = killed
     done = _resume(cluster, checkout, run, "--cancel")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    # sacct shows a job that never began from the moment on at which it might have
+    cluster.wait(lambda: len(_embedding(cluster, run)) == 2 * SHARDS, seconds=LIMIT_S)
     jobs = _embedding(cluster, run)
     for state in ("CANCELLED", "COMPLETED"):
         assert sorted(job.wildcards for job in jobs if job.state == state) == shard_names(SHARDS)
