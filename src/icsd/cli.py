@@ -69,13 +69,7 @@ def _add_trace(commands: Commands) -> None:
     )
     command.add_argument("id", nargs="?", help="such as multi-12, group-12 or caption-12")
     command.add_argument("--json", action="store_true", help="as JSON")
-    command.add_argument(
-        "--results",
-        type=Path,
-        default=Path("results/picturebook"),
-        metavar="FOLDER",
-        help="a run's folder (default: %(default)s)",
-    )
+    _add_results(command)
     command.set_defaults(run=_trace)
 
 
@@ -161,13 +155,7 @@ def _add_strip(commands: Commands) -> None:
     command.add_argument(
         "--output", type=Path, default=Path("strip.png"), metavar="FILE", help="PNG file (default: %(default)s)"
     )
-    command.add_argument(
-        "--results",
-        type=Path,
-        default=Path("results/picturebook"),
-        metavar="FOLDER",
-        help="a run's folder (default: %(default)s)",
-    )
+    _add_results(command)
     command.set_defaults(run=_strip)
 
 
@@ -178,13 +166,7 @@ def _add_gallery(commands: Commands) -> None:
         description="Make the pictures of a run, be it half done, a page that opens from disk. "
         "A finished run has one in its folder gallery/ already.",
     )
-    command.add_argument(
-        "--results",
-        type=Path,
-        default=Path("results/picturebook"),
-        metavar="FOLDER",
-        help="a run's folder (default: %(default)s)",
-    )
+    _add_results(command)
     command.add_argument(
         "--output",
         type=Path,
@@ -201,6 +183,16 @@ def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text} must be a whole number of at least 1")
     return int(text)
+
+
+def _add_results(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--results",
+        type=Path,
+        default=Path("results/picturebook"),
+        metavar="FOLDER",
+        help="a run's folder (default: %(default)s)",
+    )
 
 
 def _trace(options: argparse.Namespace) -> str:

@@ -1,6 +1,5 @@
 """A run's folder, read as far as it is there."""
 
-import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,9 +8,6 @@ from pathlib import Path
 import pyarrow as pa
 
 from icsd import tables
-from icsd.errors import InputError
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -22,21 +18,12 @@ class RunFolder:
     shards: Sequence[str]
 
     def found(self, folder: str, table: tables.Table, columns: Sequence[str]) -> Iterator[pa.Table]:
-        """The rows of each shard that is there; one that cannot be read is a warning, since snakemake makes it anew."""
-        for shard in self.shards:
-            yield from self._read(f"{folder}/{shard}.parquet", table, columns)
+        """The rows of each shard that is there."""
+        return tables.there([self.path / folder / f"{shard}.parquet" for shard in self.shards], table, columns)
 
     def whole(self, name: str, table: tables.Table, columns: Sequence[str]) -> pa.Table | None:
         """The rows of the file `name`; None where it is not there."""
-        return next(self._read(name, table, columns), None)
-
-    def _read(self, name: str, table: tables.Table, columns: Sequence[str]) -> Iterator[pa.Table]:
-        path = self.path / name
-        if path.exists():
-            try:
-                yield tables.read(path, table, columns)
-            except InputError as error:
-                _log.warning("taken as not there: %s", error)
+        return next(tables.there([self.path / name], table, columns), None)
 
     def rows(self, folder: str, table: tables.Table) -> int:
         """How many rows the shards have that are there."""

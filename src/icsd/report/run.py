@@ -1,7 +1,6 @@
 """A run's tables, as far as they are there."""
 
 import json
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,11 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from icsd import tables
-from icsd.config import Config, load_config
-from icsd.errors import InputError
-
-DRAWN = ("multi", "single", "single_matched")  # arms with pictures of their own
-_log = logging.getLogger(__name__)
+from icsd.config import DRAWN_ARMS, Config, load_config
 
 
 @dataclass(frozen=True)
@@ -38,12 +33,8 @@ class Expected:
         return [path for path in self.paths if path not in self.there]
 
     def read(self, columns: Sequence[str]) -> Iterator[pa.Table]:
-        """The rows of each that is there; one that cannot be read is a warning, since snakemake makes it anew."""
-        for path in self.there:
-            try:
-                yield tables.read(path, self.table, columns)
-            except InputError as error:
-                _log.warning("taken as not there: %s", error)
+        """The rows of each that is there."""
+        return tables.there(self.paths, self.table, columns)
 
     def rows(self, columns: Sequence[str]) -> pa.Table:
         """The rows of all that are there."""
@@ -71,7 +62,7 @@ class Run:
     @property
     def drawn(self) -> list[str]:
         """The arms whose pictures are drawn: multi_head has those of multi, and the others count on multi."""
-        return [arm for arm in DRAWN if arm in self.arms or (arm == "multi" and self.arms != ["real"])]
+        return [arm for arm in DRAWN_ARMS if arm in self.arms or (arm == "multi" and self.arms != ["real"])]
 
     @cached_property
     def captions(self) -> Expected:
