@@ -25,8 +25,7 @@ __all__ = [
     "ARMS", "DRAWN_ARMS", "BatchConfig", "Captioner", "CaptionerDecoder", "CaptionsConfig", "Columns", "Config",
     "DatasetConfig", "DownloadsConfig", "EmbeddingsConfig", "EstimateConfig", "EvaluationConfig", "ExportConfig",
     "GalleryConfig", "GroupsConfig", "ImagesConfig", "PicturesConfig", "PicturesSplit", "QualityConfig", "SafetyConfig",
-    "SpiceConfig",
-    "SummariesConfig", "known_keys", "load_config", "located",
+    "SpiceConfig", "SummariesConfig", "known_keys", "load_config", "located",
 ]  # fmt: skip
 
 SOURCE = "config/config.yaml, or in the file given with --configfile"
