@@ -1,7 +1,7 @@
 # gallery: all tables -> a page with the pictures, which opens from disk
 #
-# in:  <results>/{captions,groups}/all.parquet              CAPTIONS, GROUPS  } where multi is drawn:
-#      <results>/summaries/{shard}.parquet                  SUMMARIES         } nothing is summarised for the page alone
+# in:  <results>/{captions,groups}/all.parquet              CAPTIONS, GROUPS  } where anything is drawn:
+#      <results>/summaries/{shard}.parquet                  SUMMARIES         } multi is then too
 #      <results>/images/{arm}/sentences.parquet             SENTENCES  }
 #      <results>/images/{arm}/{shard}.parquet               IMAGES     } of the arms that draw
 #      <results>/safety/{arm}/{shard}.parquet               SAFETY     }
@@ -18,8 +18,8 @@ GALLERY_PICTURES = list(cfg.pictures.tests) + ["real"] * ("real" in cfg.arms)
 rule write_gallery:
     input:
         captions="<results>/captions/all.parquet" if cfg.drawn_arms else [],
-        groups="<results>/groups/all.parquet" if "multi" in cfg.drawn_arms else [],
-        summaries=collect("<results>/summaries/{shard}.parquet", shard=SHARDS) if "multi" in cfg.drawn_arms else [],
+        groups="<results>/groups/all.parquet" if cfg.drawn_arms else [],
+        summaries=collect("<results>/summaries/{shard}.parquet", shard=SHARDS) if cfg.drawn_arms else [],
         sentences=collect("<results>/images/{arm}/sentences.parquet", arm=cfg.drawn_arms),
         images=collect("<results>/images/{arm}/{shard}.parquet", arm=cfg.drawn_arms, shard=SHARDS),
         safety=collect("<results>/safety/{arm}/{shard}.parquet", arm=cfg.drawn_arms, shard=SHARDS),

@@ -80,9 +80,8 @@ class Config(Section):
 
     @property
     def drawn_arms(self) -> list[str]:
-        """The arms of which pictures are drawn; multi_head has those of multi."""
-        wanted = {"multi" if arm == "multi_head" else arm for arm in self.arms}
-        return [arm for arm in DRAWN_ARMS if arm in wanted]
+        """The arms of which a run draws pictures: multi_head has those of multi, and the others count on multi."""
+        return [] if set(self.arms) == {"real"} else [arm for arm in DRAWN_ARMS if arm == "multi" or arm in self.arms]
 
     @model_validator(mode="after")
     def _arms_can_be_made(self) -> "Config":

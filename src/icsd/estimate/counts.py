@@ -145,17 +145,12 @@ def _summarized(config: Config, prompt: Prompt, folder: RunFolder) -> Summarized
 
 
 def _groups(config: Config, folder: RunFolder, corpus: Texts, summarized: Summarized) -> Amount:
-    if not _draws(config):
+    if not config.drawn_arms:
         return Amount(0, source=CONFIG)
     rows = folder.whole(GROUPS_FILE, tables.GROUPS, ["group_id"])
     if rows is None:
         return Amount(corpus.count)
     return Amount(len(rows), len(summarized.group_ids), TABLES)
-
-
-def _draws(config: Config) -> bool:
-    """Whether an arm has pictures drawn, and so needs summaries: multi's, since all others count on these."""
-    return set(config.arms) != {"real"}
 
 
 # --- Requests ---------------------------------------------------------------------------------------------------------
@@ -216,7 +211,7 @@ def _pictures(
     config: Config, folder: RunFolder, corpus: Texts, groups: Amount, summarized: Summarized
 ) -> tuple[Amount, dict[str, int]]:
     """The pictures to draw and those kept, of whatever prompt, and the former by arm."""
-    arms, source = _arms(config, corpus, groups, summarized), GUESS if _draws(config) else CONFIG
+    arms, source = _arms(config, corpus, groups, summarized), GUESS if config.drawn_arms else CONFIG
     if groups.source == TABLES and not groups.left:
         chosen = {arm: folder.whole(f"images/{arm}/sentences.parquet", tables.SENTENCES, ["image_id"]) for arm in arms}
         arms |= {arm: len(rows) for arm, rows in chosen.items() if rows is not None}
@@ -231,7 +226,7 @@ def _kept(config: Config) -> KeptPictures:
 
 
 def _arms(config: Config, corpus: Texts, groups: Amount, summarized: Summarized) -> dict[str, int]:
-    if not _draws(config):
+    if not config.drawn_arms:
         return {}
     usable = summarized.usable + groups.left * (1 - config.estimate.unusable_share)
     multi = min(config.images.pictures, round(usable))

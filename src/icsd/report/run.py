@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from icsd import tables
-from icsd.config import DRAWN_ARMS, Config, load_config
+from icsd.config import Config, load_config
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,8 @@ class Run:
 
     @property
     def drawn(self) -> list[str]:
-        """The arms whose pictures are drawn: multi_head has those of multi, and the others count on multi."""
-        return [arm for arm in DRAWN_ARMS if arm in self.arms or (arm == "multi" and self.arms != ["real"])]
+        """The arms whose pictures are drawn."""
+        return self.config.drawn_arms
 
     @cached_property
     def captions(self) -> Expected:

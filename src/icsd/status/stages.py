@@ -32,8 +32,7 @@ class StageJob:
 
 def stages(config: Config) -> Iterator[tuple[str, list[StageJob]]]:
     """The stages of the default target, in the order of the work."""
-    shards, arms = config.shard_names, config.arms
-    drawn = [] if set(arms) == {"real"} else ["multi", *(arm for arm in ("single", "single_matched") if arm in arms)]
+    shards, arms, drawn = config.shard_names, config.arms, config.drawn_arms
     yield "captions", [StageJob("read_captions", (), "captions/all.parquet", "read_captions", tables.CAPTIONS)]
     yield "embeddings", _sharded("embed_captions", "embeddings", shards, tables.EMBEDDINGS)
     groups = _sharded("find_neighbors", "groups/neighbors", shards, tables.NEIGHBORS)
