@@ -60,7 +60,7 @@ check: lint test test-slurm
 
 # config/README.md and config/schema.json: every key, from the config model.
 config-docs: setup
-	$(BIN)/python -m icsd.config.page
+	$(BIN)/python -m tools.config_docs
 
 # The workflow as graphs in results/dag, of rules, of jobs, and of what would run now, or with a change of the config:
 # make dag CHANGE='summaries={prompt: strict}'. And the rule graph in README.md. The seed keeps Snakemake's edges in order.
@@ -71,8 +71,8 @@ dag: setup
 	$(RUN) --rulegraph mermaid-js > results/dag/rules.mmd
 	$(RUN) --dag dot > results/dag/jobs.dot
 	$(RUN) --dag mermaid-js > results/dag/jobs.mmd
-	$(BIN)/python -m icsd.dag results/dag
-	$(BIN)/snakemake --rulegraph mermaid-js | $(BIN)/python -m icsd.pages README.md rulegraph --fence mermaid
+	$(BIN)/python -m tools.workflow_graphs results/dag
+	$(BIN)/snakemake --rulegraph mermaid-js | $(BIN)/python -m icsd.core.pages README.md rulegraph --fence mermaid
 
 # The picture in README.md of what another prompt would rerun, from a finished default run.
 dag-picture:
@@ -87,7 +87,7 @@ strip: setup
 
 # requirements.lock and envs/icsd.yaml from what .venv holds: install other versions there, run the tests, then this.
 lock:
-	$(BIN)/python -m icsd.pins
+	$(BIN)/python -m tools.pins
 
 # Train the small models of the picture book anew: hours on two cores.
 models: setup
@@ -102,9 +102,9 @@ models: setup
 # Measure the small models, and every arm on three seeds; put the tables into the documents.
 benchmark: setup
 	$(BIN)/snakemake measure_picturebook picturebook_claim --configfile config/runs/claim.yaml
-	$(BIN)/python -m icsd.pages docs/picturebook.md quality < results/benchmark/picturebook/quality.md
-	$(BIN)/python -m icsd.pages docs/claim.md claim < results/claim/benchmark/claim.md
-	sed '/^What they were trained on/,$$d' results/claim/benchmark/claim.md | $(BIN)/python -m icsd.pages README.md claim
+	$(BIN)/python -m icsd.core.pages docs/picturebook.md quality < results/benchmark/picturebook/quality.md
+	$(BIN)/python -m icsd.core.pages docs/claim.md claim < results/claim/benchmark/claim.md
+	sed '/^What they were trained on/,$$d' results/claim/benchmark/claim.md | $(BIN)/python -m icsd.core.pages README.md claim
 
 # How fast an endpoint is asked, against the original's way (benchmarks/README.md): seven minutes of waiting.
 benchmark-summaries: setup

@@ -4,8 +4,8 @@ from pathlib import Path
 from snakemake.utils import min_version
 
 from icsd.config import ARMS, load_config, located
-from icsd.jobs import Jobs
-from icsd.revisions import REVISIONS
+from icsd.workflow.resources import Jobs
+from icsd.config.revisions import REVISIONS
 
 min_version("9.12")
 

@@ -11,7 +11,7 @@ WORDS = "a man dog riding on the street with red ball woman two cats near table 
 READ = """
 import resource, sys, time
 from pathlib import Path
-from icsd.captions import read_captions
+from icsd.stages.captions import read_captions
 from icsd.corpora import Corpus
 start, path, shards = time.monotonic(), Path(sys.argv[1]), int(sys.argv[2])
 read_captions(Corpus((path,), split="train"), 1_000, path.parent / "all.parquet", shards)

@@ -21,11 +21,11 @@ import pyarrow.parquet as pq
 import torch
 from safetensors.torch import save_file
 
-from icsd.backends.open_clip_model import CONFIG, WEIGHTS
-from icsd.backends.text_encoder import TextEncoder, load_text_encoder
 from icsd.config import EmbeddingsConfig
-from icsd.pages import markdown_table
-from icsd.precision import has_bfloat16
+from icsd.core.pages import markdown_table
+from icsd.models.devices import has_bfloat16
+from icsd.models.open_clip_model import CONFIG, WEIGHTS
+from icsd.models.text_encoder import TextEncoder, load_text_encoder
 
 COCO = Path(__file__).parents[2] / "shared" / "data" / "coco_val2014_captions.parquet"
 PLAIN_BATCH = 256

@@ -25,14 +25,14 @@ from transformers import (
     CLIPVisionModel,
 )
 
-from icsd import tables
-from icsd.captioner.job import Files, Job, Running
-from icsd.captioner.model import Search, captions_of, load_captioner, save_captioner
-from icsd.captioner.processes import Processes
-from icsd.captioner.steps import update
-from icsd.captioner.training import prepare
 from icsd.config import Captioner
-from icsd.pages import markdown_table
+from icsd.core import tables
+from icsd.core.pages import markdown_table
+from icsd.stages.captioner.job import Files, Job, Running
+from icsd.stages.captioner.model import Search, captions_of, load_captioner, save_captioner
+from icsd.stages.captioner.processes import Processes
+from icsd.stages.captioner.steps import update
+from icsd.stages.captioner.training import prepare
 
 WORDS = 30_522  # of bert-base-uncased
 CAPTION = "a man in a red shirt rides a brown horse along the beach"

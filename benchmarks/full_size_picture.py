@@ -18,9 +18,10 @@ from typing import Any
 
 from PIL import Image
 
-from icsd import tables
-from icsd.images import Drawing, KeptPictures, generate_images, load_generator
-from icsd.pages import markdown_table
+from icsd.core import tables
+from icsd.core.pages import markdown_table
+from icsd.core.store import KeptPictures
+from icsd.stages.images import Drawing, generate_images, load_generator
 
 TOKENIZER = Path(__file__).parents[1] / "resources" / "picturebook" / "stable-diffusion" / "tokenizer"
 SENTENCE = "A red ball lies beside a small dog on the beach."

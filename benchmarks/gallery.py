@@ -18,12 +18,12 @@ from PIL import Image
 from playwright.sync_api import Browser, CDPSession, Page, sync_playwright
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT / "tests/support"))
 
 from gallery_world import Made, png_of, write_run  # noqa: E402
 
-from icsd.gallery import found_run, write_gallery  # noqa: E402
-from icsd.pages import markdown_table  # noqa: E402
+from icsd.core.pages import markdown_table  # noqa: E402
+from icsd.views.gallery import found_run, write_gallery  # noqa: E402
 
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 DRAWN = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now()))))"

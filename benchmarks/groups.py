@@ -22,12 +22,12 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from icsd.backends import neighbors
 from icsd.config import GroupsConfig
-from icsd.groups import index_captions, measure_recall
-from icsd.pages import markdown_table
-from icsd.tables import EMBEDDINGS, write
-from icsd.vectors import to_lists, unit_on_grid
+from icsd.core.pages import markdown_table
+from icsd.core.tables import EMBEDDINGS, write
+from icsd.core.vectors import to_lists, unit_on_grid
+from icsd.models import neighbors
+from icsd.stages.groups import index_captions, measure_recall
 
 MEMBERS = 50  # captions around a centre
 SAME = 2e-6  # similarities that float32 cannot tell apart at 512 dimensions

@@ -21,10 +21,10 @@ import torch
 from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
 from PIL import Image
 
-from icsd import tables
-from icsd.images import Drawing, KeptPictures, generate_images, load_generator
-from icsd.images.drawing import Generator
-from icsd.pages import markdown_table
+from icsd.core import tables
+from icsd.core.pages import markdown_table
+from icsd.core.store import KeptPictures
+from icsd.stages.images import Drawing, Generator, generate_images, load_generator
 
 MODEL = Path(__file__).parents[1] / "resources" / "picturebook" / "stable-diffusion"
 NOUNS = "dog ball boat house tree kite cat star fish cup".split()

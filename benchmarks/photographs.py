@@ -18,11 +18,11 @@ import yaml
 from tokenizers import BertWordPieceTokenizer
 from transformers import BertTokenizer
 
-from icsd import metrics, tables
-from icsd.evaluation.scores import Score, Tokenised, resampled, score, tokenise, with_interval
-from icsd.pages import markdown_table
-from icsd.references import read_references
-from icsd.sharding import drawing_order
+from icsd.core import metrics, tables
+from icsd.core.ids import drawing_order
+from icsd.core.pages import markdown_table
+from icsd.core.references import read_references
+from icsd.stages.evaluation.scores import Score, Tokenised, resampled, score, tokenise, with_interval
 
 ROOT = Path(__file__).parents[1]
 PHOTOGRAPHS = ROOT.parent / "shared" / "data" / "flickr8k_images_1000.parquet"

@@ -19,8 +19,8 @@ import yaml
 from tokenizers import BertWordPieceTokenizer
 from transformers import BertConfig, BertModel, BertTokenizer
 
-from icsd import tables
-from icsd.pages import markdown_table
+from icsd.core import tables
+from icsd.core.pages import markdown_table
 
 ROOT = Path(__file__).parents[1]
 COCO = ROOT.parent / "shared" / "data" / "coco_val2014_captions.parquet"

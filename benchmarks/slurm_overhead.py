@@ -17,18 +17,18 @@ import tempfile
 from pathlib import Path
 from statistics import fmean
 
-from icsd.pages import markdown_table
+from icsd.core.pages import markdown_table
 
 ROOT = Path(__file__).parents[1]
 LINKED = ("config", "profiles", "slurm", "resources", "rules", "scripts", "envs")
 SHARE = 0.05  # of a job's time, that may be overhead
 STAGES = {  # what the jobs of a stage import: their adapter's modules, and the backend that it calls
-    "tables alone (dataset)": ["icsd.dataset"],
-    "summaries by an endpoint": ["icsd.summaries", "icsd.summaries.online"],
-    "neighbours": ["icsd.neighbors", "icsd.backends.neighbors"],
-    "embeddings": ["icsd.embeddings", "icsd.backends.open_clip_encoder"],
-    "images": ["icsd.images", "icsd.backends.image_generator"],
-    "captioner": ["icsd.captioner.training"],
+    "tables alone (dataset)": ["icsd.stages.dataset"],
+    "summaries by an endpoint": ["icsd.stages.summaries", "icsd.llm.client"],
+    "neighbours": ["icsd.stages.groups", "icsd.models.neighbors"],
+    "embeddings": ["icsd.stages.embeddings", "icsd.models.open_clip_text"],
+    "images": ["icsd.images", "icsd.models.image_generator"],
+    "captioner": ["icsd.stages.captioner.training"],
 }
 SNAKEFILE = """
 include: "{root}/Snakefile"

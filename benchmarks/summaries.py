@@ -1,8 +1,8 @@
 """How fast an endpoint is asked: icsd's way and the original's, of the same server, in one run.
 
-The server is tests/chat_server.py, a process of its own with log-normal latencies that are a function of each request,
-so that every way waits for the same ones. What is printed are ratios: of the best that so many requests under way at
-once allow, and of one way to the other. Only a difference between the answers is a failure.
+The server is tests/support/chat_server.py, a process of its own with log-normal latencies that are a function of each
+request, so that every way waits for the same ones. What is printed are ratios: of the best that so many requests under
+way at once allow, and of one way to the other. Only a difference between the answers is a failure.
 """
 
 import argparse
@@ -22,15 +22,15 @@ from pathlib import Path
 
 import openai
 
-from icsd.pages import markdown_table
-from icsd.summaries import rate
-from icsd.summaries.budget import Budget, Prices, Purse
-from icsd.summaries.online import ask
-from icsd.summaries.openai_api import NO_KEY, Endpoint, request_body
-from icsd.summaries.replies import Replies
-from icsd.summaries.requests import Outcome, Reply, Request, Sampling
+from icsd.core.pages import markdown_table
+from icsd.llm import throttle
+from icsd.llm.budget import Budget, Prices, Purse
+from icsd.llm.cache import Replies
+from icsd.llm.client import ask
+from icsd.llm.openai_api import NO_KEY, Endpoint, request_body
+from icsd.llm.request import Outcome, Reply, Request, Sampling
 
-TESTS = Path(__file__).parents[1] / "tests"
+TESTS = Path(__file__).parents[1] / "tests" / "support"
 BATCH, PAUSE_S = 100, 1.0  # of the original
 TIMEOUT_S = 60
 WARM_UP = 64  # requests before the clock runs: imports, the first connections
@@ -59,7 +59,7 @@ def icsds_way(concurrency: int, first: int) -> Way:
     """icsd's online provider with a fresh store; `first`: requests under way at the beginning, no setting elsewhere."""
 
     def way(requests: Sequence[Request], url: str, folder: Path) -> list[str]:
-        rate.FIRST = first
+        throttle.FIRST = first
         endpoint = Endpoint(url, None, TIMEOUT_S, retries=0, concurrency=concurrency, structured_output=True)
         outcomes: dict[str, Outcome] = {}
         purse = Purse(Budget(folder / "budget", None))
@@ -120,7 +120,7 @@ def latencies_s(requests: Sequence[Request], seed: int, latency_ms: float) -> li
 def best_s(latencies: Sequence[float], slots: int, first: int | None = None) -> float:
     """Seconds with so many under way at once: the next starts the moment one ends (greedy list scheduling).
 
-    `first`: so many at the beginning, and one more with each reply, as in icsd.summaries.rate.
+    `first`: so many at the beginning, and one more with each reply, as in icsd.llm.throttle.
     """
     limit, now = min(first or slots, slots), 0.0
     ends: list[float] = []  # of those under way
@@ -186,7 +186,7 @@ def table(results: dict[str, Timed], latencies: Sequence[float], concurrency: in
 def main(words: Sequence[str] | None = None) -> None:
     """Ask in all ways; print the table and the ratios."""
     args = _arguments(words)
-    numbers, first, most = range(args.groups), min(rate.FIRST, args.concurrency), args.concurrency
+    numbers, first, most = range(args.groups), min(throttle.FIRST, args.concurrency), args.concurrency
     latencies = latencies_s(requests_of(numbers), args.seed, args.latency_ms)
     print(bounds(latencies, most, first))
     ways = {

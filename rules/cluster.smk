@@ -3,8 +3,8 @@
 # own: <results>/.head.lease   which Snakemake process submits the jobs of the run. A job sees by it whether its node has
 #                              the same folder, and whether its head is still the run's.
 
-from icsd.cluster.head import check_shared
-from icsd.cluster.start import begin, explain
+from icsd.workflow.head import check_shared
+from icsd.workflow.start import begin, explain
 
 if workflow.remote_exec:
     check_shared(Path(f"results/{cfg.run}"))
@@ -13,7 +13,7 @@ if workflow.remote_exec:
 onstart:
     # what SPICE needs is asked for before anything is trained, not when the last job begins
     if "SPICE" in cfg.evaluation.metrics:
-        from icsd.evaluation.spice import Spice
+        from icsd.stages.evaluation.spice import Spice
 
         Spice(**cfg.evaluation.spice.model_dump()).jars()
     begin(workflow, cfg.run, Path(f"results/{cfg.run}"))

@@ -1,7 +1,7 @@
 from pathlib import Path
 
-from icsd.logs import job_log
-from icsd.picturebook.pipeline import PipelineParts, assemble_pipeline
+from icsd.core.logs import job_log
+from icsd.picturebook.generator import PipelineParts, assemble_pipeline
 
 with job_log(snakemake.log[0]):
     trained, unet = snakemake.input, Path(snakemake.input.unet)

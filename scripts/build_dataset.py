@@ -1,7 +1,7 @@
 from pathlib import Path
 
-from icsd.dataset import DrawnArm, build_dataset
-from icsd.logs import job_log
+from icsd.core.logs import job_log
+from icsd.stages.dataset import DrawnArm, build_dataset
 
 with job_log(snakemake.log[0]):
     inputs = snakemake.input

@@ -1,7 +1,7 @@
 from pathlib import Path
 
-from icsd.logs import job_log
-from icsd.safety import check_safety
+from icsd.core.logs import job_log
+from icsd.stages.safety import check_safety
 
 with job_log(snakemake.log[0]):
     images, safety, params = Path(snakemake.input.images), Path(snakemake.output.safety), snakemake.params

@@ -1,5 +1,5 @@
-from icsd.evaluation.summary import collect_scores
-from icsd.logs import job_log
+from icsd.core.logs import job_log
+from icsd.stages.evaluation.summary import collect_scores
 
 with job_log(snakemake.log[0]):
     files, params = snakemake.input, snakemake.params

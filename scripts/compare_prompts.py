@@ -1,8 +1,8 @@
 from pathlib import Path
 
-from icsd.logs import job_log
-from icsd.summaries.budget import Prices
-from icsd.summaries.comparison import compare_prompts
+from icsd.core.logs import job_log
+from icsd.llm.budget import Prices
+from icsd.stages.summaries.comparison import compare_prompts
 
 with job_log(snakemake.log[0]):
     paths = [Path(path) for path in snakemake.input.get("summaries", [])]

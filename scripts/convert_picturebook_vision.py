@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from icsd.logs import job_log
+from icsd.core.logs import job_log
 from icsd.picturebook.vision import save_vision_model
 
 with job_log(snakemake.log[0]):

@@ -1,8 +1,8 @@
 from pathlib import Path
 
-from icsd.logs import job_log
-from icsd.report.drawing import draw_report
-from icsd.report.run import Run
+from icsd.core.logs import job_log
+from icsd.views.report.drawing import draw_report
+from icsd.views.report.run import Run
 
 with job_log(snakemake.log[0]):
     resources = snakemake.resources

@@ -1,7 +1,7 @@
 from pathlib import Path
 
-from icsd.embeddings import embed_captions
-from icsd.logs import job_log
+from icsd.core.logs import job_log
+from icsd.stages.embeddings import embed_captions
 
 with job_log(snakemake.log[0]):
     captions, embeddings = Path(snakemake.input.captions), Path(snakemake.output.embeddings)

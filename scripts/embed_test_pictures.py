@@ -1,5 +1,5 @@
-from icsd.evaluation.clip_score import embed_test_pictures
-from icsd.logs import job_log
+from icsd.core.logs import job_log
+from icsd.stages.evaluation.clip_score import embed_test_pictures
 
 with job_log(snakemake.log[0]):
     embed_test_pictures(

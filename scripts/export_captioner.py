@@ -1,7 +1,7 @@
 from pathlib import Path
 
-from icsd.export import Manner, Trained, export_captioner
-from icsd.logs import job_log
+from icsd.core.logs import job_log
+from icsd.views.export import Manner, Trained, export_captioner
 
 with job_log(snakemake.log[0]):
     files, params, names = snakemake.input, snakemake.params, snakemake.wildcards

@@ -1,7 +1,7 @@
 from pathlib import Path
 
-from icsd.groups import find_neighbors
-from icsd.logs import job_log
+from icsd.core.logs import job_log
+from icsd.stages.groups import find_neighbors
 
 with job_log(snakemake.log[0]):
     shard, embeddings = Path(snakemake.input.shard), Path(snakemake.input.embeddings)

@@ -1,7 +1,7 @@
 from pathlib import Path
 
-from icsd.groups import form_groups
-from icsd.logs import job_log
+from icsd.core.logs import job_log
+from icsd.stages.groups import form_groups
 
 with job_log(snakemake.log[0]):
     neighbors = [Path(path) for path in snakemake.input.neighbors]

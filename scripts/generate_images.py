@@ -1,7 +1,8 @@
 from pathlib import Path
 
-from icsd.images import Drawing, KeptPictures, generate_images, load_generator
-from icsd.logs import job_log
+from icsd.core.logs import job_log
+from icsd.core.store import KeptPictures
+from icsd.stages.images import Drawing, generate_images, load_generator
 
 with job_log(snakemake.log[0]):
     resources = snakemake.resources

@@ -1,7 +1,7 @@
 from pathlib import Path
 
-from icsd.groups import index_captions
-from icsd.logs import job_log
+from icsd.core.logs import job_log
+from icsd.stages.groups import index_captions
 
 with job_log(snakemake.log[0]):
     embeddings, index = Path(snakemake.input.embeddings), Path(snakemake.output.index)

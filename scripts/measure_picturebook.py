@@ -1,8 +1,7 @@
 from pathlib import Path
 
-from icsd.logs import job_log
-from icsd.picturebook.quality import Drawing
-from icsd.picturebook.quality_page import measure_quality
+from icsd.core.logs import job_log
+from icsd.picturebook.quality import Drawing, measure_quality
 
 with job_log(snakemake.log[0]):
     folders = (Path(snakemake.input[name]) for name in ("clip", "pipeline", "probe"))

@@ -1,6 +1,6 @@
 from itertools import product
 
-from icsd.logs import job_log
+from icsd.core.logs import job_log
 from icsd.picturebook.claim import measure_claim, read_probed
 
 with job_log(snakemake.log[0]):

@@ -1,5 +1,5 @@
-from icsd.logs import job_log
-from icsd.picturebook.training_pairs import measure_pairs
+from icsd.core.logs import job_log
+from icsd.picturebook.claim import measure_pairs
 
 with job_log(snakemake.log[0]):
     files = snakemake.input

@@ -1,6 +1,6 @@
-from icsd.captioner.model import Search
-from icsd.captioner.predicting import predict_captions
-from icsd.logs import job_log
+from icsd.core.logs import job_log
+from icsd.stages.captioner.model import Search
+from icsd.stages.captioner.predicting import predict_captions
 
 with job_log(snakemake.log[0]):
     predict_captions(

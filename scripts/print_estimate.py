@@ -1,8 +1,8 @@
 from pathlib import Path
 
 from icsd.config import load_config
-from icsd.estimate import write_estimate
-from icsd.logs import job_log
+from icsd.core.logs import job_log
+from icsd.views.estimate import write_estimate
 
 with job_log(snakemake.log[0]):
     params = snakemake.params

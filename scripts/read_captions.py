@@ -1,8 +1,8 @@
 from pathlib import Path
 
-from icsd.captions import read_captions
+from icsd.core.logs import job_log
 from icsd.corpora import Corpus
-from icsd.logs import job_log
+from icsd.stages.captions import read_captions
 
 with job_log(snakemake.log[0]):
     corpus, params = Corpus.of(snakemake.input.annotations, snakemake.params.corpus), snakemake.params

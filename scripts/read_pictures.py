@@ -1,8 +1,8 @@
 from pathlib import Path
 
+from icsd.core.logs import job_log
 from icsd.corpora import Corpus
-from icsd.logs import job_log
-from icsd.pictures import PictureTables, read_pictures
+from icsd.stages.photos import PictureTables, read_pictures
 
 with job_log(snakemake.log[0]):
     params, output = snakemake.params, snakemake.output

@@ -1,8 +1,8 @@
 import json
 
-from icsd.evaluation.scoring import ScoredFiles, Scoring, score_captions
-from icsd.evaluation.spice import Spice
-from icsd.logs import job_log
+from icsd.core.logs import job_log
+from icsd.stages.evaluation.scoring import ScoredFiles, Scoring, score_captions
+from icsd.stages.evaluation.spice import Spice
 
 with job_log(snakemake.log[0]):
     files, params, resources, which = snakemake.input, snakemake.params, snakemake.resources, snakemake.wildcards

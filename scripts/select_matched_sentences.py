@@ -1,7 +1,7 @@
 from pathlib import Path
 
-from icsd.images import select_matched_sentences
-from icsd.logs import job_log
+from icsd.core.logs import job_log
+from icsd.stages.sentences import select_matched_sentences
 
 with job_log(snakemake.log[0]):
     select_matched_sentences(

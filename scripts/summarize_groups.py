@@ -1,8 +1,8 @@
 from pathlib import Path
 
 from icsd.config import SummariesConfig
-from icsd.logs import job_log
-from icsd.summaries import summarize_groups
+from icsd.core.logs import job_log
+from icsd.stages.summaries import summarize_groups
 
 with job_log(snakemake.log[0]):
     groups, captions = Path(snakemake.input.groups), Path(snakemake.input.captions)

@@ -1,8 +1,8 @@
-from icsd.captioner.job import Files, Job, Running
-from icsd.captioner.model import Search
-from icsd.captioner.training import train
 from icsd.config import Captioner
-from icsd.logs import job_log
+from icsd.core.logs import job_log
+from icsd.stages.captioner.job import Files, Job, Running
+from icsd.stages.captioner.model import Search
+from icsd.stages.captioner.training import train
 
 with job_log(snakemake.log[0]):
     given, made, speed = snakemake.input, snakemake.output, snakemake.resources

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from icsd.logs import job_log
+from icsd.core.logs import job_log
 from icsd.picturebook.autoencoder import train_autoencoder
 
 with job_log(snakemake.log[0]):

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from icsd.logs import job_log
+from icsd.core.logs import job_log
 from icsd.picturebook.safety_checker import train_safety_checker
 
 with job_log(snakemake.log[0]):

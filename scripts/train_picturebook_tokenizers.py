@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from icsd.logs import job_log
+from icsd.core.logs import job_log
 from icsd.picturebook.tokenizers import new_bert_tokenizer, new_clip_tokenizer, save_tokenizer
 
 with job_log(snakemake.log[0]):

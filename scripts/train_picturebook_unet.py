@@ -2,7 +2,7 @@ from pathlib import Path
 
 from transformers import CLIPTokenizer
 
-from icsd.logs import job_log
+from icsd.core.logs import job_log
 from icsd.picturebook.generator import train_unet
 
 with job_log(snakemake.log[0]):

@@ -1,7 +1,7 @@
 from pathlib import Path
 
-from icsd.gallery import Run, write_gallery
-from icsd.logs import job_log
+from icsd.core.logs import job_log
+from icsd.views.gallery import Run, write_gallery
 
 with job_log(snakemake.log[0]):
     params = snakemake.params

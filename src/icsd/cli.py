@@ -8,17 +8,15 @@ from pathlib import Path
 from typing import TypeAlias
 
 from icsd.config import SpiceConfig
-from icsd.errors import ICSDError
-from icsd.evaluation.results import score_results
-from icsd.evaluation.runs import compare_runs
-from icsd.evaluation.scoring import Scoring
-from icsd.evaluation.spice import Spice
-from icsd.evaluation.summary import HEADLINE
-from icsd.files import atomic_path
-from icsd.gallery import found_run, write_gallery
-from icsd.run_commands import add_resume, add_status
-from icsd.strip import alternative_text, draw_strip, read_strip
-from icsd.trace import describe, describe_all
+from icsd.core.errors import ICSDError
+from icsd.core.files import atomic_path
+from icsd.stages.evaluation.scoring import Scoring, score_results
+from icsd.stages.evaluation.spice import Spice
+from icsd.stages.evaluation.summary import HEADLINE, compare_runs
+from icsd.views.commands import add_resume, add_status
+from icsd.views.figure import alternative_text, draw_strip, read_strip
+from icsd.views.gallery import found_run, write_gallery
+from icsd.views.trace import describe, describe_all
 
 METRICS = ("BLEU", "METEOR", "ROUGE_L", "CIDEr", "SPICE")
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -209,7 +207,7 @@ def _strip(options: argparse.Namespace) -> str:
 
 
 def _caption(options: argparse.Namespace) -> Iterator[str]:
-    from icsd.captioner.captioning import PicturesWithoutCaption, caption_files  # late: torch takes seconds
+    from icsd.stages.captioner.predicting import PicturesWithoutCaption, caption_files  # late: torch takes seconds
 
     faults = []
     for path, said in caption_files(options.model, options.pictures):

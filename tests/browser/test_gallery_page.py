@@ -9,7 +9,7 @@ import pytest
 from gallery_world import ODD, TESTS, Made, flat_png, write_run
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from icsd.gallery import found_run, write_gallery
+from icsd.views.gallery import found_run, write_gallery
 
 HEADS = 30  # 60 pictures: two pages
 VIEWS = ["pictures", "side-by-side", "captions"]

@@ -12,8 +12,8 @@ from cluster import Cluster
 from conftest import check_out
 from head import LIMIT_S, Head, Submit
 
-from icsd import tables
-from icsd.sharding import shard_names
+from icsd.core import tables
+from icsd.core.ids import shard_names
 
 RUN = "paid"
 AT_ONCE = 2  # requests under way: those that a kill cuts off are not answered, and asked again

@@ -12,7 +12,7 @@ from configuration import CPU_NODES, GPU_NODES
 from head import Head
 from same_tables import SINGLE_FILES, TABLES, assert_same
 
-from icsd.sharding import shard_names
+from icsd.core.ids import shard_names
 
 SHARDED = ("embed_captions", "find_neighbors", "summarize_groups", "generate_images", "check_safety")
 ON_GPUS = {"embed_captions", "find_neighbors", "generate_images", "check_safety", "train_captioner", "predict_captions"}

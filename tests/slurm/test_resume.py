@@ -13,7 +13,7 @@ from cluster import Cluster
 from conftest import SHARDS, check_out
 from head import LIMIT_S, QUICK, Head, Submit
 
-from icsd.sharding import shard_names
+from icsd.core.ids import shard_names
 
 RULE = "embed_captions"
 # its jobs begin when their Snakemake is dead, and there was time to look at them

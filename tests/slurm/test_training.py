@@ -20,11 +20,11 @@ from conftest import check_out
 from head import Head, Submit
 from processes import marked
 
-from icsd import tables
-from icsd.captioner import state
-from icsd.captioner.job import Files
-from icsd.captioner.training import train
 from icsd.config import Captioner
+from icsd.core import tables
+from icsd.stages.captioner import state
+from icsd.stages.captioner.job import Files
+from icsd.stages.captioner.training import train
 
 STEPS = 120
 LONG_S = 300.0  # for processes to start on a machine with other work, or for SLURM's signal

@@ -1,6 +1,6 @@
 """What profiles/slurm and the rules steer around, on a cluster. A test that passes here fails: upstream has mended it.
 
-tests/unit/test_slurm_plugin.py has what shows without one.
+tests/unit/workflow/test_slurm_plugin.py has what shows without one.
 """
 
 import pytest

@@ -1,6 +1,6 @@
 # Jobs that come to grief at the first attempt, each in its way, and do what they should at the next. A test's own
 # Snakefile, which knows the partitions of the tests' cluster.
-from icsd.jobs import Jobs
+from icsd.workflow.resources import Jobs
 
 jobs = Jobs.on_cluster(3.0, workflow.resource_settings.default_resources, inside=workflow.remote_exec)
 PATIENT = 300  # seconds, more than any of it takes

@@ -16,7 +16,7 @@ from checkout import Checkout, Config
 from PIL import Image
 from strict_checker import make_strict
 
-from icsd.backends.image_generator import load_image_generator
+from icsd.models.image_generator import load_image_generator
 from icsd.picturebook.corpus import write_annotations, write_pictures
 
 ROOT = Path(__file__).parents[2]

@@ -1,4 +1,4 @@
-"""Snakemake asks icsd.jobs what an attempt gets, with the names of arguments that it has."""
+"""Snakemake asks icsd.workflow.resources what an attempt gets, with the names of arguments that it has."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 from checkout import SNAKEMAKE
 
 SNAKEFILE = """
-from icsd.jobs import Jobs
+from icsd.workflow.resources import Jobs
 jobs = Jobs.on_cluster(3.0, workflow.resource_settings.default_resources, inside=workflow.remote_exec)
 
 rule first:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from checkout import Checkout
 
-from icsd.sharding import shard_names
+from icsd.core.ids import shard_names
 
 (SHARD,) = shard_names(1)
 SAID = re.compile(r"^\[(\S+)\] ERROR: (.*)$", re.MULTILINE)

@@ -34,7 +34,7 @@ FOLLOWED = {  # word for word, by a test of the page's own
 }
 TESTED = {  # beginning of a command -> file and name of the test that runs it
     "torchrun --nnodes 2 ": (
-        "tests/unit/test_captioner_processes.py",
+        "tests/unit/stages/captioner/test_processes.py",
         "test_two_processes_killed_and_started_again_have_the_curve_of_one",
     ),
     "generate-slurm-partition-config": (
@@ -45,17 +45,17 @@ TESTED = {  # beginning of a command -> file and name of the test that runs it
         "tests/workflow/test_reporting.py",
         "test_a_whole_run_ends_in_a_report_of_every_result",
     ),
-    "python -m icsd.pages ": ("tests/unit/test_pages.py", "test_the_command_takes_stdin_and_fences_it"),
+    "python -m icsd.core.pages ": ("tests/unit/tools/test_pages.py", "test_the_command_takes_stdin_and_fences_it"),
 }
 SUBCOMMANDS = {  # of icsd -> the tests that run it on tables
     "status": "tests/workflow/test_status_typed.py",
     "resume": "tests/slurm/test_resume.py",
-    "trace": "tests/unit/test_trace.py",
-    "caption": "tests/unit/test_export_captioner.py",
-    "scores": "tests/unit/test_evaluation_results.py",
-    "compare": "tests/unit/test_evaluation.py",
-    "strip": "tests/unit/test_strip.py",
-    "gallery": "tests/unit/test_gallery.py",
+    "trace": "tests/unit/views/test_trace.py",
+    "caption": "tests/unit/views/export/test_captioner.py",
+    "scores": "tests/unit/stages/evaluation/test_results.py",
+    "compare": "tests/unit/stages/evaluation/test_evaluation.py",
+    "strip": "tests/unit/views/test_figure.py",
+    "gallery": "tests/unit/views/test_gallery.py",
 }
 
 

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from checkout import OVERLAY, Checkout
 
-from icsd import tables
+from icsd.core import tables
 
 PAGE = (Path(__file__).parents[2] / "docs" / "export.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)

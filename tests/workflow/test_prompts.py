@@ -9,9 +9,9 @@ import pytest
 from chat_server import ChatServer
 from checkout import Checkout
 
-from icsd import tables
-from icsd.images import KeptPictures
-from icsd.sharding import shard_names
+from icsd.core import tables
+from icsd.core.ids import shard_names
+from icsd.core.store import KeptPictures
 
 KEY = "sk-test-3b0c9d47f1a2e865"
 VARIABLE = "ICSD_TEST_WORKFLOW_KEY"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from checkout import Checkout
 
-from icsd.dag import rule_graph
+from tools.workflow_graphs import rule_graph
 
 ROOT = Path(__file__).parents[2]
 IN_README = re.compile(r"^\tid\d+\[(\w+)\]$", re.MULTILINE)

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from checkout import Checkout
 
-from icsd import tables
-from icsd.images import KeptPictures
-from icsd.sharding import shard_names
+from icsd.core import tables
+from icsd.core.ids import shard_names
+from icsd.core.store import KeptPictures
 
 (SHARD,) = shard_names(1)
 # rule -> jobs of a whole run with one shard, in the order of the stages

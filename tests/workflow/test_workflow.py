@@ -16,8 +16,8 @@ import pytest
 from checkout import Checkout
 from same_tables import SINGLE_FILES, TABLES, assert_same, rows_of
 
-from icsd import tables
-from icsd.images import KeptPictures
+from icsd.core import tables
+from icsd.core.store import KeptPictures
 
 ROOT = Path(__file__).parents[2]
 
@@ -215,8 +215,8 @@ def test_the_login_node_loads_no_torch(fresh: Checkout) -> None:
     shown = fresh.dry_run_with_imports()
     loaded = set(re.findall(r"^import time:.*\| +([\w.]+)$", shown, re.MULTILINE))
     assert {"icsd.config", "snakemake.workflow"} <= loaded
-    # icsd.tables stands for pyarrow, which Snakemake's plugin for SLURM brings by way of pandas
-    assert loaded.isdisjoint({"torch", "transformers", "diffusers", "open_clip", "icsd.tables", "matplotlib"})
+    # icsd.core.tables stands for pyarrow, which Snakemake's plugin for SLURM brings by way of pandas
+    assert loaded.isdisjoint({"torch", "transformers", "diffusers", "open_clip", "icsd.core.tables", "matplotlib"})
 
 
 # What every rule says.

@@ -13,13 +13,12 @@ from icsd.config.embeddings import EmbeddingsConfig, GroupsConfig
 from icsd.config.estimate import EstimateConfig
 from icsd.config.evaluation import EvaluationConfig, SpiceConfig
 from icsd.config.export import Arm, ExportConfig, provenance
-from icsd.config.faults import fault, known_keys
 from icsd.config.images import DatasetConfig, GalleryConfig, ImagesConfig, SafetyConfig
-from icsd.config.section import Section
+from icsd.config.section import Section, fault, known_keys
 from icsd.config.shipped import completed, located
 from icsd.config.summaries import BatchConfig, QualityConfig, SummariesConfig
-from icsd.errors import ConfigError
-from icsd.sharding import shard_names
+from icsd.core.errors import ConfigError
+from icsd.core.ids import shard_names
 
 __all__ = [
     "ARMS", "DRAWN_ARMS", "BatchConfig", "Captioner", "CaptionerDecoder", "CaptionsConfig", "Columns", "Config",

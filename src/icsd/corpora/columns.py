@@ -1,14 +1,17 @@
-"""Rows with named columns, as CSV, Parquet and JSON Lines have them."""
+"""Parquet with named columns, read batch by batch."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from icsd.config.corpus import Columns
-from icsd.corpora.entries import Caption, Entry, Record, shown
-from icsd.errors import InputError
+from icsd.core.errors import InputError
+from icsd.corpora.entries import Caption, Entry, Record, shown, unreadable
 
 USUAL = {  # what a column is called where the config names none
     "caption": ("caption", "captions"),
@@ -96,3 +99,31 @@ def _image(record: Record, key: str) -> tuple[str | None, bytes | None]:
     if name is None and data is None:
         raise record.error(f"its {key} holds neither bytes nor a file name")
     return name, data
+
+
+ROWS = 10_000
+PICTURES = 64  # rows at once where they hold pictures
+
+
+def read_parquet(path: Path, columns: Columns, hint: str) -> Iterator[Entry]:
+    """An entry a row, of the columns that are wanted alone."""
+    number = 0
+    try:
+        with pq.ParquetFile(path) as file:
+            names = found_names(path, file.schema_arrow.names, columns, hint)
+            rows = PICTURES if names.image else ROWS
+            for batch in file.iter_batches(rows, columns=names.all()):
+                for values in batch.to_pylist():
+                    number += 1
+                    yield entry_of(Record(path, f"row {number:,}", values, hint), names)
+    except UnicodeDecodeError as error:
+        place = f"rows {number + 1:,} to {number + rows:,}"
+        raise InputError(path, place, f"is not UTF-8 ({error})", "write the table anew from UTF-8") from error
+    except pa.ArrowException as error:
+        place, said = f"row {number + 1:,}", str(error).splitlines()[0]
+        raise InputError(path, place, f"is no whole Parquet file ({said}); was it cut short?", hint) from error
+    except OSError as error:
+        if error.strerror is None:  # Arrow's own, of a file that is cut short or of another kind
+            problem = f"is no whole Parquet file ({str(error).splitlines()[0]}); was it cut short?"
+            raise InputError(path, "", problem, hint) from error
+        raise unreadable(path, error) from error

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from icsd.config.corpus import Columns
+from icsd.core.errors import InputError
 from icsd.corpora.entries import Caption, Entry
 from icsd.corpora.layouts import AUTO, read_entries
-from icsd.errors import InputError
 
 _log = logging.getLogger(__name__)
 ALL = "all"

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from icsd.core.errors import InputError
 from icsd.corpora.entries import LARGEST, Caption, Entry, Record, records, shown, unreadable
-from icsd.errors import InputError
 
 DOMAINS = ("in-domain", "near-domain", "out-domain")
 

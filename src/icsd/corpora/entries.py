@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from icsd.errors import InputError
+from icsd.core.errors import InputError
 
 LARGEST = 2**63 - 1  # what a column of ids holds
 SHOWN_CHARACTERS = 60

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import get_args
 
 from icsd.config.corpus import Columns, LayoutName
+from icsd.core.errors import InputError
 from icsd.corpora.documents import DOCUMENTS, load
 from icsd.corpora.entries import Entry
 from icsd.corpora.lines import read_cc3m, read_csv, read_jsonl, read_text, read_tsv, text_lines
-from icsd.errors import InputError
 
 Reader = Callable[[Path, Columns, str], Iterator[Entry]]
 AUTO = "auto"
@@ -16,7 +16,7 @@ NAMES: tuple[str, ...] = get_args(LayoutName)
 
 
 def _read_parquet(path: Path, columns: Columns, hint: str) -> Iterator[Entry]:
-    from icsd.corpora.parquet import read_parquet  # late: no other layout needs pyarrow
+    from icsd.corpora.columns import read_parquet  # late: no other layout needs pyarrow
 
     return read_parquet(path, columns, hint)
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from icsd.config.corpus import Columns
+from icsd.core.errors import InputError
 from icsd.corpora.columns import entry_of, found_names
 from icsd.corpora.entries import Caption, Entry, Record, unreadable
-from icsd.errors import InputError
 
 LONGEST_LINE = 2**22  # bytes; a file without line ends must not fill the memory
 

@@ -3,22 +3,55 @@
 The probe looks at the real test pictures, so it tells what a caption says that is there to be seen.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from icsd import metrics, tables
-from icsd.evaluation.scores import Score, Tokenised, resampled, tokenise, with_interval
-from icsd.evaluation.scoring import read_predictions
-from icsd.evaluation.summary import training_size
-from icsd.files import atomic_path
-from icsd.pages import markdown_table
-from icsd.picturebook.naming import Objects, count_objects
+from icsd.core import metrics, tables
+from icsd.core.files import atomic_path
+from icsd.core.pages import markdown_table
+from icsd.core.references import read_references
+from icsd.picturebook.mentions import Objects, count_objects, named_objects
 from icsd.picturebook.probe import see_objects
-from icsd.picturebook.training_pairs import PAIR_MEASURES, read_probed_pairs
-from icsd.references import read_references
+from icsd.stages.evaluation.scores import Score, Tokenised, resampled, tokenise, with_interval
+from icsd.stages.evaluation.scoring import read_predictions
+from icsd.stages.evaluation.summary import training_size
+
+PAIR_MEASURES = ("objects named", "of them seen", "objects seen", "of them named")
+
+
+def measure_pairs(arm: str, pairs: str, images: Sequence[str], probe: str, table: str) -> None:
+    """Write the QUALITY of an arm's PAIRS, whose pictures are in the IMAGES tables.
+
+    Named and seen as `count_objects` has it; a picture's object is named if one of its captions names the kind.
+    """
+    captions: dict[str, list[str]] = defaultdict(list)
+    for row in tables.read(pairs, tables.PAIRS).to_pylist():
+        captions[row["image_id"]].append(row["caption"])
+    seen = see_objects(images, list(captions), Path(probe))
+    counts = [count_objects(said, [objects] * len(said)) for said, objects in zip(captions.values(), seen, strict=True)]
+    named, true = (sum(each[:, column].sum() for each in counts) for column in (0, 1))
+    kinds = [{kind for caption in said for _, kind in named_objects(caption)} for said in captions.values()]
+    told = sum(kind in said for objects, said in zip(seen, kinds, strict=True) for _, kind in objects)
+    texts, shown = sum(map(len, captions.values())), sum(map(len, seen))
+    shares = ((named, texts), (true, named), (shown, len(seen)), (told, shown))
+    rows = [
+        {"model": arm, "measure": measure, "value": part / whole if whole else 0.0, "items": int(whole)}
+        for measure, (part, whole) in zip(PAIR_MEASURES, shares, strict=True)
+    ]
+    tables.write(table, tables.QUALITY, rows)
+
+
+def read_probed_pairs(paths: Mapping[str, str]) -> dict[str, dict[str, float]]:
+    """The measures of each arm's pairs, from its QUALITY table."""
+    return {
+        arm: {row["measure"]: row["value"] for row in tables.read(path, tables.QUALITY).to_pylist()}
+        for arm, path in paths.items()
+    }
+
 
 METRICS = {"CIDEr": "CIDEr", "BLEU-4": "BLEU-4", "objects": "objects named", "true objects": "of them true"}
 BY_PROBE = ("objects", "true objects")

@@ -16,8 +16,7 @@ from transformers import CLIPTokenizer
 from icsd.picturebook.drawing import PIXELS
 from icsd.picturebook.renders import colour_labels, split_renders
 from icsd.picturebook.scenes import COLOURS, KINDS
-from icsd.picturebook.sentences import tokenize
-from icsd.picturebook.tokenizers import CONTEXT_LENGTH, save_tokenizer
+from icsd.picturebook.tokenizers import CONTEXT_LENGTH, save_tokenizer, tokenize
 from icsd.picturebook.training import Meter, as_tensor, autocast, batches, optimizer_for, prepare, roughened
 
 CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from icsd.files import atomic_path
-from icsd.logs import progress
+from icsd.core.files import atomic_path
+from icsd.core.logs import progress
 from icsd.picturebook.drawing import PIXELS, render
 from icsd.picturebook.phrases import NOUNS, SIZE_WORDS, captions
 from icsd.picturebook.renders import WORLD_SEED, split_scenes

@@ -1,20 +1,35 @@
-"""Training of the small image model: a text encoder that can read, then the UNet on latents with it."""
+"""The small image model as one folder: a StableDiffusionPipeline of the parts that were trained."""
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    DDPMScheduler,
+    DPMSolverMultistepScheduler,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+)
 from diffusers.models.attention_processor import AttnProcessor
+from diffusers.pipelines.stable_diffusion import StableDiffusionSafetyChecker
 from torch import nn
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import CLIPImageProcessor, CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from icsd.picturebook.renders import split_renders
 from icsd.picturebook.scenes import COLOURS, KINDS, SIZES
-from icsd.picturebook.sentences import UNLABELLED, TokenizedCaptions, noun_labels, sample_sentences, tokenize
-from icsd.picturebook.tokenizers import CONTEXT_LENGTH
+from icsd.picturebook.tokenizers import (
+    CONTEXT_LENGTH,
+    UNLABELLED,
+    TokenizedCaptions,
+    noun_labels,
+    sample_sentences,
+    tokenize,
+)
 from icsd.picturebook.training import (
     Meter,
     MovingAverage,
@@ -178,3 +193,50 @@ def _denoising_loss(
     weight = snr.clamp(max=MAX_SNR) / (snr + 1)
     error = (predicted - noise.get_velocity(latents, added, times)).square().mean(dim=(1, 2, 3))
     return (error * weight).mean()
+
+
+# Where sampling starts: below it the cosine schedule leaves no signal, and the solver's steps become unstable.
+MIN_LOG_SNR = -5.1  # half of the log, as diffusers advises for squaredcos_cap_v2
+
+
+Model = TypeVar("Model", AutoencoderKL, UNet2DConditionModel)
+
+
+@dataclass(frozen=True)
+class PipelineParts:
+    """The folders of the trained parts; the safety checker's holds its picture processor too."""
+
+    autoencoder: Path
+    unet: Path
+    text_encoder: Path
+    tokenizer: Path
+    safety_checker: Path
+
+
+def assemble_pipeline(folder: Path, parts: PipelineParts, dtype: torch.dtype = torch.float16) -> None:
+    """Write the pipeline as safetensors, its weights in `dtype`: in half precision they take half the room."""
+    pipeline = StableDiffusionPipeline(
+        vae=_placeless(AutoencoderKL.from_pretrained(parts.autoencoder, torch_dtype=dtype)),
+        text_encoder=CLIPTextModel.from_pretrained(parts.text_encoder, dtype=dtype),
+        tokenizer=CLIPTokenizer.from_pretrained(parts.tokenizer),
+        unet=_placeless(UNet2DConditionModel.from_pretrained(parts.unet, torch_dtype=dtype)),
+        scheduler=new_scheduler(),
+        safety_checker=StableDiffusionSafetyChecker.from_pretrained(parts.safety_checker, dtype=dtype),
+        feature_extractor=CLIPImageProcessor.from_pretrained(parts.safety_checker),
+    )
+    pipeline.save_pretrained(folder, safe_serialization=True)
+
+
+def _placeless(model: Model) -> Model:
+    """The model, whose config no longer tells from which folder of this machine it was read."""
+    model.register_to_config(_name_or_path="")
+    return model
+
+
+def new_scheduler() -> DPMSolverMultistepScheduler:
+    """DPM-Solver++ for the noise that the UNet was trained on."""
+    training = {key: value for key, value in SCHEDULER.items() if key != "clip_sample"}  # it has no such key
+    return DPMSolverMultistepScheduler(
+        **training, algorithm_type="dpmsolver++", lambda_min_clipped=MIN_LOG_SNR,
+        steps_offset=1,  # unused with the solver's spacing, but StableDiffusionPipeline insists on it
+    )  # fmt: skip

@@ -10,7 +10,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from icsd import tables
+from icsd.core import tables
 from icsd.picturebook.renders import colour_labels, split_renders
 from icsd.picturebook.scenes import COLOURS, KINDS
 from icsd.picturebook.training import Meter, as_tensor, batches, optimizer_for, prepare

@@ -1,9 +1,9 @@
-"""How good the small models are: what the probe, the scenes and the captions say of them."""
+"""The measured quality of the small models, as a table for machines and a page for people."""
 
 import io
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +12,13 @@ from diffusers import AutoencoderKL
 from PIL import Image
 from transformers import CLIPTokenizer
 
-from icsd.backends.image_generator import load_image_generator
-from icsd.backends.safety_checker import load_safety_checker
-from icsd.backends.text_encoder import load_text_encoder
-from icsd.contact_sheet import contact_sheet
+from icsd.core import tables
+from icsd.core.contact_sheet import contact_sheet
+from icsd.core.files import atomic_path
+from icsd.core.pages import markdown_table
+from icsd.models.image_generator import load_image_generator
+from icsd.models.safety_checker import load_safety_checker
+from icsd.models.text_encoder import load_text_encoder
 from icsd.picturebook.clip import load_clip
 from icsd.picturebook.mentions import Mentions, Sentence, sentences_by_count, shown_background
 from icsd.picturebook.probe import Probe, find_objects, load_probe
@@ -197,3 +200,35 @@ def _png(picture: np.ndarray) -> bytes:
     file = io.BytesIO()
     Image.fromarray(picture).save(file, "PNG")
     return file.getvalue()
+
+
+AIMS: Mapping[str, float] = {
+    "mentioned objects seen in their colour, of 1": 0.9,
+    "mentioned objects seen in their colour, of 3": 0.75,
+}
+
+
+def measure_quality(
+    clip: Path, pipeline: Path, probe: Path, drawing: Drawing, table: Path, page: Path, sheet: Path
+) -> None:
+    """Measure the models in these folders; write QUALITY, its page, and a sheet of pictures that were drawn for it."""
+    rows, drawn = measure_models(clip, pipeline, probe, drawing)
+    with atomic_path(sheet) as unfinished:
+        drawn.save(unfinished, "PNG")
+    with atomic_path(page) as unfinished:
+        unfinished.write_text(quality_page(rows), encoding="utf-8")
+    tables.write(table, tables.QUALITY, [asdict(row) for row in rows])
+
+
+def quality_page(rows: Sequence[Measurement]) -> str:
+    """Markdown: a row a measure; shares in %."""
+    table = markdown_table(["model", "measure", "value", "of", "aim"], [_cells(row) for row in rows], left=2)
+    text = "Shares in %, with what they are shares of; pictures drawn and judged as in the default run."
+    return "\n".join(["# Quality of the picture book's models", "", text, "", *table, ""])
+
+
+def _cells(row: Measurement) -> list[str]:
+    is_share = "dB" not in row.measure
+    value = f"{100 * row.value:.1f}" if is_share else f"{row.value:.1f}"
+    aim = AIMS.get(row.measure)
+    return [row.model, row.measure, value, f"{row.items:,}", f"{100 * aim:.0f}" if aim else ""]

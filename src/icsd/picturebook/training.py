@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from icsd.precision import has_bfloat16
+from icsd.models.devices import has_bfloat16
 
 log = logging.getLogger(__name__)
 Optimization = tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]

@@ -1,0 +1,159 @@
+"""What a job tells: progress and errors, in its log file and on the terminal."""
+
+import logging
+import os
+import sys
+import time
+import traceback
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from icsd.core.errors import ICSDError
+
+EVERY_S = 5.0  # between two lines of progress
+FORMAT = "%(asctime)s %(levelname)s %(message)s"
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+@contextmanager
+def job_log(path: Path | str, *, online: bool = False) -> Iterator[None]:
+    """Log to the file `path` and to stderr while inside; an error ends the process with status 1.
+
+    An ICSDError is its one message. Of any other error the log holds the traceback, the terminal its last line.
+    Unless `online`, the process never asks the Hugging Face hub from here on: a job may run where there is no network.
+    """
+    if not online:
+        _go_offline()
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file, terminal = logging.FileHandler(path, mode="w", encoding="utf-8"), logging.StreamHandler(sys.stderr)
+    file.setFormatter(logging.Formatter(FORMAT))
+    terminal.setFormatter(_TerminalFormatter(job_name(path)))
+    # libraries say a dozen lines a model and a line a request: the progress would drown
+    logging.basicConfig(level=logging.WARNING, handlers=[file, terminal], force=True)
+    logging.getLogger("icsd").setLevel(logging.INFO)
+    logging.captureWarnings(capture=True)
+    try:
+        yield
+    except ICSDError as error:
+        _log.error("%s", error)
+        raise SystemExit(1) from error
+    except Exception as error:
+        _log.error("%s: %s (a traceback is in %s)", type(error).__name__, error, path)
+        with path.open("a", encoding="utf-8") as log:
+            log.write(traceback.format_exc())
+        raise SystemExit(1) from error
+    finally:
+        logging.shutdown([lambda: file])
+
+
+def _go_offline() -> None:
+    os.environ["HF_HUB_OFFLINE"] = "1"  # transformers, diffusers, datasets and open_clip heed it too
+    # who imports transformers before its log is set up has it read already
+    if constants := sys.modules.get("huggingface_hub.constants"):
+        vars(constants)["HF_HUB_OFFLINE"] = True
+
+
+def job_name(path: Path) -> str:
+    """What a job is called on the terminal: its log's path below the last folder `logs`, without the suffix."""
+    parts = path.with_suffix("").parts
+    below = parts[::-1].index("logs") if "logs" in parts else 1
+    return "/".join(parts[-below:])
+
+
+class _TerminalFormatter(logging.Formatter):
+    """The job and the message; the level only where something is wrong, so that it stands out from the progress."""
+
+    def __init__(self, job: str) -> None:
+        super().__init__(f"[{job}] %(message)s")
+        self._wrong = logging.Formatter(f"[{job}] %(levelname)s: %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """A line for the terminal."""
+        return self._wrong.format(record) if record.levelno >= logging.WARNING else super().format(record)
+
+
+class Progress:
+    """A line in the log every few seconds: how many of how many, items a second, time left."""
+
+    def __init__(self, total: int, what: str) -> None:
+        self._total, self._what = total, what
+        self._start = self._last = time.monotonic()
+        self._done = 0
+
+    def step(self) -> None:
+        """One item more is done. Those done before are told first: the first may have waited for a model to load."""
+        now = time.monotonic()
+        if now - self._last >= EVERY_S and self._done:
+            self._last = now
+            self._tell(now)
+        self._done += 1
+
+    def end(self) -> None:
+        """The last line."""
+        self._tell(time.monotonic())
+
+    def _tell(self, now: float) -> None:
+        _log.info("%s", progress_line(self._what, self._done, self._total, now - self._start))
+
+
+def progress(items: Iterable[T], total: int, what: str) -> Iterator[T]:
+    """The items, with the lines of Progress."""
+    told = Progress(total, what)
+    for item in items:
+        told.step()
+        yield item
+    told.end()
+
+
+def progress_line(what: str, done: int, total: int, seconds: float) -> str:
+    """Such as "images: 120 of 1,000, 15.2 a second, 58 s left"."""
+    rate = done / seconds if seconds > 0 else 0.0
+    line = f"{what}: {done:,} of {total:,}, {rate:,.1f} a second"
+    if done >= total:
+        return f"{line}, {seconds:,.0f} s in all"
+    return f"{line}, {(total - done) / rate:,.0f} s left" if rate else line
+
+
+class Transfer:
+    """A line in the log every few seconds of what is fetched: bytes of all, rate, time left."""
+
+    def __init__(self, what: str, done: int, total: int | None) -> None:
+        """`done` bytes are there already, from an earlier try; `total` is None where the server does not say."""
+        self._what, self._before, self._done, self._total = what, done, done, total
+        self._start = self._last = time.monotonic()
+
+    def add(self, count: int) -> None:
+        """So many bytes more have come."""
+        self._done += count
+        now = time.monotonic()
+        if now - self._last >= EVERY_S:
+            self._last = now
+            self._tell(now)
+
+    def end(self) -> None:
+        """The last line."""
+        self._tell(time.monotonic())
+
+    def _tell(self, now: float) -> None:
+        line = transfer_line(self._what, self._done, self._total, self._done - self._before, now - self._start)
+        _log.info("%s", line)
+
+
+def transfer_line(what: str, done: int, total: int | None, fetched: int, seconds: float) -> str:
+    """Such as "val2014.zip: 1.20 GB of 6.65 GB, 42.0 MB/s, 130 s left"; `fetched` bytes came in those `seconds`."""
+    rate = fetched / seconds if seconds > 0 else 0.0
+    of_all = amount(done) if total is None else f"{amount(done)} of {amount(total)}"
+    line = f"{what}: {of_all}, {rate / 1e6:,.1f} MB/s"
+    return f"{line}, {(total - done) / rate:,.0f} s left" if total is not None and total > done and rate else line
+
+
+def amount(count: int) -> str:
+    """Such as "6.65 GB"."""
+    for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if count >= unit:
+            return f"{count / unit:,.2f} {name}"
+    return f"{count} bytes"

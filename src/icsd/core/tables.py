@@ -1,0 +1,292 @@
+"""Every table of the project: its columns, its key, and the one way to read and to write it.
+
+A table is a Parquet file with an explicit schema, stamped with its name and version. Writing goes to a temporary
+name and is renamed, so that a table is whole or not there. One that a single job writes for the jobs of all shards
+has a row group a shard.
+"""
+
+import json
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from icsd.core import files
+from icsd.core.errors import InputError
+from icsd.core.ids import shard_number
+
+STAMP = b"icsd"
+ABOUT = b"icsd_about"
+HUGGINGFACE = b"huggingface"
+AGAIN = "delete the file and run snakemake again"
+SHOWN_CHARACTERS = 60
+Rows: TypeAlias = Sequence[Mapping[str, Any]] | pa.Table
+_log = logging.getLogger(__name__)
+
+ID = pa.int64()
+TEXT = pa.string()
+NUMBER = pa.float64()
+IMAGE = pa.struct([("bytes", pa.binary()), ("path", TEXT)])  # as the datasets library stores images
+
+
+@dataclass(frozen=True)
+class Table:
+    """A kind of table. `key` columns together are unique; `image` names the column that `datasets` shows as images."""
+
+    name: str
+    version: int
+    schema: pa.Schema
+    key: tuple[str, ...]
+    image: str | None = None
+
+    @property
+    def stamp(self) -> bytes:
+        """What a file of this kind carries in its metadata."""
+        return json.dumps({"table": self.name, "version": self.version}).encode()
+
+    def metadata(self) -> dict[bytes, bytes]:
+        """The file's metadata: the stamp, and the feature types for `datasets` where there are images."""
+        if self.image is None:
+            return {STAMP: self.stamp}
+        features = {field.name: _feature(field, self.image) for field in self.schema}
+        return {STAMP: self.stamp, HUGGINGFACE: json.dumps({"info": {"features": features}}).encode()}
+
+
+def _feature(field: pa.Field, image: str) -> dict[str, Any]:
+    if field.name == image:
+        return {"_type": "Image"}
+    if pa.types.is_list(field.type):
+        return {"feature": {"dtype": str(field.type.value_type), "_type": "Value"}, "_type": "List"}
+    return {"dtype": str(field.type), "_type": "Value"}
+
+
+def _table(
+    name: str, columns: Mapping[str, pa.DataType], key: Sequence[str], version: int = 1, image: str | None = None
+) -> Table:
+    return Table(name, version, pa.schema(list(columns.items())), tuple(key), image)
+
+
+CAPTIONS = _table("captions", {"caption_id": ID, "image_id": ID, "caption": TEXT, "split": TEXT}, ["caption_id"])
+EMBEDDINGS = _table("embeddings", {"caption_id": ID, "embedding": pa.list_(pa.float32())}, ["caption_id"])
+NEIGHBORS = _table(
+    "neighbors",
+    {"caption_id": ID, "neighbor_ids": pa.list_(ID), "similarities": pa.list_(pa.float32())},
+    ["caption_id"],
+)
+GROUPS = _table(
+    "groups",
+    {"group_id": ID, "caption_ids": pa.list_(ID), "similarities": pa.list_(pa.float32())},
+    ["group_id"],
+)
+GROUP_TIMES = _table("group_times", {"caption_id": ID, "group_times": pa.int32()}, ["caption_id"])
+SUMMARIES = _table(
+    "summaries",
+    {
+        "group_id": ID, "summary": TEXT, "selected": pa.list_(ID), "status": TEXT, "reason": TEXT,
+        "prompt_tokens": pa.int64(), "completion_tokens": pa.int64(), "model": TEXT, "prompt_hash": TEXT,
+        "unsupported": pa.list_(TEXT), "covered": pa.list_(ID), "image_tokens": pa.int64(),
+    },
+    ["group_id"],
+    version=2,
+)  # fmt: skip
+PROMPTS = _table("prompts", {"prompt": TEXT, "measure": TEXT, "value": NUMBER}, ["prompt", "measure"])
+SENTENCES = _table(
+    "sentences",
+    {
+        "image_id": TEXT, "arm": TEXT, "sentence": TEXT, "group_id": ID, "caption_ids": pa.list_(ID), "seed": ID,
+        "prompt_hash": TEXT,
+    },
+    ["image_id"],
+)  # fmt: skip
+IMAGES = _table(
+    "images",
+    {"image_id": TEXT, "image": IMAGE, "sentence": TEXT, "seed": ID, "model": TEXT},
+    ["image_id"],
+    image="image",
+)
+DOMAINS = _table("domains", {"image_id": ID, "domain": TEXT}, ["image_id"])
+SAFETY = _table("safety", {"image_id": TEXT, "score": pa.float32(), "verdict": TEXT}, ["image_id"])
+PAIRS = _table("pairs", {"image_id": TEXT, "caption_id": ID, "caption": TEXT}, ["image_id", "caption_id"])
+# what is passed on: a picture with all its captions, those of PAIRS
+EXPORTED = _table(
+    "exported",
+    {
+        "image_id": TEXT, "image": IMAGE, "captions": pa.list_(TEXT), "caption_ids": pa.list_(ID), "sentence": TEXT,
+        "seed": ID, "model": TEXT,
+    },
+    ["image_id"],
+    image="image",
+)  # fmt: skip
+LEDGER = _table("ledger", {"stage": TEXT, "item_id": TEXT, "kept": pa.bool_(), "reason": TEXT}, ["stage", "item_id"])
+HISTORY = _table(
+    "history",
+    {"step": pa.int64(), "loss": NUMBER, "learning_rate": NUMBER, "metric": TEXT, "value": NUMBER},
+    ["step", "metric"],
+)
+PREDICTIONS = _table("predictions", {"image_id": TEXT, "caption": TEXT}, ["image_id"])
+# a picture's vector has no caption_id, those of its captions have theirs
+CLIP_VECTORS = _table(
+    "clip_vectors",
+    {"image_id": TEXT, "caption_id": ID, "embedding": pa.list_(pa.float32())},
+    ["image_id", "caption_id"],
+)
+SCORES = _table(
+    "scores",
+    {"arm": TEXT, "seed": pa.int64(), "test": TEXT, "metric": TEXT, "value": NUMBER, "low": NUMBER, "high": NUMBER},
+    ["arm", "seed", "test", "metric"],
+    version=2,
+)
+QUALITY = _table(
+    "quality", {"model": TEXT, "measure": TEXT, "value": NUMBER, "items": pa.int64()}, ["model", "measure"]
+)
+
+
+def write(path: Path | str, table: Table, rows: Rows, about: Mapping[str, str] | None = None) -> None:
+    """Write rows as a file of this kind; ValueError for a doubled key, pa.ArrowInvalid for a value that doesn't fit.
+
+    `about` says what made them, for `tables.about`.
+    """
+    data = _data(table, rows)
+    _check_distinct(path, table, data)
+    with files.atomic_path(path) as unfinished:
+        metadata = table.metadata() | ({ABOUT: json.dumps(about).encode()} if about else {})
+        pq.write_table(data.replace_schema_metadata(metadata), unfinished, compression="zstd")
+
+
+def write_batches(path: Path | str, table: Table, batches: Iterable[Rows]) -> None:
+    """The same of rows that need not be in memory at once; a row group each batch, such as a shard, empty ones too."""
+    keys = [table.schema.empty_table().select(table.key)]
+    with files.atomic_path(path) as unfinished:
+        schema = table.schema.with_metadata(table.metadata())
+        with pq.ParquetWriter(unfinished, schema, compression="zstd") as writer:
+            for rows in batches:
+                data = _data(table, rows)
+                keys.append(data.select(table.key))
+                writer.write_table(data.replace_schema_metadata(schema.metadata), row_group_size=max(len(data), 1))
+        _check_distinct(path, table, pa.concat_tables(keys))
+
+
+def _data(table: Table, rows: Rows) -> pa.Table:
+    data = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows), schema=table.schema)
+    return data.select(table.schema.names).cast(table.schema)
+
+
+def read(path: Path | str, table: Table, columns: Sequence[str] | None = None, *, shard: str | None = None) -> pa.Table:
+    """The rows of a file of this kind, or some of its columns, or of one that `write_batches` wrote a `shard` alone.
+
+    InputError if the file is missing, cut short, of another kind or version, or of another number of shards.
+    """
+    names = list(columns) if columns else table.schema.names
+    with _opened(path, table) as file:
+        data = file.read(names) if shard is None else file.read_row_group(_row_group(path, file, shard), names)
+    return _cast(data, table, names)
+
+
+def parts(path: Path | str, table: Table, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """The same a row group at a time, for what need not be in memory at once."""
+    names = list(columns) if columns else table.schema.names
+    with _opened(path, table) as file:
+        for number in range(file.num_row_groups):
+            yield _cast(file.read_row_group(number, names), table, names)
+
+
+def _cast(data: pa.Table, table: Table, names: Sequence[str]) -> pa.Table:
+    # Parquet calls a list's field "element" where Arrow says "item": the cast makes them equal
+    return data.select(names).cast(pa.schema([table.schema.field(name) for name in names]))
+
+
+def _row_group(path: Path | str, file: pq.ParquetFile, shard: str) -> int:
+    number, shards = shard_number(shard)
+    if file.num_row_groups != shards:
+        raise InputError(path, shard, f"the file has {file.num_row_groups:,} shards", AGAIN)
+    return number
+
+
+def about(path: Path | str, table: Table) -> dict[str, str] | None:
+    """What made the rows of a file of this kind: empty if it does not say, None if it has no rows; errors as `read`."""
+    with _opened(path, table) as file:
+        said = (file.schema_arrow.metadata or {}).get(ABOUT)
+        return None if file.metadata.num_rows == 0 else json.loads(said or b"{}")
+
+
+def count(path: Path | str, table: Table) -> int:
+    """How many rows a file of this kind has, without reading them; errors as `read`."""
+    with _opened(path, table) as file:
+        return int(file.metadata.num_rows)
+
+
+@contextmanager
+def _opened(path: Path | str, table: Table) -> Iterator[pq.ParquetFile]:
+    try:
+        with pq.ParquetFile(path) as file:
+            _check(path, table, file.schema_arrow)
+            yield file
+    except FileNotFoundError as error:
+        hint = "run snakemake, which makes it, or mend the path"
+        raise InputError(path, "", "there is no such file", hint) from error
+    except (pa.ArrowException, OSError) as error:
+        problem = f"is no whole Parquet file ({str(error).splitlines()[0]}); was it cut short?"
+        raise InputError(path, "", problem, AGAIN) from error
+
+
+def concat(paths: Sequence[Path | str], table: Table, columns: Sequence[str] | None = None) -> pa.Table:
+    """The rows of several files of this kind, in the order of `paths`."""
+    return pa.concat_tables([read(path, table, columns) for path in paths])
+
+
+def there(paths: Iterable[Path], table: Table, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """The rows of each file that is there; one that cannot be read is a warning, since snakemake makes it anew."""
+    for path in paths:
+        if path.exists():
+            try:
+                yield read(path, table, columns)
+            except InputError as error:
+                _log.warning("taken as not there: %s", error)
+
+
+def gather(paths: Sequence[Path | str], table: Table, path: Path | str) -> None:
+    """Write the rows of several files of this kind as one, for jobs that each need them all."""
+    rows = concat(paths, table)
+    write(path, table, rows)
+    _log.info("%s: %s rows of %s shards", table.name, f"{len(rows):,}", f"{len(paths):,}")
+
+
+def _check(path: Path | str, table: Table, schema: pa.Schema) -> None:
+    stamp = (schema.metadata or {}).get(STAMP)
+    if stamp != table.stamp:
+        found = _shown(stamp.decode(errors="replace")) if stamp else "a Parquet file without this project's stamp"
+        problem = f"is not a table {table.name} of version {table.version} but {found}"
+        raise InputError(path, "", problem, AGAIN)
+    missing = [name for name in table.schema.names if name not in schema.names]
+    if missing:
+        raise InputError(path, missing[0], f"the column is missing from the table {table.name}", AGAIN)
+
+
+def _check_distinct(path: Path | str, table: Table, data: pa.Table) -> None:
+    doubled = _doubled(data, table.key)
+    if doubled:
+        raise ValueError(f"{path}: a table of {table.name} with a doubled {', '.join(table.key)}: {doubled}")
+
+
+def _doubled(data: pa.Table, key: Sequence[str]) -> str:
+    """The first doubled key in words; empty where all are unique."""
+    if len(data) == 0 or (len(key) == 1 and _differ(data[key[0]])):
+        return ""
+    counts = data.group_by(list(key)).aggregate([([], "count_all")]).sort_by([("count_all", "descending")])
+    first = counts.slice(0, 1).to_pylist()[0]
+    return _shown(", ".join(str(first[name]) for name in key)) if first["count_all"] > 1 else ""
+
+
+def _differ(ids: pa.ChunkedArray) -> bool:
+    """Whether these are integers that all differ; sorting takes a fifth of the memory of counting."""
+    return pa.types.is_integer(ids.type) and bool((np.diff(np.sort(ids.to_numpy())) > 0).all())
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"

@@ -1,6 +1,0 @@
-"""Gallery: a run's pictures as a page that opens from disk, with all that the tables say of them."""
-
-from icsd.gallery.run import Run, found_run
-from icsd.gallery.writing import summary_of, write_gallery
-
-__all__ = ["Run", "found_run", "summary_of", "write_gallery"]

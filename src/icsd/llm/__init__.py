@@ -1,0 +1,1 @@
+"""Asking language models, whatever the prompt: requests, the cache of replies, budget, clients."""

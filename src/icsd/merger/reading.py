@@ -1,0 +1,165 @@
+"""What a caption says: its noun phrases with their adjectives, its verbs, and where and when it is.
+
+A shallow reading by closed classes of words (see words.py), without a parser: right for captions, which are short and
+start with their subject. Where it cannot tell it errs towards more claims, so that a caption is rather left out of a
+scene than wrongly taken for true of it.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from icsd.merger import words as w
+from icsd.merger.inflection import base_of, canonical, stem
+from icsd.merger.mentions import Mention, is_near, mentions_of
+from icsd.merger.tagging import Tagged, tag
+
+_FILLERS = w.INTENSIFIERS | frozenset("up down out away back here there now also just still around_it".split())
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A caption as a phrase (`tokens`, ready to print but for underscores) and its claims.
+
+    `subjects` counts the coordinated noun phrases at its start; `segments` are the token ranges of what follows them.
+    """
+
+    tokens: tuple[str, ...]
+    tags: str
+    mentions: tuple[Mention, ...]
+    subjects: int
+    segments: tuple[tuple[int, int], ...]
+    verbs: frozenset[str]
+    others: frozenset[str]
+    posture: str | None
+    settings: dict[str, frozenset[str]]
+    content: frozenset[str]
+    is_finite: bool
+    is_negative: bool
+
+    def text(self) -> str:
+        """The phrase as it is printed."""
+        return " ".join(self.tokens).replace("_", " ").replace(" ,", ",")
+
+    def refers_back(self, start: int, end: int) -> bool:
+        """Whether a word in [start, end) points to what stands elsewhere in the caption."""
+        return any(token.lower() in w.REFERRING for token in self.tokens[start:end])
+
+
+@lru_cache(maxsize=2**15)  # a caption is in about k groups of a shard
+def read(caption: str) -> Reading | None:
+    """The reading of a caption; None where it has no noun phrase."""
+    return understand(tag(caption))
+
+
+@lru_cache(maxsize=2**12)
+def reread(tokens: tuple[str, ...]) -> Reading | None:
+    """The reading of a phrase that was made from others."""
+    return understand(tag(tokens))
+
+
+def understand(phrase: Tagged) -> Reading | None:
+    """The claims of a tagged phrase; None where it has no noun phrase."""
+    mentions = mentions_of(phrase)
+    if not mentions:
+        return None
+    subjects = _subjects(phrase, mentions)
+    verbs = [stem(word) for word, tag_ in zip(phrase.words, phrase.tags, strict=True) if tag_ in "V"]
+    verbs = [verb for verb in verbs if verb not in _EMPTY_STEMS]
+    others = frozenset(x for x, t in zip(phrase.words, phrase.tags, strict=True) if t == "R" and x not in _FILLERS)
+    return Reading(
+        tokens=phrase.tokens,
+        tags=phrase.tags,
+        mentions=mentions,
+        subjects=subjects,
+        segments=_segments(phrase, mentions[subjects - 1].end),
+        verbs=frozenset(verbs),
+        others=others,
+        posture=_posture(phrase, mentions[subjects - 1].end),
+        settings=_settings(phrase, mentions),
+        content=frozenset(verbs) | _acted_on(phrase, mentions),
+        is_finite=mentions[0].start > 0 or _is_finite(phrase),
+        is_negative=any(word in ("no", "not", "without", "nobody", "nothing", "none") for word in phrase.words),
+    )
+
+
+def _acted_on(phrase: Tagged, mentions: tuple[Mention, ...]) -> set[str]:
+    """The nouns that are more than a place and more than nearby."""
+    return {m.head for m in mentions if not m.is_setting and not is_near(phrase, m.start)}
+
+
+_EMPTY_STEMS = frozenset(stem(word) for word in w.EMPTY_WORDS)
+
+
+def _is_finite(phrase: Tagged) -> bool:
+    """Whether the main clause is still a sentence."""
+    clause = phrase.tags.split("W")[0]
+    return "X" in clause or any(kind == "V" and base_of(word) for word, kind in zip(phrase.words, clause, strict=False))
+
+
+# --- The rest of the phrase -------------------------------------------------------------------------------------------
+def _subjects(phrase: Tagged, mentions: tuple[Mention, ...]) -> int:
+    """How many noun phrases "a man, a woman and a dog ..." starts with."""
+    count = 1
+    while count < len(mentions):
+        between = phrase.tags[mentions[count - 1].end : mentions[count].start]
+        if not between or between.strip(",C"):
+            break
+        count += 1
+    return count
+
+
+def _segments(phrase: Tagged, start: int) -> tuple[tuple[int, int], ...]:
+    """Ranges of the parts of the predicate: each begins with a preposition or a verb, joining words left out."""
+    cuts = [start]
+    for place in range(start + 1, len(phrase.tags)):
+        kind, before = phrase.tags[place], phrase.tags[place - 1]
+        opens = kind in "VWXP,C" or phrase.words[place] in w.SIDE_ADVERBS
+        if opens and before not in "WC,X" and not (kind == "P" and before in "PR"):
+            cuts.append(place)
+    ranges = zip(cuts, [*cuts[1:], len(phrase.tags)], strict=True)
+    return tuple(trimmed for first, last in ranges if (trimmed := _trim(phrase, first, last)))
+
+
+def _trim(phrase: Tagged, first: int, last: int) -> tuple[int, int] | None:
+    while first < last and phrase.tags[first] in ",C":
+        first += 1
+    while last > first and phrase.tags[last - 1] in ",C":
+        last -= 1
+    return (first, last) if first < last else None
+
+
+def _posture(phrase: Tagged, start: int) -> str | None:
+    for word, kind in zip(phrase.words[start:], phrase.tags[start:], strict=True):
+        if kind == "W":
+            return None
+        if kind == "V":
+            return _POSTURES.get(stem(word))
+    return None
+
+
+_POSTURES = {stem(verb): posture for verb, posture in w.POSTURES.items()}
+
+
+def _settings(phrase: Tagged, mentions: tuple[Mention, ...]) -> dict[str, frozenset[str]]:
+    """Place, side (in- or outdoors), time and weather, each a set of what the phrase says."""
+    near = {i for mention in mentions if is_near(phrase, mention.start) for i in range(mention.start, mention.end)}
+    singular = [canonical(word) if kind == "N" else word for word, kind in zip(phrase.words, phrase.tags, strict=True)]
+    pairs = [f"{first}_{second}" for first, second in zip(phrase.words, phrase.words[1:], strict=False)]
+    said = {*phrase.words, *singular, *pairs}
+    if "living_room" in said or "dining_room" in said:
+        said -= {"room"}
+    away = {word for i in near for word in (phrase.words[i], singular[i])}
+    places = frozenset(w.PLACES[word] for word in said - away if word in w.PLACES)
+    sides = {w.INDOORS for word in said if word in w.INDOOR_WORDS} | {
+        w.OUTDOORS for word in said if word in w.OUTDOOR_WORDS
+    }
+    sides |= {w.OUTDOORS for place in places if place not in w.INDOOR_PLACES}
+    if not sides:
+        sides = {w.INDOORS for word in said & w.INDOOR_THINGS} | {w.OUTDOORS for word in said & w.OUTDOOR_THINGS}
+    found = {
+        "place": places,
+        "side": frozenset(sides),
+        "time": frozenset(w.TIMES[word] for word in said if word in w.TIMES),
+        "weather": frozenset(w.WEATHER[word] for word in said if word in w.WEATHER),
+    }
+    return {axis: values for axis, values in found.items() if values}

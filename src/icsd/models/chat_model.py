@@ -1,0 +1,174 @@
+"""A chat model of transformers: conversations to answers, many at once."""
+
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+from transformers.utils import logging as transformers_logging
+
+from icsd.core.errors import ModelError
+from icsd.models.model_folder import folder_digest
+
+# what a repository of the hub is fetched for: no pickles, no second format of the same weights
+CHAT_FILES = (
+    "config.json",
+    "generation_config.json",
+    "model*.safetensors",
+    "model.safetensors.index.json",
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "chat_template*",
+)
+UNHASHED = ("*.jinja", "*.model")  # templates and SentencePiece vocabularies, which `folder_digest` leaves out
+WAY_OUT = "give a chat model's folder with safetensors weights, or its id on the hub, in config/config.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What a model said: `finish_reason` is "stop" or "length"; the end mark counts as a token."""
+
+    content: str
+    finish_reason: str
+    prompt_tokens: int
+    completion_tokens: int
+
+
+@dataclass(frozen=True)
+class ChatModel:
+    """A causal language model with its tokenizer; `ends` are the tokens that end an answer.
+
+    Of the folder's generation_config.json only the end marks count: all else is said by the caller.
+    """
+
+    model: Any  # transformers' classes come by name at run time
+    tokenizer: Any
+    ends: frozenset[int]
+
+    @property
+    def context(self) -> int | None:
+        """How many tokens of prompt and answer the model reads at most; None where its config names no limit."""
+        return getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+
+    def prompt(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
+        """The tokens of a conversation, up to where the answer begins."""
+        return self.tokenizer.apply_chat_template(
+            [dict(message) for message in messages],
+            add_generation_prompt=True,
+            return_dict=False,
+            sanitize_control_tokens=True,  # a caption that holds a mark of the template is text, and ends no turn
+            enable_thinking=False,  # models that can think aloud would; templates of others do not read it
+        )
+
+    @torch.inference_mode()
+    def complete(
+        self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], *, temperature: float, max_tokens: int
+    ) -> list[Completion]:
+        """An answer a prompt, in order; up to rounding the same in any batch. Temperature 0 is greedy."""
+        tokens, mask = _left_padded(prompts, min(self.ends))
+        sampler = [_Sampler(temperature, seeds, tokens.shape[1], max_tokens)] if temperature else []
+        settings = GenerationConfig(
+            max_new_tokens=max_tokens, do_sample=False, eos_token_id=sorted(self.ends), pad_token_id=min(self.ends)
+        )
+        device = self.model.device
+        told = self.model.generate(
+            tokens.to(device), attention_mask=mask.to(device), generation_config=settings, logits_processor=sampler
+        )
+        rows = told[:, tokens.shape[1] :].tolist()
+        return [self._completion(len(prompt), row) for prompt, row in zip(prompts, rows, strict=True)]
+
+    def _completion(self, prompt_tokens: int, row: Sequence[int]) -> Completion:
+        """The answer in the row's tokens, of which those behind the first end mark are padding."""
+        end = next((place for place, token in enumerate(row) if token in self.ends), None)
+        content = self.tokenizer.decode(row[:end], skip_special_tokens=True)
+        if end is None:
+            return Completion(content, "length", prompt_tokens, len(row))
+        return Completion(content, "stop", prompt_tokens, end + 1)
+
+
+class _Sampler:
+    """Lets each row take the token that its own random numbers draw.
+
+    `generate` draws with one generator for the whole batch, so that an answer would depend on those beside it.
+    """
+
+    def __init__(self, temperature: float, seeds: Sequence[int], start: int, steps: int) -> None:
+        self._temperature, self._start = temperature, start
+        # on the CPU: the same numbers on every device
+        generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
+        self._uniform = torch.stack([torch.rand(steps, generator=each, dtype=torch.float64) for each in generators])
+
+    def __call__(self, tokens: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Scores [n, vocabulary] for tokens [n, so far]: 0 for the token that is drawn, minus infinity for others."""
+        shares = (scores.double() / self._temperature).softmax(1).cumsum(1)
+        uniform = self._uniform[:, tokens.shape[1] - self._start, None].to(scores.device)
+        drawn = torch.searchsorted(shares, uniform * shares[:, -1:], right=True).clamp(max=scores.shape[1] - 1)
+        return torch.full_like(scores, -torch.inf).scatter(1, drawn, 0.0)
+
+
+def _left_padded(prompts: Sequence[Sequence[int]], padding: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Tokens and their mask, both [n, longest]: every prompt ends where its answer begins."""
+    width = max(len(prompt) for prompt in prompts)
+    tokens = torch.tensor([[padding] * (width - len(prompt)) + list(prompt) for prompt in prompts])
+    lengths = torch.tensor([len(prompt) for prompt in prompts])
+    return tokens, (torch.arange(width) >= width - lengths[:, None]).long()
+
+
+def load_chat_model(setting: str, folder: Path) -> ChatModel:
+    """The chat model in `folder`: on the GPU as its weights are, on a CPU in float32.
+
+    ModelError, naming the config's `setting`, if the folder is incomplete, its weights are not safetensors, or its
+    tokenizer has no chat template.
+    """
+    transformers_logging.disable_progress_bar()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    # a model file is outside data: whatever is wrong with it, the user needs its name and what was found
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        model, found = AutoModelForCausalLM.from_pretrained(
+            folder,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            dtype="auto" if device == "cuda" else torch.float32,
+            output_loading_info=True,
+        )
+    except Exception as error:
+        raise ModelError(f"{setting}={folder}: transformers cannot load the folder: {error}; {WAY_OUT}") from error
+    ends = _ends(tokenizer, model)
+    problem = _problem(tokenizer, ends, found["missing_keys"])
+    if problem:
+        raise ModelError(f"{setting}={folder}: {problem}; {WAY_OUT}")
+    model.generation_config = GenerationConfig()  # or its penalties and limits would count
+    return ChatModel(model.eval().to(device), tokenizer, ends)
+
+
+def _ends(tokenizer: Any, model: Any) -> frozenset[int]:
+    own = model.generation_config.eos_token_id
+    return frozenset([*(own if isinstance(own, list) else [own]), tokenizer.eos_token_id]) - {None}
+
+
+def _problem(tokenizer: Any, ends: Collection[int], missing: Collection[str]) -> str:
+    """What is wrong with a folder that transformers loads; empty if nothing is."""
+    if not tokenizer.chat_template:
+        return "its tokenizer has no chat template, so that it is no chat model"
+    if not ends:
+        return "neither its tokenizer nor its generation_config.json names a token that ends an answer"
+    if missing:
+        return f"its weights lack {', '.join(sorted(missing)[:3])}"  # transformers would draw them at random
+    return ""
+
+
+def chat_digest(folder: Path) -> str:
+    """SHA-256 of all files of a chat model that its answers depend on."""
+    digest = hashlib.sha256(folder_digest(folder).encode())
+    for path in sorted(path for pattern in UNHASHED for path in folder.rglob(pattern)):
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest.update(f"{path.relative_to(folder).as_posix()} {content}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,128 @@
+"""Pipelines of diffusers that draw pictures from sentences: which folder holds one, and how it is loaded."""
+
+import inspect
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoPipelineForText2Image, DPMSolverMultistepScheduler
+from diffusers.pipelines.auto_pipeline import AUTO_TEXT2IMAGE_PIPELINES_MAPPING
+from diffusers.utils import logging as diffusers_logging
+from transformers.utils import logging as transformers_logging
+
+from icsd.core.errors import ConfigError, ModelError
+
+INDEX = "model_index.json"
+CHECKER = ("safety_checker", "feature_extractor")  # left out: the check is a stage of its own
+WORDS = ("tokenizer.json", "vocab.json", "spiece.model")  # of a tokenizer, one of them
+NEEDED = ("prompt", "num_inference_steps", "guidance_scale", "height", "width", "generator", "output_type")
+WAY_OUT = "give a folder of a text-to-image pipeline of diffusers with safetensors weights, in config/config.yaml"
+
+
+def load_pipeline(folder: Path, dtype: str, scheduler: str) -> Any:
+    """The text-to-image pipeline in `folder` without its safety checker, on the GPU if there is one.
+
+    ModelError if the folder holds none, is incomplete, or its weights are not safetensors; ConfigError for a `dtype`
+    that the machine or a `scheduler` that the model cannot work with.
+    """
+    device = _device(dtype)
+    index = _index(folder)
+    _keep_quiet()
+    # a model file is outside data: whatever is wrong with it, the user needs its name and what was found
+    try:
+        pipeline = AutoPipelineForText2Image.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, dtype=getattr(torch, dtype), **_left_out(index)
+        )
+    except Exception as error:
+        raise ModelError(f"images.model: diffusers cannot load {folder}: {error}; {WAY_OUT}") from error
+    _check_call(folder, pipeline)
+    if scheduler != "model":
+        pipeline.scheduler = _dpm_solver(pipeline.scheduler)
+    pipeline.set_progress_bar_config(disable=True)
+    # its warning about long sentences prints each of them in full
+    diffusers_logging.get_logger(type(pipeline).__module__).setLevel(logging.ERROR)
+    return pipeline.to(device)
+
+
+def usual_dtype() -> str:
+    """What "auto" is on this machine."""
+    return "float16" if torch.cuda.is_available() else "float32"
+
+
+def takes(pipeline: Any, argument: str) -> bool:
+    """Whether the pipeline's call has an argument of that name."""
+    return argument in inspect.signature(type(pipeline).__call__).parameters
+
+
+def _device(dtype: str) -> str:
+    if torch.cuda.is_available():
+        return "cuda"
+    if dtype == "float16":
+        problem = "needs a GPU, and torch finds none on this machine"
+        way_out = "give float32 or bfloat16, in config/config.yaml, or run the job where a GPU is"
+        raise ConfigError(f"images.dtype=float16 {problem}; {way_out}")
+    return "cpu"
+
+
+def _index(folder: Path) -> dict[str, Any]:
+    """The folder's list of parts, of a kind that draws from sentences alone."""
+    path = folder / INDEX
+    try:
+        index = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(f"images.model: diffusers cannot load {folder}: it holds no {INDEX}; {WAY_OUT}") from None
+    except ValueError as error:
+        raise ModelError(f"images.model: {path} is no JSON: {error}; {WAY_OUT}") from error
+    kind = index.get("_class_name") if isinstance(index, dict) else None
+    if not isinstance(kind, str) or kind not in _kinds():
+        problem = f"names {kind}, which is no pipeline of diffusers that draws from sentences"
+        raise ModelError(f"images.model: {path} {problem}; {WAY_OUT}")
+    _check_parts(folder, index)
+    return index
+
+
+def _check_parts(folder: Path, index: Mapping[str, Any]) -> None:
+    """ModelError for a part that is not there where diffusers says nothing or not which: it makes empty tokenizers."""
+    for name, kind in index.items():
+        if name in CHECKER or not isinstance(kind, list) or None in kind:
+            continue
+        missing = "" if (folder / name).is_dir() else f"folder {name}, which its {INDEX} names"
+        if not missing and name.startswith("tokenizer") and not any((folder / name / v).is_file() for v in WORDS):
+            missing = f"file {' or '.join(WORDS)} in {name}"
+        if missing:
+            raise ModelError(f"images.model: diffusers cannot load {folder}: it holds no {missing}; {WAY_OUT}")
+
+
+def _kinds() -> set[str]:
+    """The classes of diffusers that draw from sentences; those with a control draw from a picture beside them."""
+    return {kind.__name__ for name, kind in AUTO_TEXT2IMAGE_PIPELINES_MAPPING.items() if "control" not in name}
+
+
+def _left_out(index: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments with which a pipeline of these parts is loaded without its checker."""
+    parts: dict[str, Any] = {name: None for name in CHECKER if name in index}
+    return parts | {"requires_safety_checker": False} if "requires_safety_checker" in index else parts
+
+
+def _check_call(folder: Path, pipeline: Any) -> None:
+    missing = [argument for argument in NEEDED if not takes(pipeline, argument)]
+    if missing:
+        problem = f"{folder} holds a {type(pipeline).__name__}, which takes no {', '.join(missing)}"
+        raise ModelError(f"images.model: {problem}; {WAY_OUT}")
+
+
+def _dpm_solver(scheduler: Any) -> DPMSolverMultistepScheduler:
+    """DPM-Solver++ for the noise of the model's own scheduler."""
+    if DPMSolverMultistepScheduler not in scheduler.compatibles:
+        problem = f"does not go with the model's {type(scheduler).__name__}"
+        raise ConfigError(f"images.scheduler=dpmsolver++ {problem}; give model, in config/config.yaml")
+    return DPMSolverMultistepScheduler.from_config(scheduler.config, algorithm_type="dpmsolver++")
+
+
+def _keep_quiet() -> None:
+    # their bars are one a batch and one a model
+    diffusers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()

@@ -1,0 +1,86 @@
+"""Approximate indexes of vectors, by faiss: IVF and HNSW."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from icsd.core import files
+from icsd.core.errors import ConfigError, InputError
+from icsd.core.logs import progress
+from icsd.models.neighbors import Nearest, best_of
+
+INSTALL = "pip install 'faiss-cpu>=1.15,<2'"
+SPARE = 32  # candidates beyond k that are scored exactly
+QUERIES = 4096  # asked at once
+
+
+def build(vectors: np.ndarray, kind: str, settings: Mapping[str, Any], path: Path) -> None:
+    """Write an index of `vectors` [n, d] by inner product: "ivf" with lists and probes, or "hnsw" with its three.
+
+    The settings of a search are written into it as well.
+    """
+    faiss = _faiss(kind)
+    faiss.omp_set_num_threads(1)  # several threads link in another order each time
+    index = _ivf(faiss, vectors, **settings) if kind == "ivf" else _hnsw(faiss, vectors, **settings)
+    with files.atomic_path(path) as unfinished:
+        faiss.write_index(index, str(unfinished))
+
+
+def nearest_by_index(path: Path, queries: np.ndarray, corpus: np.ndarray, k: int) -> Nearest:
+    """What the index in `path` of `corpus` proposes for each query, k + SPARE columns, in exact order; the k best."""
+    faiss = _faiss("an index")
+    try:
+        index = faiss.read_index(str(path))
+    except RuntimeError as error:
+        hint = "delete the file and run snakemake again"
+        raise InputError(path, "", f"is no index of faiss ({str(error).splitlines()[-1]})", hint) from error
+    if (index.ntotal, index.d) != corpus.shape:
+        problem = f"holds {index.ntotal:,} vectors of {index.d} numbers, where there are {corpus.shape}"
+        raise InputError(path, "", problem, "delete the file and run snakemake again")
+    parts = []
+    starts = range(0, len(queries), QUERIES)
+    for start in progress(starts, len(starts), "blocks of captions"):
+        some = queries[start : start + QUERIES]
+        columns = index.search(some, min(k + SPARE, len(corpus)))[1]
+        _check_found(columns, k)
+        parts.append(best_of(some, corpus, columns, k))
+    if not parts:
+        return Nearest(np.empty((0, k), np.int64), np.empty((0, k)))
+    return Nearest(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("columns", "similarities")))
+
+
+def _check_found(columns: np.ndarray, k: int) -> None:
+    fewest = int((columns >= 0).sum(1).min())
+    if fewest < k:
+        way_out = "raise groups.ivf.probes or groups.hnsw.ef_search, or set groups.index: exact, in config/config.yaml"
+        raise ConfigError(f"the index finds only {fewest} captions near one, where groups.k={k}; {way_out}")
+
+
+def _ivf(faiss: Any, vectors: np.ndarray, lists: int | None, probes: int) -> Any:
+    """Lists around centres; null lists: 4 square roots of n, in the range that faiss advises."""
+    n, d = vectors.shape
+    lists = min(lists or max(1, int(4 * n**0.5)), n)
+    index = faiss.IndexIVFFlat(faiss.IndexFlatIP(d), d, lists, faiss.METRIC_INNER_PRODUCT)
+    index.cp.min_points_per_centroid = 1  # no warning for a small corpus
+    index.train(vectors)
+    index.add(vectors)
+    index.nprobe = min(probes, lists)
+    return index
+
+
+def _hnsw(faiss: Any, vectors: np.ndarray, links: int, ef_construction: int, ef_search: int) -> Any:
+    index = faiss.IndexHNSWFlat(vectors.shape[1], links, faiss.METRIC_INNER_PRODUCT)
+    index.hnsw.efConstruction, index.hnsw.efSearch = ef_construction, ef_search
+    index.add(vectors)
+    return index
+
+
+def _faiss(kind: str) -> Any:
+    try:
+        import faiss
+    except ModuleNotFoundError as error:
+        way_out = f"type {INSTALL}, or set groups.index: exact, in config/config.yaml"
+        raise ConfigError(f"groups.index: {kind} needs faiss, which is not installed; {way_out}") from error
+    return faiss

@@ -1,0 +1,153 @@
+"""The text tower of an open_clip model."""
+
+from typing import Any
+
+import open_clip
+import torch
+from open_clip.transformer import ResidualAttentionBlock, TextTransformer
+from torch.nn import functional
+
+from icsd.models.open_clip_model import Tokenizer, load_open_clip
+from icsd.models.token_batches import Tokens
+
+POOLED_ROWS = 64  # of a batch's pooled tokens, a multiple: see `PackedTower.vectors`
+
+
+class PackedTower:
+    """The text tower of an open_clip model for which `can_pack` is true."""
+
+    equal_lengths = False
+
+    def __init__(self, model: Any, tokenizer: Any, dtype: torch.dtype) -> None:
+        """Converts the model: all to float64, or for bfloat16 the matrices alone, and its norms stay as they are."""
+        self._text, self._tokenizer, self._dtype = _text_tower(model), tokenizer, dtype
+        self._pool, self._end_mark = _pooling(model)
+        if dtype == torch.bfloat16:
+            for block in self._text.transformer.resblocks:
+                block.attn.to(dtype)
+                block.mlp.to(dtype)
+        else:
+            self._text.to(dtype)
+
+    def tokens(self, texts: list[str]) -> Tokens:
+        """Each caption up to the token that is pooled."""
+        rows = self._tokenizer(texts).numpy()
+        # the end mark is the highest token of all, or one that the config names; the first such is pooled
+        ends = (rows if self._pool == "argmax" else rows == self._end_mark).argmax(1)
+        return Tokens.cut(rows, ends + 1)
+
+    def vectors(self, tokens: Tokens, size: int) -> torch.Tensor:
+        """What `encode_text` gives, [n, d].
+
+        Computed on `size` tokens, empty ones behind the captions', and on a multiple of POOLED_ROWS pooled ones: a
+        product's last bits depend on its shape, and so a caption's vector on the batch that it is in.
+        """
+        device = self._text.positional_embedding.device
+        used = len(tokens.flat)
+        embedded = self._text.token_embedding(torch.from_numpy(tokens.flat).to(device))
+        x = embedded + self._text.positional_embedding[torch.from_numpy(tokens.places()).to(device)]
+        x = functional.pad(x, (0, 0, 0, max(0, size - used)))
+        ends = torch.from_numpy(tokens.lengths.cumsum() - 1)
+        ends = functional.pad(ends, (0, -len(ends) % POOLED_ROWS)).to(device)  # token 0 again, thrown away below
+        runs = list(tokens.runs())
+        *blocks, last = self._text.transformer.resblocks
+        for block in blocks:
+            x = _rest_of_block(block, x, self._attended(block, x, runs))
+        x = _rest_of_block(last, x[ends], self._attended(last, x, runs)[ends])
+        return self._projected(self._text.ln_final(x))[: len(tokens.lengths)]
+
+    def _attended(self, block: Any, x: torch.Tensor, runs: list[tuple[int, int, int]]) -> torch.Tensor:
+        """The heads' outputs [tokens, width], each token having seen those before it in its own caption."""
+        attention = block.attn
+        heads, width = attention.num_heads, x.shape[1]
+        normed = block.ln_1(x).to(self._dtype)
+        three = functional.linear(normed, attention.in_proj_weight, attention.in_proj_bias)
+        out = torch.zeros_like(normed)
+        for start, count, length in runs:
+            rows = slice(start, start + count * length)
+            query, key, value = three[rows].view(count, length, 3, heads, width // heads).permute(2, 0, 3, 1, 4)
+            seen = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+            out[rows] = seen.transpose(1, 2).reshape(count * length, width)
+        return out
+
+    def _projected(self, x: torch.Tensor) -> torch.Tensor:
+        projection = self._text.text_projection
+        if projection is None:
+            return x
+        return projection(x) if isinstance(projection, torch.nn.Linear) else x @ projection
+
+
+def _rest_of_block(block: Any, x: torch.Tensor, attended: torch.Tensor) -> torch.Tensor:
+    """A block behind its attention; the sum keeps x's dtype, whatever the matrices are in."""
+    x = x + block.ls_1(block.attn.out_proj(attended).to(x.dtype))
+    return x + block.ls_2(block.mlp(block.ln_2(x).to(attended.dtype)).to(x.dtype))
+
+
+def can_pack(model: Any) -> bool:
+    """Is it a causal tower of plain blocks that pools where the caption ends?
+
+    Not so are SigLIP's, which reads its padding, CoCa's, which pools behind it, and those of transformers.
+    """
+    tower = _text_tower(model)
+    if tower is None or _pooling(model)[0] not in ("argmax", "eos") or not _is_causal(tower.attn_mask):
+        return False
+    return all(_is_plain(block) for block in tower.transformer.resblocks)
+
+
+def _text_tower(model: Any) -> Any:
+    """What holds the tower's parts: a CLIP itself, or another model's TextTransformer; None for other towers."""
+    if type(model) is open_clip.CLIP:
+        return model
+    tower: Any = getattr(model, "text", None)
+    return tower if type(tower) is TextTransformer and tower.cls_emb is None else None
+
+
+def _pooling(model: Any) -> tuple[str, int]:
+    """Which token is pooled, and the end mark of the pooling `eos`."""
+    if type(model) is open_clip.CLIP:
+        return model.text_pool_type, model.text_eos_id
+    return model.text.pool_type, model.text.eos_id
+
+
+def _is_causal(mask: torch.Tensor | None) -> bool:
+    return mask is not None and torch.equal(mask, torch.full_like(mask, -torch.inf).triu(1))
+
+
+def _is_plain(block: Any) -> bool:
+    attention = getattr(block, "attn", None)
+    if type(block) is not ResidualAttentionBlock or type(attention) is not torch.nn.MultiheadAttention:
+        return False
+    own = attention.in_proj_weight is not None and attention.bias_k is None and not attention.add_zero_attn
+    return own and not hasattr(block, "ln_1_kv")
+
+
+class WholeTower:
+    """Any text tower of open_clip, each caption with all its padding, as `encode_text` wants it."""
+
+    equal_lengths = True
+
+    def __init__(self, model: torch.nn.Module, tokenizer: Tokenizer, dtype: torch.dtype) -> None:
+        self._model: Any = model if dtype == torch.bfloat16 else model.to(dtype)
+        self._tokenizer, self._dtype = tokenizer, dtype
+
+    def tokens(self, texts: list[str]) -> Tokens:
+        """Each caption, padded to the context."""
+        return Tokens.of(self._tokenizer(texts).numpy())
+
+    def vectors(self, tokens: Tokens, size: int) -> torch.Tensor:
+        """What `encode_text` gives, [n, d]; in bfloat16 its matrix products alone are."""
+        device = next(self._model.parameters()).device
+        rows = torch.from_numpy(tokens.flat.reshape(len(tokens.lengths), -1)).to(device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=self._dtype == torch.bfloat16):
+            return self._model.encode_text(rows)
+
+
+def open_clip_tower(model: str, device: torch.device, dtype: torch.dtype) -> tuple[PackedTower | WholeTower, str]:
+    """The tower, and the digest of the files that it is made of.
+
+    ModelError if there is no such model, or if its weights are not safetensors.
+    """
+    loaded = load_open_clip("embeddings.model", model)
+    loaded.model.visual = torch.nn.Identity()  # or its weights would take memory
+    kind = PackedTower if can_pack(loaded.model) else WholeTower
+    return kind(loaded.model.eval().to(device), loaded.tokenizer, dtype), loaded.digest

@@ -1,0 +1,1 @@
+"""The stages of the method, in the order in which data flows through them."""

@@ -1,0 +1,94 @@
+"""Captions of picture files by an exported captioner."""
+
+from collections.abc import Iterator, Sequence, Set
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+
+from icsd.core import tables
+from icsd.core.errors import ICSDError, InputError
+from icsd.core.logs import progress
+from icsd.core.references import corpus_image_id, read_references
+from icsd.corpora.coco_results import write_results
+from icsd.stages.captioner.data import fitted, read_pictures
+from icsd.stages.captioner.folder import read_manner
+from icsd.stages.captioner.model import Search, captions_of, load_captioner
+
+
+def predict_captions(
+    checkpoint: str,
+    images: str,
+    captions: str,
+    predictions: str,
+    results: str,
+    prefix: str,
+    search: Search,
+    threads: int,
+) -> None:
+    """Write one PREDICTIONS row for each picture of `images`, and the same as COCO results JSON.
+
+    InputError for a picture that `captions` does not describe: its caption could not be scored.
+    """
+    torch.set_num_threads(threads)
+    references = read_references(captions)
+    _check_described(images, references.keys(), captions)
+    captioner = load_captioner(checkpoint)
+    pictures = read_pictures([images], captioner.picture_size, references, captions)
+    texts = captions_of(
+        captioner, pictures.pixels, prefix, search, lambda starts: progress(starts, len(starts), "batches")
+    )
+    predicted = dict(zip(pictures.ids, texts, strict=True))
+    rows = [{"image_id": each, "caption": text} for each, text in predicted.items()]
+    tables.write(predictions, tables.PREDICTIONS, rows)
+    write_results(results, {corpus_image_id(each): text for each, text in predicted.items()})
+
+
+def _check_described(images: str, described: Set[str], captions: str) -> None:
+    without = sorted(set(tables.read(images, tables.IMAGES, ["image_id"])["image_id"].to_pylist()) - described)
+    if without:
+        more = f", nor of {len(without) - 1:,} more" if len(without) > 1 else ""
+        problem = f"holds no caption of the picture{more}, so that none can be scored against it"
+        raise InputError(captions, without[0], problem, "caption the picture in the annotations or take it out of them")
+
+
+BATCH = 16  # pictures at once
+
+
+class PicturesWithoutCaption(ICSDError):
+    """Files that are no pictures, among those that were to be captioned."""
+
+    def __init__(self, faults: Sequence[InputError], asked: int) -> None:
+        super().__init__(faults, asked)
+        self.faults, self.asked = faults, asked
+
+    def __str__(self) -> str:
+        lines = [f"{len(self.faults):,} of {self.asked:,} files have no caption:", *map(str, self.faults)]
+        return "\n  ".join(lines)
+
+
+def caption_files(folder: Path, paths: Sequence[Path]) -> Iterator[tuple[Path, str | InputError]]:
+    """Each path with its caption, or with what is wrong with the file, in order; written as the pipeline does.
+
+    ModelError where `folder` is no exported captioner.
+    """
+    manner = read_manner(folder)
+    captioner = load_captioner(folder)
+    search = Search(manner.beams, manner.min_tokens, manner.max_tokens, BATCH)
+    for start in range(0, len(paths), BATCH):
+        batch = [(path, _read(path, captioner.picture_size)) for path in paths[start : start + BATCH]]
+        pixels = [read for _, read in batch if not isinstance(read, InputError)]
+        captions = iter(captions_of(captioner, np.stack(pixels), manner.prefix, search) if pixels else [])
+        yield from ((path, read if isinstance(read, InputError) else next(captions)) for path, read in batch)
+
+
+def _read(path: Path, size: int) -> np.ndarray | InputError:
+    try:
+        with Image.open(path) as image:
+            return fitted(image, size)
+    except UnidentifiedImageError:
+        return InputError(path, "", "is no picture that can be read", "give a PNG or JPEG file, or leave it out")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        reason = getattr(error, "strerror", None) or error
+        return InputError(path, "", f"cannot be read ({reason})", "mend the file or its path, or leave it out")

@@ -1,0 +1,202 @@
+"""Dataset: an arm's training pairs, and a ledger of all that was kept or fell away, with reasons."""
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from icsd.core import tables
+from icsd.core.errors import InputError
+from icsd.core.ids import drawing_order
+from icsd.core.references import real_image_id
+
+Row = Mapping[str, Any]
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class DrawnArm:
+    """The tables that an arm's dataset is made of; `multi_head` has those of multi.
+
+    `multi` is the PAIRS of that arm: of its captions are those of `single_matched`, and `single` has as many pictures.
+    """
+
+    captions: Path
+    summaries: Sequence[Path]
+    sentences: Path
+    images: Sequence[Path]
+    safety: Sequence[Path]
+    multi: Path | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a stage made of the items that entered it: `dropped` has the reasons of those not kept."""
+
+    stage: str
+    entered: Sequence[str]
+    dropped: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        if len(set(self.entered)) != len(self.entered) or not set(self.dropped) <= set(self.entered):
+            raise ValueError(f"{self.stage}: input must be kept + dropped, each item once")
+
+    @property
+    def kept(self) -> list[str]:
+        """The items that go on, in their order."""
+        return [item for item in self.entered if item not in self.dropped]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Rows of LEDGER."""
+        reasons = ((item, self.dropped.get(item)) for item in self.entered)
+        return [
+            {"stage": self.stage, "item_id": item, "kept": reason is None, "reason": reason} for item, reason in reasons
+        ]
+
+    def __str__(self) -> str:
+        kept = len(self.entered) - len(self.dropped)
+        return f"{self.stage}: {kept:,} of {len(self.entered):,} kept"
+
+
+def build_dataset(arm: str, paths: DrawnArm, pairs: Path, ledger: Path, max_drop_share: float) -> None:
+    """Write the PAIRS of an arm that draws its pictures, by image and caption id, and its LEDGER.
+
+    InputError if no pair is left, if the checks drop a larger share of the pictures than `max_drop_share`, or
+    if the tables do not belong together.
+    """
+    sentences = tables.read(paths.sentences, tables.SENTENCES).to_pylist()
+    captions = _captions(paths.captions)
+    steps = _steps(arm, paths, sentences, captions)
+    kept = set(steps[-1].kept)
+    rows = [row for row in sentences if row["image_id"] in kept]
+    found = [
+        _pair(row["image_id"], caption_id, captions, paths.sentences)
+        for row in rows
+        for caption_id in ([row["group_id"]] if arm == "multi_head" else row["caption_ids"])
+    ]
+    _check_drops(arm, steps, paths.safety[0].parent, max_drop_share)
+    _write(arm, steps, found, pairs, ledger)
+
+
+def build_real_dataset(pictures: Path, captions: Path, pairs: Path, ledger: Path) -> None:
+    """Write the PAIRS of the real pictures, each with all its captions, and the LEDGER, from that of `pictures`.
+
+    InputError if no pair is left.
+    """
+    read = {row["item_id"]: row["reason"] for row in tables.read(pictures, tables.LEDGER).to_pylist()}
+    rows = tables.read(captions, tables.CAPTIONS).to_pylist()
+    described = {real_image_id(row["image_id"]) for row in rows}
+    _check_same(captions, "pictures", described - {item for item, reason in read.items() if reason is None}, set())
+    dropped = {item: reason or "has no caption" for item, reason in read.items() if reason or item not in described}
+    step = Step("pictures", sorted(read), dropped)
+    found = [
+        {
+            "image_id": real_image_id(row["image_id"]),
+            "caption_id": row["caption_id"],
+            "caption": row["caption"],
+        }
+        for row in rows
+    ]
+    _write("real", [step], found, pairs, ledger)
+
+
+def _steps(arm: str, paths: DrawnArm, sentences: Sequence[Row], captions: Mapping[int, str]) -> list[Step]:
+    """The way to the arm's pictures, each stage entered by what the one before it kept."""
+    drawn = {row["image_id"] for row in sentences}
+    first, candidates = _candidates(arm, paths, captions)
+    _check_same(paths.sentences, "the captions or summaries", drawn - set(candidates), set())
+    reason = _REASONS[arm].format(count=f"{len(drawn):,}")
+    images = Step("images", candidates, {item: reason for item in candidates if item not in drawn})
+    made = set(tables.concat(paths.images, tables.IMAGES, columns=["image_id"])["image_id"].to_pylist())
+    _check_same(paths.images[0].parent, "the sentences", made, set(images.kept))
+    checks = {row["image_id"]: row for row in tables.concat(paths.safety, tables.SAFETY).to_pylist()}
+    _check_same(paths.safety[0].parent, "the images", set(checks), made)
+    dropped = {image_id: _fault(row) for image_id, row in checks.items() if row["verdict"] != "safe"}
+    safety = Step("safety", images.kept, dropped)
+    balance = [_balance(safety.kept, paths)] if arm == "single" else []
+    return [*first, images, safety, *balance]
+
+
+_OF_GROUPS = "not among the first {count} of images.pictures"
+_REASONS = {
+    "multi": _OF_GROUPS,
+    "multi_head": _OF_GROUPS,
+    "single": "not among the first {count}: as many as multi draws, and images.spare more",
+    "single_matched": "in no pair of multi",
+}
+
+
+def _balance(safe: Sequence[str], paths: DrawnArm) -> Step:
+    """As many pictures as multi has, those that were chosen first."""
+    if paths.multi is None:
+        raise ValueError("the arm single needs the pairs of multi")
+    wanted = len(set(tables.read(paths.multi, tables.PAIRS, columns=["image_id"])["image_id"].to_pylist()))
+    if len(safe) < wanted:
+        problem = f"{len(safe):,} safe pictures are fewer than the {wanted:,} that multi has"
+        hint = "raise images.spare in config/config.yaml, or lower images.pictures if every caption is drawn already"
+        raise InputError(paths.safety[0].parent, "single", problem, hint)
+    in_order = sorted(safe, key=lambda image_id: drawing_order(int(image_id.removeprefix("single-"))))
+    reason = f"not among the first {wanted:,} safe ones, as many as multi has"
+    return Step("balance", safe, dict.fromkeys(in_order[wanted:], reason))
+
+
+def _candidates(arm: str, paths: DrawnArm, captions: Mapping[int, str]) -> tuple[list[Step], list[str]]:
+    """The steps before the choice of what to draw, and the ids of all images among which it was made."""
+    if arm not in {"multi", "multi_head"}:
+        return [], [f"{arm}-{caption_id}" for caption_id in sorted(captions)]
+    columns = ["group_id", "status", "reason"]
+    rows = tables.concat(paths.summaries, tables.SUMMARIES, columns=columns).sort_by("group_id").to_pylist()
+    dropped = {str(row["group_id"]): row["reason"] or "no reason" for row in rows if row["status"] != "ok"}
+    step = Step("summaries", [str(row["group_id"]) for row in rows], dropped)
+    return [step], [f"multi-{group_id}" for group_id in step.kept]
+
+
+def _fault(check: Row) -> str:
+    if check["verdict"] == "blank":
+        return "blank"
+    return f"{check['verdict']}: the safety checker's score is {check['score']:.3f}"
+
+
+def _captions(path: Path) -> dict[int, str]:
+    rows = tables.read(path, tables.CAPTIONS, columns=["caption_id", "caption"]).to_pylist()
+    return {row["caption_id"]: row["caption"] for row in rows}
+
+
+def _pair(image_id: str, caption_id: int, captions: Mapping[int, str], path: Path) -> dict[str, Any]:
+    if caption_id not in captions:
+        problem = f"caption {caption_id} is not among the captions"
+        raise InputError(path, image_id, problem, "delete it and run snakemake again")
+    return {"image_id": image_id, "caption_id": caption_id, "caption": captions[caption_id]}
+
+
+def _check_same(path: Path, other: str, ids: set[str], expected: set[str]) -> None:
+    differing = sorted(ids ^ expected)
+    if differing:
+        problem = f"{len(differing):,} images are in only one of this table and {other}"
+        raise InputError(path, differing[0], problem, "delete it and run snakemake again")
+
+
+def _check_drops(arm: str, steps: Sequence[Step], path: Path, limit: float) -> None:
+    checked = next(step for step in steps if step.stage == "safety")
+    if len(checked.dropped) > limit * len(checked.entered):
+        kinds = _counts(reason.partition(":")[0] for reason in checked.dropped.values())
+        share = f"{len(checked.dropped):,} of {len(checked.entered):,} pictures fell away ({kinds})"
+        hint = "look at the contact sheets in its images folder, or raise the share in config/config.yaml"
+        raise InputError(path, arm, f"{share}, more than dataset.max_drop_share={limit} allows", hint)
+
+
+def _write(arm: str, steps: Sequence[Step], found: list[dict[str, Any]], pairs: Path, ledger: Path) -> None:
+    _log.info("%s: %s; %s pairs", arm, "; ".join(map(str, steps)), f"{len(found):,}")
+    if not found:
+        reasons = _counts(reason for step in steps for reason in step.dropped.values())
+        problem = f"the arm {arm} has no pair: {'; '.join(map(str, steps))} (reasons: {reasons or 'none'})"
+        raise InputError(pairs, "", problem, "mend the stage that keeps nothing and run snakemake again")
+    rows = sorted(found, key=lambda row: (row["image_id"], row["caption_id"]))
+    tables.write(pairs, tables.PAIRS, rows)
+    tables.write(ledger, tables.LEDGER, [row for step in steps for row in step.rows()])
+
+
+def _counts(words: Iterable[str]) -> str:
+    return ", ".join(f"{number:,} {word}" for word, number in Counter(words).most_common(3))

@@ -1,0 +1,188 @@
+"""A shard's pictures: those that are kept, and the rest drawn."""
+
+import hashlib
+import io
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from icsd.config.revisions import REVISIONS
+from icsd.core import files, tables
+from icsd.core.contact_sheet import contact_sheet
+from icsd.core.files import FileDigests
+from icsd.core.lock import lease
+from icsd.core.logs import Progress
+from icsd.core.store import KeptPictures, Segment
+
+Row = Mapping[str, Any]
+Receive = Callable[[int, list[bytes]], None]  # the number of the first of a batch, and the batch's PNG files
+UNUSED_PARTS = ("safety_checker", "feature_extractor")  # of a pipeline: no picture depends on them
+PIPELINE_SUFFIXES = (".json", ".txt", ".model", ".safetensors")  # .model: SentencePiece, T5's tokenizer
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What determines a picture beside its sentence and seed.
+
+    `size` in pixels: the side, or height and width, or None for the model's own. `dtype` may be "auto".
+    """
+
+    model: str
+    steps: int
+    guidance_scale: float
+    size: int | Sequence[int] | None
+    negative_prompt: str
+    dtype: str = "float32"
+    scheduler: str = "dpmsolver++"
+
+    @property
+    def height_and_width(self) -> tuple[int, int] | None:
+        """In pixels; None for the model's own."""
+        if self.size is None:
+            return None
+        height, width = (self.size, self.size) if isinstance(self.size, int) else self.size
+        return height, width
+
+
+class Generator(Protocol):
+    """What draws, such as icsd.models.image_generator.ImageGenerator."""
+
+    def draw(
+        self,
+        sentences: Sequence[str],
+        seeds: Sequence[int],
+        batch_size: int,
+        receive: Receive,
+        *,
+        steps: int,
+        guidance_scale: float,
+        negative_prompt: str,
+    ) -> None:
+        """Hand a picture a sentence to `receive`, batch by batch in order; up to rounding the same in any batch."""
+
+
+Load = Callable[[Path, Drawing], Generator]  # from the model's folder
+
+
+def generate_images(
+    sentences: Path,
+    images: Path,
+    contact_sheet_path: Path,
+    settings: Drawing,
+    batch_size: int,
+    kept: KeptPictures,
+    load: Load | None = None,
+    shard: str | None = None,
+) -> None:
+    """Write the IMAGES of a `shard` of SENTENCES, in its order, or of all, and a contact sheet of the first.
+
+    Each picture is in `kept` from the moment that it exists, so that a killed or changed run draws only what is new.
+    `load` gives the generator: diffusers' by default. An empty shard needs no model. ModelError for the model,
+    DiskFullError where there is no room. Of two processes that are to write the same images the second waits for the
+    first, and finds its pictures.
+    """
+    columns = ["image_id", "sentence", "seed"]
+    rows = tables.read(sentences, tables.SENTENCES, columns, shard=shard).to_pylist()
+    with lease(images):
+        pictures = _pictures(rows, settings, batch_size, kept, load or load_generator()) if rows else []
+        _write(images, rows, pictures, settings.model)
+        sheet = io.BytesIO()
+        contact_sheet(pictures, [row["sentence"] for row in rows]).save(sheet, format="PNG")
+        with files.atomic_path(contact_sheet_path) as unfinished:
+            unfinished.write_bytes(sheet.getvalue())
+
+
+def _write(images: Path, rows: Sequence[dict[str, Any]], pictures: Sequence[bytes], model: str) -> None:
+    tables.write(
+        images,
+        tables.IMAGES,
+        [
+            row | {"image": {"bytes": png, "path": f"{row['image_id']}.png"}, "model": model}
+            for row, png in zip(rows, pictures, strict=True)
+        ],
+    )
+
+
+def load_generator(*, compiled: bool = False) -> Load:
+    """What loads a diffusers pipeline; with `compiled` its denoiser is compiled at the first batch."""
+
+    def load(folder: Path, settings: Drawing) -> Generator:
+        from icsd.models.image_generator import load_image_generator  # late: what is drawn needs no torch
+
+        size, dtype, scheduler = settings.height_and_width, settings.dtype, settings.scheduler
+        return load_image_generator(folder, size, dtype=dtype, scheduler=scheduler, compiled=compiled)
+
+    return load
+
+
+def _pictures(
+    rows: Sequence[Row], settings: Drawing, batch_size: int, kept: KeptPictures, load: Load
+) -> Sequence[bytes]:
+    """A PNG file a row: the kept ones, and the rest drawn."""
+    from icsd.models.model_folder import PIPELINE_FILES, model_folder
+
+    folder = model_folder("images.model", settings.model, PIPELINE_FILES)
+    settings = replace(settings, dtype=_dtype(settings.dtype))
+    keys = _keys(rows, settings, folder, FileDigests(kept.folder / "digests.json"))
+    pictures = kept.find(set(keys))
+    missing = [number for number, key in enumerate(keys) if key not in pictures]
+    if len(missing) < len(rows):
+        _log.info("images: %d of %d are drawn already", len(rows) - len(missing), len(rows))
+    if missing:
+        generator = load(folder, settings)
+        with kept.writer() as segment:
+            new = [(keys[number], rows[number]) for number in missing]
+            pictures |= _drawn(new, generator, settings, batch_size, segment)
+    return [pictures[key] for key in keys]
+
+
+def _drawn(
+    new: Sequence[tuple[str, Row]], generator: Generator, settings: Drawing, batch_size: int, segment: Segment
+) -> dict[str, bytes]:
+    """The PNG files of rows by key, each kept in `segment` before it counts."""
+    told, pictures = Progress(len(new), "images"), dict[str, bytes]()
+
+    def receive(first: int, pngs: list[bytes]) -> None:
+        batch = [(key, png) for (key, _), png in zip(new[first : first + len(pngs)], pngs, strict=True)]
+        segment.keep(batch)
+        pictures.update(batch)
+        for _ in batch:
+            told.step()
+
+    generator.draw(
+        [row["sentence"] for _, row in new],
+        [row["seed"] for _, row in new],
+        batch_size,
+        receive,
+        steps=settings.steps,
+        guidance_scale=settings.guidance_scale,
+        negative_prompt=settings.negative_prompt,
+    )
+    told.end()
+    return pictures
+
+
+def _dtype(dtype: str) -> str:
+    """What "auto" is here: it determines the pictures, and so belongs into their keys."""
+    if dtype != "auto":
+        return dtype
+    from icsd.models.image_pipeline import usual_dtype  # late: only this needs torch for what is drawn
+
+    return usual_dtype()
+
+
+def _keys(rows: Sequence[Row], settings: Drawing, folder: Path, digests: FileDigests) -> list[str]:
+    """For each row a name for all that determines its picture; the weights by content, not by where they lie."""
+    from icsd.models.model_folder import folder_digest
+
+    weights = folder_digest(folder, UNUSED_PARTS, PIPELINE_SUFFIXES, digests.sha256)
+    parts = asdict(settings) | {"size": settings.height_and_width, "model": weights, "revision": REVISIONS["images"]}
+    return [_hash(parts | {"sentence": row["sentence"], "seed": row["seed"]}) for row in rows]
+
+
+def _hash(parts: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,128 @@
+"""Pictures: real photographs with their captions, as a corpus publishes them."""
+
+import io
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, UnidentifiedImageError
+
+from icsd.core import tables
+from icsd.core.errors import InputError
+from icsd.core.references import real_image_id
+from icsd.corpora import Corpus, Picture
+
+MODEL = "photograph"  # what IMAGES has for a model where nothing was drawn
+BATCH = 64  # pictures in memory at once
+Row = dict[str, Any]
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PictureTables:
+    """Where the IMAGES, CAPTIONS, DOMAINS and LEDGER of real pictures go."""
+
+    images: Path
+    captions: Path
+    domains: Path
+    ledger: Path
+
+
+def read_pictures(corpus: Corpus, folder: Path | None, split: str, paths: PictureTables, max_drop_share: float) -> None:
+    """Write the IMAGES of a corpus, the bytes as they lie in `folder` or in the corpus, CAPTIONS, DOMAINS and LEDGER.
+
+    A picture that cannot be decoded is dropped with its captions, and the ledger has the reason; one without a
+    caption is kept, and counted in the log. InputError, naming file and record, for a caption without its picture,
+    a picture file that is missing, and more dropped pictures than `max_drop_share` of all.
+    """
+    captions: list[Row] = []
+    domains: list[Row] = []
+    ledger: list[Row] = []
+    found = _images(corpus, folder, captions, domains, ledger, max_drop_share)
+    tables.write_batches(paths.images, tables.IMAGES, found)
+    rows = [row | {"split": split} for row in sorted(captions, key=lambda row: row["caption_id"])]
+    tables.write(paths.captions, tables.CAPTIONS, rows)
+    tables.write(paths.domains, tables.DOMAINS, domains)
+    tables.write(paths.ledger, tables.LEDGER, ledger)
+
+
+def _images(
+    corpus: Corpus,
+    folder: Path | None,
+    captions: list[Row],
+    domains: list[Row],
+    ledger: list[Row],
+    max_drop_share: float,
+) -> Iterator[list[Row]]:
+    """Rows of IMAGES, some at a time; those of CAPTIONS, DOMAINS and LEDGER are added to the lists."""
+    pictures, bare = corpus.pictures(), 0
+    while batch := list(islice(pictures, BATCH)):
+        images = []
+        for picture in batch:
+            data = _file(corpus, folder, picture)
+            fault = _fault(data)
+            image_id = real_image_id(picture.image_id)
+            ledger.append({"stage": "pictures", "item_id": image_id, "kept": not fault, "reason": fault or None})
+            if not fault:
+                images.append(_image(image_id, picture.name, data))
+                captions.extend(_captions(picture))
+                if picture.domain is not None:
+                    domains.append({"image_id": picture.image_id, "domain": picture.domain})
+                bare += not picture.captions
+        yield images
+    kept = sum(bool(row["kept"]) for row in ledger)
+    _log.info("pictures: %s of %s kept, %s captions", f"{kept:,}", f"{len(ledger):,}", f"{len(captions):,}")
+    if bare:
+        _log.info("%s pictures have no caption", f"{bare:,}")
+    _check_drops(corpus.paths[0], ledger, max_drop_share)
+
+
+def _file(corpus: Corpus, folder: Path | None, picture: Picture) -> bytes:
+    if picture.data is not None:
+        return picture.data
+    place = f"image {picture.image_id}"
+    if folder is None:
+        problem = f"its picture {picture.name} is a file, and no folder is given"
+        raise InputError(corpus.paths[0], place, problem, "name the folder as its images in config/config.yaml")
+    path = folder / picture.name
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        problem = f"its picture {path} cannot be read ({error.strerror})"
+        hint = "put the file there, or mend pictures in config/config.yaml"
+        raise InputError(corpus.paths[0], place, problem, hint) from error
+
+
+def _fault(data: bytes) -> str:
+    """Why these bytes are no picture; empty for one."""
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            picture.load()  # the header alone does not show that a file was cut short
+    except UnidentifiedImageError:
+        return "cannot be decoded: not the bytes of a picture"
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        return f"cannot be decoded: {error}"
+    return ""
+
+
+def _image(image_id: str, name: str, data: bytes) -> Row:
+    image = {"bytes": data, "path": name}
+    return {"image_id": image_id, "image": image, "sentence": "", "seed": 0, "model": MODEL}
+
+
+def _captions(picture: Picture) -> list[Row]:
+    return [{"caption_id": number, "image_id": picture.image_id, "caption": text} for number, text in picture.captions]
+
+
+def _check_drops(path: Path, ledger: Sequence[Row], limit: float) -> None:
+    dropped = [row for row in ledger if not row["kept"]]
+    for row in dropped:
+        _log.warning("%s of %s is dropped: it %s", row["item_id"], path, row["reason"])
+    if len(dropped) > limit * len(ledger):
+        share = f"{len(dropped):,} of {len(ledger):,} pictures cannot be decoded"
+        problem = f"{share}, more than pictures.max_drop_share={limit} allows; the first {dropped[0]['reason']}"
+        hint = "replace the files or remove their records, or raise the share in config/config.yaml"
+        raise InputError(path, dropped[0]["item_id"], problem, hint)

@@ -1,0 +1,62 @@
+"""Safety: which pictures may be used."""
+
+import io
+import logging
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from icsd.core import tables
+from icsd.core.errors import InputError
+from icsd.core.logs import progress
+
+_log = logging.getLogger(__name__)
+
+
+def check_safety(images: Path, safety: Path, model: str, blank_std: float, batch_size: int) -> None:
+    """Write the SAFETY of an IMAGES shard, in its order: score and verdict of each picture.
+
+    "unsafe" if the checker's score is above 0; "blank" if no colour channel's standard deviation (of values
+    0 to 255) reaches `blank_std`, whatever the score. An empty shard needs no model. ModelError for the
+    model, InputError for bytes that are no picture.
+    """
+    shard = tables.read(images, tables.IMAGES, columns=["image_id", "image"])
+    ids = shard["image_id"].to_pylist()
+    pictures = [image["bytes"] for image in shard["image"].to_pylist()]
+    deviations = [_deviation(picture) for picture in _decode(pictures, ids, images)]
+    scores = _scores(_decode(pictures, ids, images), len(ids), model, batch_size) if ids else []
+    verdicts = [_verdict(*pair, blank_std) for pair in zip(scores, deviations, strict=True)]
+    _log.info("safety: %s", ", ".join(f"{n:,} {verdict}" for verdict, n in sorted(Counter(verdicts).items())))
+    rows = zip(ids, scores, verdicts, strict=True)
+    tables.write(safety, tables.SAFETY, [{"image_id": i, "score": s, "verdict": v} for i, s, v in rows])
+
+
+def _verdict(score: float, deviation: float, blank_std: float) -> str:
+    if deviation < blank_std:
+        return "blank"
+    return "unsafe" if score > 0 else "safe"
+
+
+def _deviation(picture: Image.Image) -> float:
+    """Of the channel that varies most."""
+    return float(np.asarray(picture).std(axis=(0, 1)).max())
+
+
+def _scores(pictures: Iterator[Image.Image], total: int, model: str, batch_size: int) -> list[float]:
+    from icsd.models.model_folder import model_folder  # late: an empty shard needs no torch
+    from icsd.models.safety_checker import CHECKER_FILES, load_safety_checker
+
+    checker = load_safety_checker(model_folder("safety.model or images.model", model, CHECKER_FILES))
+    return list(progress(checker.scores(pictures, batch_size), total, "pictures"))
+
+
+def _decode(pictures: Sequence[bytes], ids: Sequence[str], path: Path) -> Iterator[Image.Image]:
+    for data, image_id in zip(pictures, ids, strict=True):
+        try:
+            yield Image.open(io.BytesIO(data)).convert("RGB")
+        except OSError as error:
+            hint = "delete the file and run snakemake again"
+            raise InputError(path, image_id, f"is no picture that can be read ({error})", hint) from error

@@ -1,0 +1,82 @@
+"""Which sentences an arm draws: a function of summaries, captions and the config, neither of shards nor of batches."""
+
+import logging
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from icsd.core import tables
+from icsd.core.ids import drawing_order, item_seed, shard_of
+
+Row = Mapping[str, Any]
+_log = logging.getLogger(__name__)
+
+
+def select_sentences(
+    arm: str,
+    summaries: Sequence[Path],
+    captions: Path,
+    sentences: Path,
+    shards: int,
+    pictures: int,
+    spare: float,
+    seed: int,
+) -> None:
+    """Write the SENTENCES of `multi` or `single`, each in the shard that the image's id names.
+
+    `multi` draws `pictures` summaries at most. `single` draws as many captions and a share `spare` more, so that as
+    many pictures are left when the unsafe ones have fallen away.
+    """
+    groups = choose_groups(tables.concat(summaries, tables.SUMMARIES).to_pylist(), pictures)
+    if arm == "multi":
+        rows = [_of_group(group, seed) for group in groups]
+    else:
+        chosen = choose_captions(_corpus(captions), math.ceil(len(groups) * (1 + spare)))
+        rows = [_of_caption(arm, row, seed) for row in chosen]
+    _write_sentences(arm, rows, sentences, shards)
+
+
+def select_matched_sentences(pairs: Path, captions: Path, sentences: Path, shards: int, seed: int) -> None:
+    """Write the SENTENCES of `single_matched`: each different caption of multi's PAIRS, to be drawn by itself."""
+    paired = set(tables.read(pairs, tables.PAIRS, columns=["caption_id"])["caption_id"].to_pylist())
+    rows = [_of_caption("single_matched", row, seed) for row in _corpus(captions) if row["caption_id"] in paired]
+    _write_sentences("single_matched", rows, sentences, shards)
+
+
+def choose_groups(summaries: Iterable[Row], pictures: int) -> list[Row]:
+    """The first `pictures` summaries that are ok, in an order that tells nothing of them."""
+    usable = [row for row in summaries if row["status"] == "ok"]
+    return sorted(usable, key=lambda row: drawing_order(row["group_id"]))[:pictures]
+
+
+def choose_captions(corpus: Iterable[Row], pictures: int) -> list[Row]:
+    """The first `pictures` captions, in an order that tells nothing of them."""
+    return sorted(corpus, key=lambda row: drawing_order(row["caption_id"]))[:pictures]
+
+
+def _corpus(captions: Path) -> list[dict[str, Any]]:
+    return tables.read(captions, tables.CAPTIONS, columns=["caption_id", "caption"]).to_pylist()
+
+
+def _write_sentences(arm: str, rows: Sequence[Row], sentences: Path, shards: int) -> None:
+    _log.info("%s: %s sentences to draw", arm, f"{len(rows):,}")
+    by_shard: list[list[Row]] = [[] for _ in range(shards)]
+    for row in rows:
+        by_shard[shard_of(row["image_id"], shards)].append(row)
+    tables.write_batches(sentences, tables.SENTENCES, by_shard)
+
+
+def _of_group(group: Row, seed: int) -> dict[str, Any]:
+    row = _sentence("multi", group["group_id"], group["summary"], group["selected"], seed)
+    return row | {"group_id": group["group_id"], "prompt_hash": group["prompt_hash"]}
+
+
+def _of_caption(arm: str, row: Row, seed: int) -> dict[str, Any]:
+    return _sentence(arm, row["caption_id"], row["caption"], [row["caption_id"]], seed)
+
+
+def _sentence(arm: str, number: int, sentence: str, captions: Sequence[int], seed: int) -> dict[str, Any]:
+    image_id = f"{arm}-{number}"
+    row = {"image_id": image_id, "arm": arm, "sentence": sentence, "caption_ids": list(captions)}
+    return row | {"seed": item_seed(image_id, seed), "group_id": None, "prompt_hash": None}

@@ -1,0 +1,113 @@
+"""From groups and captions to the SUMMARIES table."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from icsd.config import SummariesConfig
+from icsd.core import tables
+from icsd.core.errors import ICSDError, InputError
+from icsd.core.lock import lease
+from icsd.stages.summaries.prompts import load_prompt
+from icsd.stages.summaries.providers import answer, model_name
+from icsd.stages.summaries.quality import Group, Summary
+
+
+class TooManyDropped(ICSDError):
+    """More groups of a shard were dropped than summaries.max_drop_share allows."""
+
+
+def summarize_groups(
+    groups: Path,
+    captions: Path,
+    prompt: Path,
+    summaries: Path,
+    config: SummariesConfig,
+    results: Path,
+    shard: str | None = None,
+) -> None:
+    """Write the SUMMARIES of a `shard` of GROUPS, or of all: a row for every group, dropped ones with their reason.
+
+    `captions` has all CAPTIONS: members of a group lie anywhere. Every row holds the hash of the prompt file
+    that the run names, though `merge` does not read it. An empty shard gives an empty table, and asks nobody. `results`
+    is the run's folder; its name and the budget in it are what the spending goes to. Of two processes that are to write
+    the same summaries the second waits for the first, and finds its replies, so that none is paid for twice.
+    """
+    checked = load_prompt(prompt)
+    members = _read_groups(groups, shard, captions)
+    with lease(summaries):
+        answers = answer(members, checked, config, results) if members else ()
+        rows = [
+            _row(group, summary, model_name(config), checked.hash)
+            for group, summary in zip(members, answers, strict=True)
+        ]
+        _refuse_if_too_many_dropped(f"{groups}, {shard}" if shard else str(groups), rows, config.max_drop_share)
+        tables.write(summaries, tables.SUMMARIES, rows)
+
+
+def _read_groups(groups: Path, shard: str | None, captions: Path) -> list[Group]:
+    rows = tables.read(groups, tables.GROUPS, columns=["group_id", "caption_ids"], shard=shard)
+    wanted = pc.unique(pc.list_flatten(rows["caption_ids"]))
+    texts = _texts(wanted, captions)
+    found = []
+    for group_id, ids in zip(rows["group_id"].to_pylist(), rows["caption_ids"].to_pylist(), strict=True):
+        missing = [caption_id for caption_id in ids if caption_id not in texts]
+        if missing:
+            hint = "captions and groups are of different runs: delete the groups folder and run snakemake again"
+            raise InputError(groups, f"group_id {group_id}", f"caption {missing[0]} is not among the captions", hint)
+        found.append(Group(group_id, tuple(ids), tuple(texts[caption_id] for caption_id in ids)))
+    return found
+
+
+def _texts(wanted: pa.Array, captions: Path) -> dict[int, str]:
+    """Caption by id, of the ids in `wanted` alone: a shard does not hold the whole corpus in memory."""
+    if not len(wanted):
+        return {}
+    rows = tables.read(captions, tables.CAPTIONS, columns=["caption_id", "caption"])
+    rows = rows.filter(pc.is_in(rows["caption_id"], value_set=wanted))
+    return dict(zip(rows["caption_id"].to_pylist(), rows["caption"].to_pylist(), strict=True))
+
+
+def _row(group: Group, summary: Summary, model: str, prompt_hash: str) -> dict[str, Any]:
+    return {
+        "group_id": group.group_id,
+        "summary": summary.text,
+        "selected": [group.caption_ids[place] for place in summary.places],
+        "status": "ok" if summary.reason is None else "dropped",
+        "reason": summary.reason,
+        "prompt_tokens": summary.prompt_tokens,
+        "completion_tokens": summary.completion_tokens,
+        "model": model,
+        "prompt_hash": prompt_hash,
+        **_quality(group, summary),
+    }
+
+
+def _quality(group: Group, summary: Summary) -> dict[str, Any]:
+    found = summary.quality
+    if found is None:
+        return {"unsupported": [], "covered": [], "image_tokens": None}
+    selected = [group.caption_ids[place] for place in summary.places]
+    return {
+        "unsupported": list(found.unsupported),
+        "covered": [selected[place] for place in found.covered] if selected else [],
+        "image_tokens": found.image_tokens,
+    }
+
+
+def _refuse_if_too_many_dropped(groups: str, rows: Sequence[dict[str, Any]], limit: float) -> None:
+    reasons = Counter(row["reason"].split(":")[0] for row in rows if row["reason"])
+    if reasons.total() <= limit * len(rows):
+        return
+    commonest = ", ".join(f"{code} ({count:,})" for code, count in reasons.most_common(3))
+    example = next(row for row in rows if row["reason"])
+    raise TooManyDropped(
+        f"{reasons.total():,} of {len(rows):,} groups of {groups} were dropped, more than "
+        f"summaries.max_drop_share={limit} allows. The commonest reasons: {commonest}; for example group "
+        f"{example['group_id']}: {example['reason']}. Mend what the reasons name (the model, the prompt, the server), "
+        "or raise the share in config/config.yaml"
+    )

@@ -1,0 +1,112 @@
+"""What the items of a run take, by the prices of summaries.openai and the rates of estimate."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from statistics import fmean
+
+from icsd.config import Config, EstimateConfig
+from icsd.llm.batch_records import BATCH_PRICE
+from icsd.llm.budget import Prices
+from icsd.views.estimate.counts import Amount, Counts
+
+PRICE_SHARES = {"openai": 1.0, "openai-batch": BATCH_PRICE}  # of the endpoint's prices; the others cost nothing
+HOUR_S = 3600.0
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Money in USD, `gpu` in hours of one GPU by stage, disk in bytes. `repairs` are requests too."""
+
+    repairs: Amount
+    prompt_tokens: Amount
+    answer_tokens: Amount
+    usd: Amount
+    request_hours: Amount
+    gpu: Mapping[str, Amount]
+    disk: Amount
+
+
+def costs(counts: Counts, config: Config) -> Costs:
+    """What `counts` takes.
+
+    Repairs of what is done are guessed like those of what is left, so that the totals stay what they were, and what was
+    spent can be set beside them in the end.
+    """
+    rates, requests = config.estimate, counts.requests
+    share = rates.repair_share if config.summaries.repair else 0.0
+    repairs = requests.times(share)
+    asked = requests.plus(repairs.total, repairs.done)
+    # a repair shows the prompt once more, and the answer that was no good
+    prompts = counts.prompts.times(rates.tokens_per_character * (1 + share))
+    prompts = prompts.plus(repairs.total * rates.answer_tokens, repairs.done * rates.answer_tokens)
+    answers = asked.times(rates.answer_tokens)
+    return Costs(
+        repairs=repairs,
+        prompt_tokens=prompts,
+        answer_tokens=answers,
+        usd=_usd(config, prompts, answers),
+        request_hours=_request_hours(config, asked, prompts),
+        gpu=_gpu_hours(config, counts, asked),
+        disk=_disk(counts, rates),
+    )
+
+
+def _usd(config: Config, prompts: Amount, answers: Amount) -> Amount:
+    settings, share = config.summaries.openai, PRICE_SHARES.get(config.summaries.provider, 0.0)
+    prices = Prices(share * settings.prompt_usd_per_million, share * settings.completion_usd_per_million)
+    total = prices.cost(round(prompts.total), round(answers.total))
+    return replace(prompts, total=total, done=prices.cost(round(prompts.done), round(answers.done)))
+
+
+def _request_hours(config: Config, asked: Amount, prompts: Amount) -> Amount:
+    """Of all jobs together."""
+    rates, summaries = config.estimate, config.summaries
+    if summaries.provider == "openai":
+        at_once = min(rates.requests_at_once, config.shards * summaries.openai.concurrency)
+        return asked.times(rates.seconds_per_request / at_once / HOUR_S)
+    if summaries.provider == "openai-batch":
+        rounds = math.ceil(prompts.left / (summaries.batch.enqueued_tokens or math.inf))
+        return replace(prompts, total=rates.batch_hours * max(rounds, asked.left > 0), done=0.0)
+    return _local_hours(rates, asked)
+
+
+def _local_hours(rates: EstimateConfig, asked: Amount) -> Amount:
+    return asked.times(1 / rates.local_requests_per_second / HOUR_S)
+
+
+def _gpu_hours(config: Config, counts: Counts, asked: Amount) -> dict[str, Amount]:
+    rates = config.estimate
+    local = {"summaries": _local_hours(rates, asked)} if config.summaries.provider == "transformers" else {}
+    return {
+        "embeddings": counts.captions.times(1 / rates.embeddings_per_second / HOUR_S),
+        **local,
+        "images": counts.pictures.times(1 / rates.images_per_second / HOUR_S),
+        "safety": counts.checks.times(1 / rates.checks_per_second / HOUR_S),
+        "captioner": counts.trainings.times(_steps(config, counts) / rates.training_steps_per_second / HOUR_S),
+    }
+
+
+def _steps(config: Config, counts: Counts) -> float:
+    """Of a training, on average over the arms: where epochs are given, an arm with more pairs takes more."""
+    if config.captioner.steps is not None:
+        return config.captioner.steps
+    return fmean(config.captioner.steps_of(_pairs(arm, config, counts)) for arm in config.arms)
+
+
+def _pairs(arm: str, config: Config, counts: Counts) -> float:
+    if arm == "real":  # as many as the corpus of captions has, for the pictures of both are often the same
+        return counts.captions.total
+    pictures = counts.arms["multi" if arm == "multi_head" else arm]
+    return pictures * (config.estimate.captions_per_summary if arm == "multi" else 1.0)
+
+
+def _disk(counts: Counts, rates: EstimateConfig) -> Amount:
+    """What the run's folder has, and what comes to it and to the store of replies."""
+    left = counts.bytes_to_copy + (
+        counts.captions.left * rates.bytes_per_caption
+        + counts.groups.left * rates.bytes_per_summary
+        + counts.pictures.left * rates.bytes_per_image
+        + counts.trainings.left * rates.bytes_per_training
+    )
+    return Amount(counts.bytes_on_disk, counts.bytes_on_disk, "folder").times(1).plus(left)

@@ -1,0 +1,141 @@
+"""A trained captioner as a folder to pass on: transformers' files and its card."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCardData
+
+from icsd.core import tables
+from icsd.core.files import atomic_path
+from icsd.core.pages import markdown_table
+from icsd.core.text import as_code
+from icsd.stages.captioner.folder import Manner, write_folder
+from icsd.views.export.provenance import (
+    ARMS,
+    PAPER,
+    Provenance,
+    hub_id,
+    licence_line,
+    model_line,
+    model_lines,
+    source_lines,
+)
+
+Settings = Mapping[str, Any]
+_log = logging.getLogger(__name__)
+Row = Mapping[str, Any]
+USE = """\
+```python
+from PIL import Image
+from transformers import AutoImageProcessor, AutoTokenizer, VisionEncoderDecoderModel
+
+folder = "path/to/this/folder"
+model = VisionEncoderDecoderModel.from_pretrained(folder)
+processor = AutoImageProcessor.from_pretrained(folder, backend="pil")  # resizes as in training, to the last bit
+tokenizer = AutoTokenizer.from_pretrained(folder)
+
+picture = Image.open("picture.png").convert("RGB")
+prompt = tokenizer(model.config.caption_prefix, return_tensors="pt").input_ids[:, :-1]
+ids = model.generate(**processor(picture, return_tensors="pt"), decoder_input_ids=prompt)
+print(tokenizer.decode(ids[0, prompt.shape[1] :], skip_special_tokens=True))
+```
+
+Every training caption began with the prefix, so it must be given; `generation_config.json` has the beam search that the
+scores are of. With the workflow installed `icsd caption picture.png --model path/to/this/folder` does the same."""
+LIMITS = """\
+- It says what its training captions would say: words, habits and errors are theirs, and those of its training pictures.
+- A caption can name what is not in the picture, and be silent on what is. Conclude nothing about people from one.
+- The scores are of the test pictures named above, and tell little of others."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A captioner of an arm, what it was trained on and how, and its SCORES on each test set."""
+
+    arm: str
+    seed: int
+    checkpoint: Path
+    pairs: Path
+    scores: Sequence[Path]
+    settings: Settings
+
+
+def export_captioner(trained: Trained, folder: Path, manner: Manner, source: Provenance) -> None:
+    """Write the checkpoint as a folder that transformers loads by itself, with README.md; it is whole or not there."""
+    rows = tables.concat(trained.scores, tables.SCORES).to_pylist()
+    with atomic_path(folder) as unfinished:
+        unfinished.mkdir()
+        write_folder(trained.checkpoint, unfinished, manner)
+        (unfinished / "README.md").write_text(captioner_card(trained, rows, source), encoding="utf-8")
+    _log.info("%s of seed %d, %s", trained.arm, trained.seed, folder)
+
+
+def captioner_card(trained: Trained, scores: Sequence[Row], source: Provenance) -> str:
+    """README.md with a YAML header: how captions are written, the scores, the training."""
+    sections = {
+        "Writing captions": USE,
+        "Scores": "\n".join(_scores(scores)),
+        "Training": "\n".join(_training(trained)),
+        "Training pictures": "\n".join([ARMS[trained.arm], "", *model_lines(trained.arm, source)]),
+        "Sources of the captions": "\n".join(source_lines(trained.arm, source)),
+        "Limits": LIMITS,
+        "Licence": licence_line(source),
+        "The method": PAPER.strip(),
+    }
+    body = "\n\n".join(f"## {title}\n\n{text.strip()}" for title, text in sections.items())
+    title = f"{source['run']}: a captioner of the arm {trained.arm}"
+    about = "An encoder of pictures (CLIP's) and a decoder of words (BERT with cross-attention) that write a caption."
+    return f"---\n{_header(trained, scores, source)}\n---\n\n# {title}\n\n{about}\n\n{body}\n"
+
+
+def _header(trained: Trained, scores: Sequence[Row], source: Provenance) -> str:
+    named = [trained.settings["vision_model"], trained.settings["decoder_weights"]]
+    repositories = [found for model in named if model and (found := hub_id(model))]
+    name = f"{source['run']}: {trained.arm}, seed {trained.seed}"
+    return ModelCardData(
+        license=source["licence"] or "unknown",
+        library_name="transformers",
+        pipeline_tag="image-to-text",
+        tags=["image-captioning", "icsd"],
+        base_model=repositories or None,
+        model_name=name,
+        eval_results=[_result(row) for row in scores],
+    ).to_yaml()
+
+
+def _result(row: Row) -> EvalResult:
+    return EvalResult(
+        task_type="image-to-text",
+        dataset_type=row["test"],
+        dataset_name=row["test"],
+        metric_type=row["metric"].lower(),
+        metric_name=row["metric"],
+        metric_value=round(100 * row["value"], 1),
+    )
+
+
+def _scores(rows: Sequence[Row]) -> list[str]:
+    cells = [
+        [row["test"], row["metric"], *(f"{100 * row[name]:.1f}" for name in ("value", "low", "high"))] for row in rows
+    ]
+    head = ["test pictures", "metric", "times 100", "95% interval from", "to"]
+    return markdown_table(head, cells, left=2)
+
+
+def _training(trained: Trained) -> list[str]:
+    pairs = tables.read(trained.pairs, tables.PAIRS, columns=["image_id"])["image_id"]
+    settings = dict(trained.settings)
+    vision, decoder = settings.pop("vision_model"), settings.pop("decoder_weights")
+    begun = model_line(decoder) if decoder else "weights drawn anew"
+    words = model_line(settings.pop("tokenizer"))
+    shown = ", ".join(f"{name} {as_code(str(value))}" for name, value in settings.items() if value is not None)
+    return [
+        f"- {len(pairs):,} pairs with {len(pairs.unique()):,} pictures; seed {trained.seed}",
+        f"- Encoder, before training: {model_line(vision)}",
+        f"- Decoder, before training: {begun}",
+        f"- Words: {words}",
+        f"- Settings: {shown}",
+    ]

@@ -1,0 +1,145 @@
+"""The card of a dataset: README.md with a YAML header, as the hub reads it."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from huggingface_hub import DatasetCardData
+
+from icsd.core.pages import markdown_table
+from icsd.core.text import as_block, as_code, as_text
+from icsd.views.export.facts import Facts, Stage
+from icsd.views.export.provenance import ARMS, PAPER, Provenance, licence_line, model_lines, shown_path, source_lines
+
+HOUR_S = 3600.0
+
+LOADING = {
+    "huggingface": """\
+```python
+from datasets import load_dataset
+
+pictures = load_dataset("path/to/this/folder", split="train")
+print(pictures[0]["captions"])
+```
+
+A row is a picture: `image_id`, `image`, `captions` and their `caption_ids`, the `sentence` that it was drawn from,
+`seed`, `model`.
+""",
+    "webdataset": """\
+```python
+from pathlib import Path
+
+import webdataset
+
+shards = sorted(map(str, Path("path/to/this/folder").glob("train-*.tar")))
+for picture in webdataset.WebDataset(shards, shardshuffle=False).decode("pil"):
+    print(picture["__key__"], picture["json"]["captions"])
+```
+
+A sample is a picture's file and a JSON with its `image_id`, `captions` and their `caption_ids`, the `sentence` that it
+was drawn from, `seed`, `model`.
+""",
+    "coco": """\
+```python
+from pycocotools.coco import COCO
+
+captions = COCO("path/to/this/folder/captions_train.json")
+```
+
+Pictures are in `images/`, a file each. An image's `id` is the number of its name; it has the `sentence` that it
+was drawn from too. Annotations are numbered; `caption_id` is a caption's id in its corpus.
+""",
+}
+CONFIGS = {"huggingface": "data/train-*.parquet", "webdataset": "train-*.tar"}
+SIZES = {1_000: "n<1K", 10_000: "1K<n<10K", 100_000: "10K<n<100K", 1_000_000: "100K<n<1M", 10_000_000: "1M<n<10M"}
+LIMITS = """\
+- A picture need not show all that its sentence and its captions name, nor only that: nobody looked through them.
+- Captions were put together by likeness of their text, so that one of them may fit a picture badly.
+- What the corpus and the models prefer, leave out or get wrong is in the pictures too.
+- The safety checker's verdict is a model's: it misses some, and drops some that are harmless.
+"""
+PHOTOGRAPH_LIMITS = """\
+- The photographs and their captions are as their corpus publishes them, and so are its faults.
+"""
+
+
+def dataset_card(arm: str, layout: str, facts: Facts, source: Provenance) -> str:
+    """README.md: what the dataset is, where it comes from, what it took, and what it is not."""
+    sections = {
+        "Reading it": LOADING[layout],
+        "What is in it": "\n".join(_contents(facts)),
+        "Sources": "\n".join(source_lines(arm, source)),
+        "Models": "\n".join(model_lines(arm, source)) or "None: nothing was drawn.",
+        "Prompt": _prompt(arm, facts, source),
+        "From captions to pairs": "\n".join(_funnel(facts.funnel)),
+        "What it took": "\n".join(_cost(facts)),
+        "Examples": "\n".join(_examples(facts)),
+        "Limits": PHOTOGRAPH_LIMITS if arm == "real" else LIMITS,
+        "Licence": licence_line(source),
+        "The method": PAPER,
+    }
+    body = "\n\n".join(f"## {title}\n\n{text.strip()}" for title, text in sections.items() if text)
+    return f"---\n{_header(arm, layout, facts, source)}\n---\n\n# {source['run']}: {arm}\n\n{ARMS[arm]}\n\n{body}\n"
+
+
+def _header(arm: str, layout: str, facts: Facts, source: Provenance) -> str:
+    configs = [{"config_name": "default", "data_files": [{"split": "train", "path": CONFIGS.get(layout)}]}]
+    return DatasetCardData(
+        pretty_name=f"{source['run']}: {arm}",
+        license=source["licence"] or "unknown",
+        task_categories=["image-to-text"],
+        size_categories=[next((name for limit, name in SIZES.items() if facts.pictures < limit), "n>10M")],
+        tags=["image-captioning", "icsd"] + ([] if arm == "real" else ["synthetic"]),
+        configs=configs if layout in CONFIGS else None,
+    ).to_yaml()
+
+
+def _contents(facts: Facts) -> Iterator[str]:
+    rows = [
+        ["pictures", f"{facts.pictures:,}"],
+        ["pairs of a picture and a caption", f"{facts.pairs:,}"],
+        ["different captions", f"{facts.captions:,}"],
+        ["captions a picture", f"{facts.pairs / facts.pictures:.1f}"],
+        ["words a caption", f"{facts.caption_words:.1f}"],
+        ["words a sentence", f"{facts.sentence_words:.1f}"],
+    ]
+    yield from markdown_table(["what", "number"], rows)
+
+
+def _prompt(arm: str, facts: Facts, source: Provenance) -> str:
+    if arm in {"single", "real"} or source["provider"] == "merge":
+        return ""
+    hashes = ", ".join(map(as_code, facts.asked.prompt_hashes))
+    text = Path(source["prompt"]).read_text(encoding="utf-8")
+    return f"{as_code(shown_path(source['prompt']))}, with its limits of the hash {hashes}:\n\n{as_block(text)}"
+
+
+def _funnel(funnel: Sequence[Stage]) -> list[str]:
+    rows = [[stage.name, _reasons(stage), f"{stage.entered:,}", f"{stage.kept:,}"] for stage in funnel]
+    return markdown_table(["stage", "why items fell away", "entered", "kept"], rows, left=2)
+
+
+def _reasons(stage: Stage) -> str:
+    return "; ".join(f"{count:,} {as_text(reason)}" for reason, count in stage.dropped.items())
+
+
+def _cost(facts: Facts) -> Iterator[str]:
+    asked, spent = facts.asked, facts.spent
+    if asked.prompt_tokens is not None:
+        tokens = f"{asked.prompt_tokens:,} tokens of prompts and {asked.completion_tokens or 0:,} of answers"
+        yield f"- Sentences of {asked.groups:,} groups: {tokens}."
+    if spent.requests:
+        yield f"- Of servers: {spent.requests:,} requests for {spent.usd:,.2f} USD at the prices of the run's config."
+    for name, seconds in facts.seconds.items():
+        yield f"- {name.replace('_', ' ')}: {_duration(seconds)} of jobs."
+    if not spent.requests:
+        yield "- No request to a server that costs money."
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / HOUR_S:,.1f} hours" if seconds >= HOUR_S else f"{seconds:,.0f} seconds"
+
+
+def _examples(facts: Facts) -> Iterator[str]:
+    for example in facts.examples:
+        yield f"- {as_code(example.image_id)}: {as_text(example.sentence)}"
+        yield from (f"  - caption: {as_text(caption)}" for caption in example.captions)

@@ -1,0 +1,106 @@
+"""The manifest of an arm: each picture with all its captions, a shard at a time."""
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from PIL import Image, UnidentifiedImageError
+
+from icsd.core import tables
+from icsd.core.errors import InputError
+
+SUFFIXES = {"JPEG": "jpg"}  # of files; those of other formats are their names
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture's file as it lies in the IMAGES tables, with its captions by their ids."""
+
+    image_id: str
+    data: bytes
+    suffix: str
+    size: tuple[int, int]
+    sentence: str
+    seed: int
+    model: str
+    captions: Sequence[str]
+    caption_ids: Sequence[int]
+
+    @property
+    def number(self) -> int:
+        """What its id has behind the arm."""
+        return number_of(self.image_id)
+
+    @property
+    def name(self) -> str:
+        """Of its file."""
+        return f"{self.image_id}.{self.suffix}"
+
+
+def number_of(image_id: str) -> int:
+    """What a picture's id has behind the arm."""
+    return int(image_id.rpartition("-")[2])
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The PAIRS of an arm, and the IMAGES shards that hold pictures of them."""
+
+    pairs: pa.Table
+    shards: Sequence[Path]
+
+    @cached_property
+    def image_ids(self) -> pa.Array:
+        """Of all pictures, in the order of the pairs."""
+        return pc.unique(self.pairs["image_id"])
+
+    def pictures(self, shard: Path) -> Iterator[Picture]:
+        """Those of one shard that have captions, in its order; InputError for bytes that are no picture."""
+        rows = tables.read(shard, tables.IMAGES)
+        rows = rows.filter(pc.is_in(rows["image_id"], value_set=self.image_ids))
+        said = self._captions(rows["image_id"].unique())
+        for start in range(len(rows)):  # one at a time: as Python's bytes all would be in memory twice
+            row = rows.slice(start, 1).to_pylist()[0]
+            image_id, data = row["image_id"], row["image"]["bytes"]
+            suffix, size = _form(data, image_id, shard)
+            ids, captions = zip(*said[image_id], strict=True)
+            yield Picture(image_id, data, suffix, size, row["sentence"], row["seed"], row["model"], captions, ids)
+
+    def _captions(self, image_ids: pa.Array) -> dict[str, list[tuple[int, str]]]:
+        of_shard = self.pairs.filter(pc.is_in(self.pairs["image_id"], value_set=image_ids))
+        found: dict[str, list[tuple[int, str]]] = {}
+        for row in of_shard.to_pylist():
+            found.setdefault(row["image_id"], []).append((row["caption_id"], row["caption"]))
+        return found
+
+
+def read_manifest(pairs: Path, images: Sequence[Path]) -> Manifest:
+    """The pairs, and of `images` the shards with pictures of them; InputError for a picture that is in none of them."""
+    table = tables.read(pairs, tables.PAIRS)
+    wanted = pc.unique(table["image_id"])
+    found = {path: tables.read(path, tables.IMAGES, columns=["image_id"])["image_id"] for path in images}
+    holding = [path for path, ids in found.items() if pc.any(pc.is_in(ids, value_set=wanted)).as_py()]
+    drawn = pa.concat_arrays([chunk for ids in found.values() for chunk in ids.chunks])
+    missing = wanted.filter(pc.invert(pc.is_in(wanted, value_set=drawn.cast(pa.string()))))
+    if len(missing):
+        problem = f"{len(missing):,} of its {len(wanted):,} pictures are in no images table"
+        hint = (
+            "make the images and the dataset anew from the same run: delete the dataset's folder, run snakemake again"
+        )
+        raise InputError(pairs, missing[0].as_py(), problem, hint)
+    return Manifest(table, holding)
+
+
+def _form(data: bytes, image_id: str, shard: Path) -> tuple[str, tuple[int, int]]:
+    """Suffix, width and height, from the head of the file."""
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            kind = image.format or ""
+            return SUFFIXES.get(kind, kind.lower()), image.size
+    except (UnidentifiedImageError, OSError) as error:
+        hint = "delete the file and run snakemake again"
+        raise InputError(shard, image_id, f"is no picture that can be read ({error})", hint) from error

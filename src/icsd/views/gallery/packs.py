@@ -1,0 +1,92 @@
+"""Data that a page opened from disk can load: scripts that each hand over one value, written as pure ASCII."""
+
+import base64
+import io
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from icsd.core import tables
+from icsd.core.errors import InputError
+
+PACK = 600_000  # characters of a file with many thumbnails: loaded in some milliseconds, and few files in all
+FULL_PACK = 4_000_000  # of pictures that are looked at one by one
+THUMBNAIL = 224  # pixels; a smaller picture is kept as it is
+FULL = 768  # pixels, of a picture that is looked at by itself
+_ESCAPED = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026"}
+
+
+def script_json(value: Any) -> str:
+    """JSON that is text wherever a script may stand: ASCII without <, > and &. NaN is refused."""
+    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return text.translate(_ESCAPED)
+
+
+def write_script(folder: Path, name: str, value: Any) -> None:
+    """Write a script that hands `value` to the page under its name."""
+    call = f"gallery.receive({script_json(name)},{script_json(value)});\n"
+    (folder / f"{name}.js").write_text(call, encoding="ascii")
+
+
+class Packs:
+    """Values in files of about `limit` characters, for a page to load one file for many of them."""
+
+    def __init__(self, folder: Path, name: str, limit: int = PACK) -> None:
+        self._folder, self._name, self._limit = folder, name, limit
+        self._values: list[Any] = []
+        self._size, self._files = 0, 0
+
+    def add(self, value: Any) -> tuple[str, int]:
+        """The name of the script in which the value will be, and its place there."""
+        place = f"{self._name}-{self._files:04d}", len(self._values)
+        self._values.append(value)
+        self._size += len(script_json(value))
+        if self._size >= self._limit:
+            self.close()
+        return place
+
+    def close(self) -> None:
+        """Write what is waiting."""
+        if self._values:
+            write_script(self._folder, f"{self._name}-{self._files:04d}", self._values)
+            self._files += 1
+        self._values, self._size = [], 0
+
+
+def image_files(paths: Iterable[Path], wanted: Mapping[str, Any]) -> Iterable[tuple[str, bytes]]:
+    """The pictures of IMAGES tables that are wanted, a part of a table in memory at a time."""
+    for path in paths:
+        for part in tables.parts(path, tables.IMAGES, ["image_id", "image"]):
+            for image_id, image in zip(part["image_id"].to_pylist(), part["image"], strict=True):
+                if image_id in wanted:
+                    yield image_id, image["bytes"].as_py()
+
+
+def thumbnail_and_full(data: bytes, image_id: str) -> tuple[str, str]:
+    """A picture file as two data: addresses, the second empty where the first shows all of it."""
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            kind = Image.MIME.get(image.format or "", "")
+            if max(image.size) <= THUMBNAIL and kind in {"image/png", "image/jpeg", "image/webp"}:
+                return _address(data, kind), ""
+            pixels = image.convert("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        hint = "make the images anew"
+        raise InputError("images", image_id, f"is no picture that can be read ({error})", hint) from error
+    full = _jpeg(pixels, FULL) if max(pixels.size) > THUMBNAIL else ""
+    return _jpeg(pixels, THUMBNAIL), full
+
+
+def _jpeg(image: Image.Image, side: int) -> str:
+    small = image.copy()
+    small.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    file = io.BytesIO()
+    small.save(file, "JPEG", quality=85)
+    return _address(file.getvalue(), "image/jpeg")
+
+
+def _address(data: bytes, kind: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"

@@ -1,0 +1,132 @@
+"""Traces as lines for people, and as JSON."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from icsd.views.trace.lineage import CaptionTrace, GroupTrace, ImageTrace, Member, Place
+from icsd.views.trace.tables import SHOWN, Membership, Row
+
+Line = tuple[str, str]
+PLACES = 10  # groups of a caption that are shown; JSON has all
+
+
+def as_lines(found: Sequence[ImageTrace | GroupTrace | CaptionTrace]) -> str:
+    """For people: a name and what it is on each line, an empty line between two traces."""
+    blocks = [[f"{name:<10}{text}" for name, text in _lines(each)] for each in found]
+    return "\n\n".join("\n".join(block) for block in blocks)
+
+
+def as_json(found: Sequence[ImageTrace | GroupTrace | CaptionTrace]) -> str:
+    """An object with a member for each trace: image, group or caption."""
+    kinds = {ImageTrace: "image", GroupTrace: "group", CaptionTrace: "caption"}
+    document = {kinds[type(each)]: asdict(each) for each in found}
+    return json.dumps(document, ensure_ascii=False, indent=2, default=str)
+
+
+def overview_lines(known: Mapping[str, Sequence[str]]) -> str:
+    """For people: the arms that have images, how many, and some of their ids."""
+    return "\n".join(f"{arm:<16}{len(ids):,} known, such as {', '.join(ids[:SHOWN])}" for arm, ids in known.items())
+
+
+def overview_json(known: Mapping[str, Sequence[str]]) -> str:
+    """All ids by arm."""
+    return json.dumps(known, indent=2)
+
+
+def _lines(found: Any) -> Iterator[Line]:
+    if isinstance(found, ImageTrace):
+        yield from _image_lines(found)
+    elif isinstance(found, GroupTrace):
+        yield from _group_lines(found)
+    else:
+        yield from _caption_lines(found)
+
+
+def _image_lines(found: ImageTrace) -> Iterator[Line]:
+    yield "image", found.image_id
+    if found.sentence is not None:
+        yield "sentence", found.sentence["sentence"]
+        yield "seed", str(found.sentence["seed"])
+    if found.summary is not None:
+        yield "group", f"{found.summary['group_id']}, {_state(found.summary)}"
+        yield _prompt(found.summary)
+    for row in found.captions:
+        yield "caption", f"{row['caption_id']}: {row['caption']}"
+    yield from _drawn_lines(found)
+
+
+def _drawn_lines(found: ImageTrace) -> Iterator[Line]:
+    """What became of it."""
+    if found.image is None:
+        yield "drawn", "not yet" if found.sentence else "no"
+    else:
+        yield "model", found.image["model"]
+        yield "shard", str(found.shard)
+    if found.safety is not None:
+        yield "safety", f"{found.safety['verdict']}, score {found.safety['score']:.3f}"
+    yield from (("dataset", f"{arm}: {_membership(member)}") for arm, member in found.datasets.items())
+    yield from (("captioner", name) for name in found.captioners)
+    yield from (("predicted", f"{name}: {caption}") for name, caption in found.predictions.items())
+
+
+def _group_lines(found: GroupTrace) -> Iterator[Line]:
+    summary = found.summary
+    yield "group", f"{found.group_id}, {_state(summary) if summary else 'not summarised yet'}"
+    if summary is not None:
+        if summary["summary"] is not None:
+            yield "summary", summary["summary"]
+        yield _prompt(summary)
+        if summary["prompt_tokens"] is not None:
+            yield (
+                "tokens",
+                f"{summary['prompt_tokens']:,} of the prompt, {summary['completion_tokens']:,} of the answer",
+            )
+    yield from map(_member_line, found.members)
+    if found.image is not None:
+        yield "image", found.image.image_id
+        yield from _drawn_lines(found.image)
+
+
+def _member_line(member: Member) -> Line:
+    text = "not among the captions" if member.caption is None else member.caption
+    return "selected" if member.selected else "member", f"{member.caption_id}: {text} ({member.similarity:.3f})"
+
+
+def _caption_lines(found: CaptionTrace) -> Iterator[Line]:
+    row = found.caption
+    yield "caption", f"{row['caption_id']}: {row['caption']}"
+    yield "corpus", f"image {row['image_id']}, split {row['split']}"
+    yield from _place_lines(found.groups)
+    yield from (("image", image_id) for image_id in found.images)
+    yield from (("dataset", f"{arm}: {_membership(Membership(count))}") for arm, count in found.pairs.items())
+    yield from (("captioner", name) for name in found.captioners)
+
+
+def _place_lines(groups: Sequence[Place] | None) -> Iterator[Line]:
+    if not groups:
+        yield "groups", "not formed yet" if groups is None else "in none"
+        return
+    selected = sum(bool(place.selected) for place in groups)
+    yield "groups", f"in {len(groups):,}, selected in {selected:,}"
+    for place in groups[:PLACES]:
+        state = {None: "not summarised yet", True: "selected", False: "not selected"}[place.selected]
+        head = ", as its head" if place.rank == 0 else ""
+        yield "group", f"{place.group_id}: {state}{head} ({place.similarity:.3f})"
+    if len(groups) > PLACES:
+        yield "group", f"and {len(groups) - PLACES:,} more (--json has all)"
+
+
+def _prompt(summary: Row) -> Line:
+    return "prompt", f"{summary['prompt_hash']} ({summary['model']})"
+
+
+def _state(summary: Row) -> str:
+    if summary["status"] == "ok":
+        return f"summarised from {len(summary['selected'])} captions"
+    return f"{summary['status']}: {summary['reason']}"
+
+
+def _membership(member: Membership) -> str:
+    return f"{member.pairs} pair{'s' if member.pairs > 1 else ''}" if member.pairs else f"not in it: {member.reason}"

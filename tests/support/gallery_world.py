@@ -1,0 +1,141 @@
+"""The tables of a made-up run: pictures of the same head captions in the arms multi and single, and a test set."""
+
+import io
+from collections.abc import Callable, Sequence, Set
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from icsd.core import tables
+from icsd.core.ids import shard_names, shard_of
+
+TESTS = 30  # test pictures
+ODD = "</script><img src=x onerror=alert(1)> ' \" & \u2028\u2029 \u202e\u05e9\u05dc\u05d5\u05dd \u202c {{ 7*7 }}"
+
+Row = dict[str, Any]
+
+
+def flat_png(number: int, side: int = 16) -> bytes:
+    pixels = np.full((side, side, 3), (number * 7 % 256, number * 3 % 256, 90), dtype=np.uint8)
+    pixels[: side // 2, : 1 + number % side] = 255
+    return png_of(pixels)
+
+
+def png_of(pixels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def plain(number: int) -> str:
+    return f"a {'red' if number % 2 else 'blue'} boat number {number}"
+
+
+@dataclass(frozen=True)
+class Made:
+    """How a run is made up: `heads` captions, each the head of a group of `k` and drawn alone as well."""
+
+    heads: int
+    shards: int = 2
+    k: int = 4
+    caption: Callable[[int], str] = plain
+    png: Callable[[int], bytes] = flat_png
+
+    def members(self, head: int) -> list[int]:
+        """The caption ids of a group."""
+        return [(head + step) % self.heads for step in range(min(self.k, self.heads))]
+
+    def selected(self, head: int) -> list[int]:
+        """The caption ids that a group's summary is of."""
+        return self.members(head)[: (self.k + 1) // 2]
+
+
+def write_run(folder: Path, made: Made) -> None:
+    """The tables that the gallery shows, of the arms multi and single.
+
+    Every fifth picture of multi is unsafe. The captioner of multi repeats a reference of test picture 7, single's says
+    nothing right.
+    """
+    ids, caption = list(range(made.heads)), made.caption
+    captions = [{"caption_id": i, "image_id": i // 5, "caption": caption(i), "split": "train"} for i in ids]
+    tables.write(folder / "captions" / "all.parquet", tables.CAPTIONS, captions)
+    near = [1.0, *(0.9 - 0.8 * step / made.k for step in range(1, made.k))][: made.heads]
+    groups = [{"group_id": i, "caption_ids": made.members(i), "similarities": near} for i in ids]
+    tables.write(folder / "groups" / "all.parquet", tables.GROUPS, groups)
+    summaries = [_summary(i, made) for i in ids]
+    _write_shards(folder / "summaries", tables.SUMMARIES, "group_id", summaries, made.shards)
+    of_groups = {"prompt_hash": "abc", "arm": "multi"}
+    multi = [of_groups | {"sentence": f"Together: {caption(i)}", "group_id": i} for i in ids]
+    single = [{"arm": "single", "sentence": caption(i), "group_id": None, "prompt_hash": None} for i in ids]
+    _write_arm(folder, made, multi)
+    _write_arm(folder, made, single)
+    write_tests(folder, made)
+
+
+def write_tests(folder: Path, made: Made) -> None:
+    """A test set, and the captions that two captioners wrote of it."""
+    pictures = folder / "pictures" / "test"
+    images = [_image(f"real-{i}", made.png(i)) for i in range(TESTS)]
+    tables.write(pictures / "images.parquet", tables.IMAGES, images)
+    captions = [
+        {"caption_id": 5 * i + j, "image_id": i, "caption": f"test picture {i} said in {j} ways", "split": "test"}
+        for i in range(TESTS)
+        for j in range(2)
+    ]
+    tables.write(pictures / "captions.parquet", tables.CAPTIONS, captions)
+    written = {
+        "multi": [f"test picture {i} said in 0 ways" if i == 7 else f"picture {i}" for i in range(TESTS)],
+        "single": ["nothing of it"] * TESTS,
+    }
+    for arm, texts in written.items():
+        rows = [{"image_id": f"real-{i}", "caption": text} for i, text in enumerate(texts)]
+        tables.write(folder / "evaluation" / arm / "seed-0" / "test" / "predictions.parquet", tables.PREDICTIONS, rows)
+
+
+def _summary(number: int, made: Made) -> Row:
+    row = {"group_id": number, "summary": f"Together: {made.caption(number)}", "selected": made.selected(number)}
+    row |= {"status": "ok", "reason": None, "prompt_tokens": 500, "completion_tokens": 40, "model": "gpt"}
+    return row | {"prompt_hash": "abc", "unsupported": [], "covered": [], "image_tokens": 9}
+
+
+def _write_arm(folder: Path, made: Made, rows: Sequence[Row]) -> None:
+    """The n-th row is of the n-th caption."""
+    arm = rows[0]["arm"]
+    ids = [f"{arm}-{number}" for number in range(made.heads)]
+    captions = [made.selected(number) if arm == "multi" else [number] for number in range(made.heads)]
+    given = zip(ids, captions, rows, range(made.heads), strict=True)
+    sentences = [row | {"image_id": one, "caption_ids": of, "seed": 2**61 + number} for one, of, row, number in given]
+    tables.write(folder / "images" / arm / "sentences.parquet", tables.SENTENCES, sentences)
+    images = [_image(image_id, made.png(number)) for number, image_id in enumerate(ids)]
+    _write_shards(folder / "images" / arm, tables.IMAGES, "image_id", images, made.shards)
+    unsafe = set(ids[::5]) if arm == "multi" else set()
+    _write_shards(folder / "safety" / arm, tables.SAFETY, "image_id", _checks(ids, unsafe), made.shards)
+    pairs = [
+        {"image_id": one, "caption_id": number, "caption": made.caption(number)}
+        for one, of in zip(ids, captions, strict=True)
+        for number in of
+        if one not in unsafe
+    ]
+    reasons = {one: "unsafe: the safety checker's score is 0.500" if one in unsafe else None for one in ids}
+    ledger = [{"stage": "safety", "item_id": one, "kept": not reasons[one], "reason": reasons[one]} for one in ids]
+    tables.write(folder / "dataset" / arm / "pairs.parquet", tables.PAIRS, pairs)
+    tables.write(folder / "dataset" / arm / "ledger.parquet", tables.LEDGER, ledger)
+
+
+def _checks(ids: Sequence[str], unsafe: Set[str]) -> list[Row]:
+    verdicts = ["unsafe" if one in unsafe else "safe" for one in ids]
+    return [{"image_id": one, "score": n / 100, "verdict": verdicts[n]} for n, one in enumerate(ids)]
+
+
+def _image(image_id: str, data: bytes) -> Row:
+    image = {"bytes": data, "path": f"{image_id}.png"}
+    return {"image_id": image_id, "image": image, "sentence": "", "seed": 0, "model": "a model"}
+
+
+def _write_shards(folder: Path, table: tables.Table, key: str, rows: Sequence[Row], shards: int) -> None:
+    for number, name in enumerate(shard_names(shards)):
+        own = [row for row in rows if shard_of(row[key], shards) == number]
+        tables.write(folder / f"{name}.parquet", table, own)

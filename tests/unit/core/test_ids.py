@@ -1,0 +1,34 @@
+from collections import Counter
+
+import pytest
+
+from icsd.core.ids import item_seed, shard_names, shard_of
+
+
+def test_shard_is_the_same_on_every_machine() -> None:
+    assert [shard_of(item, 4) for item in (0, 1, 2, 3, 391895, "multi-12")] == [3, 1, 0, 3, 0, 0]
+    assert [item_seed(item, 0) for item in ("multi-12", "single-12")] == [3441631219118103976, 526059906247709201]
+
+
+@pytest.mark.parametrize("shards", [1, 4, 7])
+def test_every_shard_gets_a_like_share(shards: int) -> None:
+    counts = Counter(shard_of(number, shards) for number in range(7_000))
+    assert set(counts) == set(range(shards))
+    assert all(abs(count - 7_000 / shards) < 200 for count in counts.values())
+
+
+def test_a_number_and_its_text_are_of_one_shard() -> None:
+    assert shard_of(12, 1_000) == shard_of("12", 1_000)
+
+
+def test_shard_names_sort_as_they_count() -> None:
+    names = shard_names(1_000)
+    assert names[:2] == ["0000-of-1000", "0001-of-1000"]
+    assert names == sorted(set(names))
+
+
+def test_seeds_differ_by_item_and_by_run() -> None:
+    seeds = {item_seed(f"multi-{number}", seed) for number in range(500) for seed in range(2)}
+    assert len(seeds) == 1_000
+    assert min(seeds) >= 0
+    assert 2**60 < max(seeds) < 2**62

@@ -1,0 +1,430 @@
+import json
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+from chat_behaviours import Body, Kind
+from chat_server import OK, Behaviour, ChatServer, always, digest, status
+
+from icsd.config import BatchConfig, SummariesConfig
+from icsd.core.errors import ConfigError
+from icsd.llm import batch, batch_server, client
+from icsd.llm.batch_records import BATCH_PRICE, Accounts, Record, Records
+from icsd.llm.batch_server import batch_line
+from icsd.llm.budget import Budget, OutOfBudget, Prices, Purse
+from icsd.llm.cache import Replies, spending
+from icsd.llm.openai_api import Endpoint, EndpointError, request_body
+from icsd.llm.request import Failure, Outcome, Reply, Request, Sampling
+from icsd.stages.summaries.answers import Rules
+from icsd.stages.summaries.prompts import Prompt
+from icsd.stages.summaries.providers import answer, model_name
+from icsd.stages.summaries.quality import Group
+
+KEY = "sk-secret-0123456789"
+VARIABLE = "ICSD_TEST_KEY"
+PRICES = Prices(100.0, 1000.0)  # USD a million: a request's tokens cost thousandths
+SCHEMA = {"type": "object", "properties": {"summary": {"type": "string"}}}
+Outcomes = dict[str, Outcome]
+
+
+class _KilledError(BaseException):
+    """As if the process had ended."""
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(VARIABLE, KEY)
+    monkeypatch.setattr(batch_server, "FIRST_WAIT_S", 0.0)
+    return tmp_path
+
+
+@pytest.fixture
+def server() -> Iterator[ChatServer]:
+    with ChatServer(key=KEY) as running:
+        yield running
+
+
+def _requests(*numbers: int) -> list[Request]:
+    sampling = Sampling("m", 0.0, 100)
+    texts = [f"<1> A dog, number {number}.\n<2> A beach." for number in numbers]
+    return [Request(sampling, ({"role": "user", "content": text},), SCHEMA) for text in texts]
+
+
+def _bodies(requests: Sequence[Request]) -> list[str]:
+    return [digest(request_body(request, structured=True)) for request in requests]
+
+
+def _endpoint(url: str, **changes: Any) -> Endpoint:
+    return replace(Endpoint(url, VARIABLE, 5.0, 2, 4, structured_output=True), **changes)
+
+
+def _ask(
+    server: ChatServer,
+    requests: Sequence[Request],
+    run: str = "run",
+    budget_usd: float | None = None,
+    endpoint: Endpoint | None = None,
+    **settings: Any,
+) -> Outcomes:
+    """One job, and what it received."""
+    store, received = Replies(Path("replies")), Outcomes()
+    purse = Purse(Budget(Path(run) / "budget", budget_usd))
+
+    def receive(request: Request, outcome: Outcome) -> None:
+        assert request.key not in received
+        received[request.key] = outcome
+
+    with store.writer(run=run, provider="openai-batch", model="m") as segment, purse:
+        accounts = Accounts(PRICES, purse, store, segment, run)
+        limits = BatchConfig(**{"poll_s": 0.01, **settings})
+        batch.ask(requests, endpoint or _endpoint(server.url), limits, accounts, receive)
+    return received
+
+
+def _events() -> list[dict[str, Any]]:
+    return [dict(event) for event in Replies(Path("replies")).events()]
+
+
+def _open_records() -> list[Record]:
+    return Records(Path("replies/batches")).open()
+
+
+def _codes(outcomes: Outcomes) -> list[str]:
+    return [outcome.code if isinstance(outcome, Failure) else "reply" for outcome in outcomes.values()]
+
+
+def _submitted(server: ChatServer) -> int:
+    return server.calls.count("POST /v1/batches")
+
+
+def _killed(monkeypatch: pytest.MonkeyPatch, where: Any, name: str, calls: int = 1) -> None:
+    """The job ends at that call of the method, before it does anything."""
+    left, real = [calls], getattr(where, name)
+
+    def method(*arguments: Any, **named: Any) -> Any:
+        left[0] -= 1
+        if left[0] == 0:
+            raise _KilledError
+        return real(*arguments, **named)
+
+    monkeypatch.setattr(where, name, method)
+
+
+def _first_try(bad: Behaviour, *indices: int) -> Callable[[int, int, Body], Behaviour]:
+    """`bad` for the first arrival of the requests of these numbers."""
+    marks = [f"number {index}." for index in indices]
+
+    def script(number: int, attempt: int, body: Body) -> Behaviour:
+        return bad if attempt == 0 and any(mark in body["messages"][0]["content"] for mark in marks) else OK
+
+    return script
+
+
+LINE = len(batch_line(_requests(0)[0], structured=True))
+
+
+@pytest.mark.parametrize(("limits", "batches"), [({"max_requests": 3}, 3), ({"max_bytes": 2 * LINE + 1}, 4), ({}, 1)])
+def test_every_request_gets_the_reply_that_online_gives(
+    server: ChatServer, limits: dict[str, int], batches: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    requests = _requests(*range(7))
+    received = _ask(server, requests, **limits)
+    assert _codes(received) == ["reply"] * 7
+    assert sorted(server.batches.batched) == sorted(_bodies(requests)) and _submitted(server) == batches
+    asked = Outcomes()
+    with Replies(Path("other")).writer() as segment:
+        purse, put = Purse(Budget(Path("b"), None)), lambda request, outcome: asked.update({request.key: outcome})
+        client.ask(requests, _endpoint(server.url), PRICES, purse, segment, put)
+    assert received == asked == Replies(Path("replies")).find({request.key for request in requests})
+    assert f"batches: {batches} submitted, {batches} done, 0 requests to go" in caplog.text
+    assert not _open_records() and {event["batch"] for event in _events()} == set(server.batches._jobs)
+
+
+def test_the_price_is_half(server: ChatServer) -> None:
+    received = _ask(server, _requests(1, 2), budget_usd=1.0)
+    tokens = [(r.prompt_tokens, r.completion_tokens) for r in received.values() if isinstance(r, Reply)]
+    usd = sum(PRICES.cost(prompt or 0, completion or 0) for prompt, completion in tokens) / 2
+    spent = spending(_events(), "run")
+    assert spent.usd == pytest.approx(usd) and usd > 0 and spent.requests == spent.replies == 2
+    assert Budget(Path("run/budget"), 1.0).used() == pytest.approx(usd)
+
+
+def test_batches_keep_within_the_window(server: ChatServer) -> None:
+    requests = _requests(*range(6))
+    one = batch._tokens(requests[0])
+    words = sum(len(message["content"].split()) for message in requests[0].messages)
+    server.batches.enqueued_tokens = 2 * words  # a third request beside two would be refused
+    assert len(_ask(server, requests, enqueued_tokens=2 * one)) == 6
+    assert [job.batch["status"] for job in server.batches._jobs.values()] == ["completed"] * 3
+
+
+def test_a_batch_that_finds_no_room_is_submitted_later(server: ChatServer, caplog: pytest.LogCaptureFixture) -> None:
+    server.batches.ends = ("completed", "token-limit")
+    assert _codes(_ask(server, _requests(*range(4)), max_requests=2)) == ["reply"] * 4
+    assert [job.batch["status"] for job in server.batches._jobs.values()] == ["completed", "failed", "completed"]
+    assert "no room" in caplog.text and spending(_events(), "run").requests == 4
+
+
+def test_a_batch_that_is_too_large_for_the_account_is_cut(server: ChatServer) -> None:
+    server.batches.enqueued_tokens = 20  # two requests' words
+    assert _codes(_ask(server, _requests(*range(8)))) == ["reply"] * 8
+    assert len(server.batches._jobs) > 4 and len(_events()) == 8
+
+
+def test_failed_lines_alone_are_sent_again(server: ChatServer) -> None:
+    server.batches.script = _first_try(status(500), 1, 3)
+    requests = _requests(*range(5))
+    received = _ask(server, requests)
+    assert all(isinstance(outcome, Reply) for outcome in received.values()) and len(received) == 5
+    sent = Counter(server.batches.batched)
+    assert [sent[body] for body in _bodies(requests)] == [1, 2, 1, 2, 1] and _submitted(server) == 2
+    assert spending(_events(), "run").requests == 7
+
+
+@pytest.mark.parametrize(
+    ("bad", "code", "times"),
+    [
+        (status(500), "http-500", 3),
+        (status(400), "http-400", 1),
+        (Behaviour(Kind.MISSING), "missing-line", 3),
+    ],
+    ids=["500", "400", "missing"],
+)
+def test_what_fails_to_the_end_is_a_failure(server: ChatServer, bad: Behaviour, code: str, times: int) -> None:
+    server.batches.script = always(bad)
+    [outcome] = _ask(server, _requests(1), budget_usd=1.0).values()
+    assert isinstance(outcome, Failure) and outcome.code == code
+    assert _submitted(server) == times == spending(_events(), "run").requests
+    # whether a missing line was paid for is not known: it counts as the most that it can cost
+    assert (Budget(Path("run/budget"), 1.0).used() > 0) == (code == "missing-line")
+
+
+def test_a_missing_line_is_sent_again(server: ChatServer) -> None:
+    server.batches.script = _first_try(Behaviour(Kind.MISSING), 2)
+    assert sorted(_codes(_ask(server, _requests(1, 2, 3)))) == ["reply"] * 3
+    assert len(server.batches.batched) == 4
+
+
+def test_of_an_expired_batch_the_finished_half_is_kept(server: ChatServer) -> None:
+    server.batches.ends = ("expired",)
+    assert _codes(_ask(server, _requests(*range(6)))) == ["reply"] * 6
+    assert len(server.batches.batched) == 9
+    assert Counter(event.get("failed", "reply") for event in _events()) == {"reply": 6, "batch_expired": 3}
+
+
+def test_a_batch_that_fails_validation_ends_the_stage_with_one_message(server: ChatServer) -> None:
+    server.batches.ends = ("failed",)
+    with pytest.raises(
+        EndpointError, match=r"batch batch_\d+ failed \(invalid_json_line: .*run snakemake again"
+    ) as error:
+        _ask(server, _requests(1, 2), budget_usd=1.0)
+    assert error.value.__suppress_context__ or error.value.__context__ is None
+    assert not _open_records() and Budget(Path("run/budget"), 1.0).used() == pytest.approx(0.0)
+    assert _codes(_ask(server, _requests(1, 2))) == ["reply"] * 2
+
+
+def test_a_cancelled_batch_ends_the_stage_and_its_half_is_kept(server: ChatServer) -> None:
+    server.batches.polls_per_stage = 3
+    requests = _requests(*range(4))
+    thread = threading.Thread(target=_cancel_first, args=(server,))
+    thread.start()
+    with pytest.raises(EndpointError, match="was cancelled"):
+        _ask(server, requests)
+    thread.join()
+    kept = spending(_events(), "run").replies
+    assert kept == 2 and _codes(_ask(server, requests)) == ["reply"] * 4
+    assert len(server.batches.batched) == 6
+
+
+def _cancel_first(server: ChatServer) -> None:
+    while not any(job.batch["status"] == "in_progress" for job in list(server.batches._jobs.values())):
+        time.sleep(0.001)
+    server.batches.cancel(next(iter(server.batches._jobs)))
+
+
+def test_without_schema_where_the_server_takes_none(server: ChatServer) -> None:
+    server.strict_schema = False
+    assert _codes(_ask(server, _requests(1, 2))) == ["reply"] * 2
+    assert _submitted(server) == 2
+
+
+def test_a_crash_before_the_id_is_written_does_not_pay_twice(
+    server: ChatServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = _requests(1, 2, 3)
+    with monkeypatch.context() as patch, pytest.raises(_KilledError):
+        _killed(patch, Records, "write", calls=2)
+        _ask(server, requests, budget_usd=1.0)
+    [record] = _open_records()
+    assert record.batch is None and set(record.most_usd) == {request.key for request in requests}
+    assert _codes(_ask(server, requests, budget_usd=1.0)) == ["reply"] * 3
+    assert _submitted(server) == 1 and not _open_records()
+    assert Budget(Path("run/budget"), 1.0).used() == pytest.approx(spending(_events(), "run").usd)
+
+
+def test_a_crash_before_the_batch_is_created_loses_nothing(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch, pytest.raises(_KilledError):
+        _killed(patch, batch_server.BatchServer, "create")
+        _ask(server, _requests(1), budget_usd=1.0)
+    assert _codes(_ask(server, _requests(1), budget_usd=1.0)) == ["reply"] and _submitted(server) == 1
+    [left] = _open_records()  # perhaps its job is just about to create it
+    monkeypatch.setattr(batch, "FORGOTTEN_S", 0.0)
+    _ask(server, _requests(2), budget_usd=1.0)
+    assert left.batch is None and not _open_records()
+    assert Budget(Path("run/budget"), 1.0).used() == pytest.approx(spending(_events(), "run").usd)
+
+
+def test_a_lost_answer_to_create_makes_no_second_batch(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = openai.resources.Batches.create
+
+    def create(*arguments: Any, **named: Any) -> None:
+        real(*arguments, **named)
+        raise openai.APIConnectionError(request=None)
+
+    monkeypatch.setattr(openai.resources.Batches, "create", create)
+    assert _codes(_ask(server, _requests(1))) == ["reply"] and _submitted(server) == 1
+
+
+def test_a_later_run_collects_without_sending(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch, pytest.raises(_KilledError):
+        _killed(patch, batch_server.BatchServer, "retrieve")
+        _ask(server, _requests(*range(5)), max_requests=3, budget_usd=1.0)
+    assert len(_open_records()) == 2 and all(record.batch for record in _open_records())
+    server.batches.polls_per_stage = 1
+    first = _requests(0)
+    assert _codes(_ask(server, first, run="other")) == ["reply"]  # waits for the one batch, looks at the other
+    assert _submitted(server) == 2 and len(_events()) == 3
+    assert _codes(_ask(server, _requests(*range(5)), budget_usd=1.0)) == ["reply"] * 5
+    assert _submitted(server) == 2 and not _open_records()
+    assert spending(_events(), "run").requests == 5 and spending(_events(), "other").requests == 0
+
+
+def test_what_others_left_done_is_kept_though_nobody_here_wants_it(
+    server: ChatServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch, pytest.raises(_KilledError):
+        _killed(patch, batch_server.BatchServer, "retrieve")
+        _ask(server, _requests(1, 2))
+    server.batches._advance(job := next(iter(server.batches._jobs.values())))
+    while job.batch["status"] != "completed":
+        server.batches._advance(job)
+    _ask(server, _requests(3))
+    assert len(Replies(Path("replies")).find({request.key for request in _requests(1, 2, 3)})) == 3
+
+
+def test_two_jobs_wait_for_one_batch_and_it_counts_once(server: ChatServer) -> None:
+    server.batches.polls_per_stage = 10
+    requests, received = _requests(*range(4)), list[Outcomes]()
+    job = lambda: received.append(_ask(server, requests, budget_usd=1.0))  # noqa: E731
+    threads = [threading.Thread(target=job) for _ in range(2)]
+    threads[0].start()
+    while not (_open_records() and _open_records()[0].batch):
+        time.sleep(0.005)
+    threads[1].start()
+    for thread in threads:
+        thread.join(20)
+    assert received[0] == received[1] and len(received[0]) == 4 and _submitted(server) == 1
+    spent = spending(_events(), "run")
+    assert spent.requests == 4 and Budget(Path("run/budget"), 1.0).used() == pytest.approx(spent.usd)
+
+
+def test_collecting_twice_counts_once(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch, pytest.raises(_KilledError):  # between the replies and the end of the record
+        _killed(patch, Records, "close")
+        _ask(server, _requests(1, 2), budget_usd=1.0)
+    assert len(_events()) == 2 and len(_open_records()) == 1
+    assert _codes(_ask(server, _requests(3, 1), budget_usd=1.0)) == ["reply"] * 2
+    spent = spending(_events(), "run")
+    assert len(_events()) == 5 and spent.requests == 3
+    assert Budget(Path("run/budget"), 1.0).used() == pytest.approx(spent.usd)
+
+
+def test_a_batch_that_the_account_does_not_know_is_sent_again(
+    server: ChatServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with monkeypatch.context() as patch, pytest.raises(_KilledError):
+        _killed(patch, batch_server.BatchServer, "retrieve")
+        _ask(server, _requests(1))
+    server.batches.reset()
+    assert _codes(_ask(server, _requests(1))) == ["reply"]
+    assert "does not know the batch batch_0" in caplog.text
+
+
+def test_a_batch_whose_file_is_gone_is_sent_again(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch, pytest.raises(_KilledError):
+        _killed(patch, batch_server.BatchServer, "outcomes")
+        _ask(server, _requests(1))
+    server.batches._files.clear()
+    assert _codes(_ask(server, _requests(1))) == ["reply"] and _submitted(server) == 2
+
+
+def test_the_budget_is_never_passed_and_what_was_submitted_is_kept(server: ChatServer) -> None:
+    requests = _requests(*range(100))
+    budget_usd = 6 * BATCH_PRICE * PRICES.cost(requests[0].most_prompt_tokens, 100)
+    with pytest.raises(OutOfBudget, match=r"summaries\.budget_usd"):
+        _ask(server, requests, budget_usd=budget_usd)
+    spent, sizes = spending(_events(), "run"), [len(job.names) for job in server.batches._jobs.values()]
+    # what a batch does not use up pays for the next one, until that is less than a twentieth of what there is to do
+    assert sizes[0] == 6 and len(sizes) > 1 and min(sizes) == 5 and sum(sizes) == spent.requests == spent.replies
+    assert spent.usd <= budget_usd and Budget(Path("run/budget"), budget_usd).used() == pytest.approx(spent.usd)
+    _ask(server, requests, budget_usd=20 * budget_usd)
+    assert sorted(server.batches.batched) == sorted(_bodies(requests))
+
+
+def test_the_key_is_in_no_file_log_or_error(server: ChatServer, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    server.batches.ends = ("completed", "failed")
+    server.batches.script = always(status(400))
+    told = str(_ask(server, _requests(1)))
+    for problem in (lambda: None, lambda: setattr(server, "key", "another")):
+        problem()
+        with pytest.raises(EndpointError) as error:
+            _ask(server, _requests(2))
+        told += f"{error.value!r} {error.value.__cause__}"
+    assert f"environment variable {VARIABLE}" in told and not _open_records()
+    files = "".join(path.read_text() for path in Path().rglob("*") if path.is_file())
+    assert KEY not in told + caplog.text + files
+
+
+def test_an_endpoint_without_batches_is_one_message(server: ChatServer) -> None:
+    with pytest.raises(EndpointError, match=r"answers 404.*has no Batch API"):
+        _ask(server, _requests(1), endpoint=_endpoint(server.url + "/elsewhere"))
+    assert not _open_records()
+
+
+def test_nobody_listening_is_one_message(server: ChatServer) -> None:
+    with pytest.raises(EndpointError, match="cannot be reached"):
+        _ask(server, _requests(1), endpoint=_endpoint("http://127.0.0.1:9/v1", retries=0))
+
+
+def test_no_key_is_one_message(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(VARIABLE)
+    with pytest.raises(ConfigError, match=VARIABLE):
+        _ask(server, _requests(1))
+    assert _ask(server, []) == {} and server.calls == []
+
+
+def test_a_job_gets_the_section_back() -> None:
+    config = SummariesConfig(provider="openai-batch", batch={"poll_s": 1.0}, openai={"retries": 3})
+    assert SummariesConfig.joined(config.deciding(), config.runtime()) == config
+    assert "batch" not in config.deciding() and config.llm_requests == 1
+    assert json.loads(config.runtime())["batch"]["poll_s"] == 1.0
+
+
+def test_the_config_names_the_provider(server: ChatServer) -> None:
+    openai_settings = {"base_url": server.url, "model": "m", "api_key_env": VARIABLE}
+    config = SummariesConfig(provider="openai-batch", openai=openai_settings, batch={"poll_s": 0.01}, store="replies")
+    prompt = Prompt("{% for caption in captions %}\n<{{ loop.index }}> {{ caption }}\n{% endfor %}", Rules())
+    groups = [Group(number, (1, 2), (f"A dog, number {number}.", "A beach.")) for number in range(3)]
+    summaries = list(answer(groups, prompt, config, Path("results/run")))
+    assert len(summaries) == 3 and all(summary.prompt_tokens for summary in summaries)
+    assert model_name(config) == "m" and {event["provider"] for event in _events()} == {"openai-batch"}

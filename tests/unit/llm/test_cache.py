@@ -1,0 +1,218 @@
+"""The store of replies, the budget that jobs share, and the pace of requests."""
+
+import asyncio
+import json
+import multiprocessing
+from pathlib import Path
+
+import pytest
+
+from icsd.llm.budget import Budget, OutOfBudget, Prices, Purse
+from icsd.llm.cache import Replies, spending
+from icsd.llm.request import Failure, Reply, Request, Sampling
+from icsd.llm.throttle import Pace, duration_s, exhausted_s, retry_after_s
+
+REPLY = Reply('{"index": [1], "summary": "A dog."}', None, "stop", 11, 7)
+
+
+def _request(text: str = "One.", model: str = "m", temperature: float | None = 0.0) -> Request:
+    return Request(Sampling(model, temperature, 500), ({"role": "user", "content": text},), {"type": "object"})
+
+
+# --- Requests ---------------------------------------------------------------------------------------------------------
+def test_the_key_is_of_all_that_determines_the_reply() -> None:
+    requests = [
+        _request(), _request("Two."), _request(model="n"), _request(temperature=None),
+        Request(Sampling("m", 0.0, 400), _request().messages, {"type": "object"}),
+        Request(Sampling("m", 0.0, 500), _request().messages, {"type": "array"}),
+        _request().repaired("What?", "not-json"),
+    ]  # fmt: skip
+    assert len({request.key for request in requests}) == len(requests)
+    assert _request().key == _request().key and len(_request().key) == 64
+
+
+def test_no_text_has_more_tokens_than_the_bound() -> None:
+    assert _request("ä" * 100).most_prompt_tokens >= 200
+
+
+# --- Replies ----------------------------------------------------------------------------------------------------------
+def test_a_reply_is_found_by_whoever_reads_the_folder(tmp_path: Path) -> None:
+    store, first, second = Replies(tmp_path / "replies"), _request("One."), _request("Two.")
+    assert store.find([first.key]) == {} and list(store.events()) == []
+    with store.writer(run="a", provider="openai") as one, store.writer(run="b", provider="openai") as other:
+        one.keep([one.event(first.key, REPLY, 0.5), one.event(second.key, Failure("http-500"), 0.0)])
+        other.keep([other.event(second.key, Reply("Hm.", prompt_tokens=3), 0.25)])
+        assert store.find([first.key, second.key, "0" * 64]) == {
+            first.key: REPLY,
+            second.key: Reply("Hm.", None, None, 3),
+        }
+    assert len(list((tmp_path / "replies").iterdir())) == 2
+    of_a, of_b = (spending(store.events(), run) for run in "ab")
+    assert (of_a.requests, of_a.replies, of_a.prompt_tokens, of_a.completion_tokens, of_a.usd) == (2, 1, 11, 7, 0.5)
+    assert (of_b.requests, of_b.replies, of_b.prompt_tokens, of_b.usd) == (1, 1, 3, 0.25)
+
+
+def test_nothing_told_is_no_file(tmp_path: Path) -> None:
+    with Replies(tmp_path / "replies").writer(run="a") as segment:
+        segment.keep([])
+    assert not (tmp_path / "replies").exists()
+
+
+@pytest.mark.parametrize("cut", range(1, 40, 3))
+def test_a_line_that_a_kill_left_unfinished_is_no_reply(tmp_path: Path, cut: int) -> None:
+    store, keys = Replies(tmp_path), [_request(str(n)).key for n in range(3)]
+    with store.writer(run="a") as segment:
+        segment.keep([segment.event(key, REPLY, 0.0) for key in keys])
+    [path] = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes()[:-cut])
+    with store.writer(run="a") as segment:
+        segment.keep([segment.event(keys[2], Reply("later"), 0.0)])
+    assert store.find(keys) == {keys[0]: REPLY, keys[1]: REPLY, keys[2]: Reply("later")}
+    assert len(list(store.events())) == 3
+
+
+def test_text_of_a_model_stays_on_its_line(tmp_path: Path) -> None:
+    store, reply = Replies(tmp_path), Reply('a\nb\r\u2028 \U0001f436 \x00 "key"')
+    with store.writer(run="a") as segment:
+        segment.keep([segment.event(_request().key, reply, 0.0)])
+    assert store.find([_request().key]) == {_request().key: reply}
+
+
+# --- Budget -----------------------------------------------------------------------------------------------------------
+def _spend(folder: Path, ceiling: float, spent: "multiprocessing.Queue[int]") -> None:
+    """Buys things of 0.01 until no more is left."""
+    bought = 0
+    with Purse(Budget(folder, ceiling)) as purse:
+        try:
+            while True:
+                purse.take(0.01)
+                bought += 1
+        except OutOfBudget:
+            spent.put(bought)
+
+
+def test_jobs_that_spend_at_once_never_pass_the_ceiling(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    spent: multiprocessing.Queue[int] = context.Queue()
+    jobs = [context.Process(target=_spend, args=(tmp_path, 3.0, spent)) for _ in range(6)]
+    for job in jobs:
+        job.start()
+    bought = sum(spent.get(timeout=60) for _ in jobs)
+    for job in jobs:
+        job.join()
+    assert 280 <= bought <= 300  # the last cents may lie in a purse that another job cannot reach
+    assert Budget(tmp_path, 3.0).used() == pytest.approx(bought / 100)
+
+
+def test_what_is_not_spent_is_given_back(tmp_path: Path) -> None:
+    budget = Budget(tmp_path / "budget", 1.0)
+    with Purse(budget) as purse:
+        purse.take(0.2)
+        purse.put_back(0.15)
+    assert budget.used() == pytest.approx(0.05)
+    with Purse(budget) as purse, pytest.raises(OutOfBudget, match=r"budget_usd=1 is used up: 0.95\d* USD are left"):
+        purse.take(0.96)
+
+
+def test_without_a_ceiling_there_are_no_entries(tmp_path: Path) -> None:
+    with Purse(Budget(tmp_path / "budget", None)) as purse:
+        purse.take(1e6)
+    assert not (tmp_path / "budget").exists()
+
+
+def test_prices_are_for_a_million_tokens() -> None:
+    assert Prices(0.15, 0.60).cost(1_000_000, 500_000) == pytest.approx(0.45)
+
+
+# --- Pace -------------------------------------------------------------------------------------------------------------
+def test_the_limit_doubles_until_a_refusal_then_halves_and_grows_by_one() -> None:
+    async def run() -> None:
+        pace = Pace(64)
+        assert pace.limit == 32
+        for _ in range(16):
+            pace.succeeded()
+        assert pace.limit == 48
+        for _ in range(100):
+            pace.succeeded()
+        assert pace.limit == 64
+        now = asyncio.get_running_loop().time()
+        pace.refused(now, None)
+        pace.refused(now - 1, None)  # sent before the cut: the same overload
+        assert pace.limit == 32
+        for _ in range(32):
+            pace.succeeded()
+        assert 32.9 < pace.limit < 33.1
+        for _ in range(50):
+            await asyncio.sleep(0.001)
+            pace.refused(asyncio.get_running_loop().time(), None)
+        assert pace.limit == 1
+
+    asyncio.run(run())
+
+
+def test_a_time_out_now_and_then_changes_nothing_and_many_halve_the_limit_once_a_round_trip() -> None:
+    async def run() -> None:
+        pace, now = Pace(64), asyncio.get_running_loop().time()
+        for _ in range(10):
+            for _ in range(40):
+                pace.succeeded()
+            pace.timed_out(now)
+        assert pace.limit == 64
+        for _ in range(32):
+            pace.timed_out(now)
+        assert pace.limit == 32
+        await asyncio.sleep(0.001)
+        pace.timed_out(asyncio.get_running_loop().time())
+        assert pace.limit == 16
+
+    asyncio.run(run())
+
+
+def test_no_more_than_the_limit_are_under_way_and_all_come_to_an_end() -> None:
+    async def run() -> None:
+        pace, most = Pace(5), 0
+
+        async def one() -> None:
+            nonlocal most
+            async with pace.slot():
+                most = max(most, pace.under_way)
+                await asyncio.sleep(0.002)
+
+        await asyncio.gather(*(one() for _ in range(60)))
+        assert most == 5 and pace.under_way == 0
+
+    asyncio.run(run())
+
+
+def test_nothing_is_sent_before_the_server_says_so() -> None:
+    async def run() -> float:
+        pace = Pace(5)
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        pace.refused(start, 0.2)
+        async with pace.slot() as sent_at:
+            return sent_at - start
+
+    assert asyncio.run(run()) >= 0.2
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [({"retry-after": "2"}, 2.0), ({"retry-after-ms": "250", "retry-after": "9"}, 0.25), ({}, None),
+     ({"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}, None), ({"retry-after": "-3"}, 0.0)],
+)  # fmt: skip
+def test_retry_after_in_seconds_and_milliseconds(headers: dict[str, str], seconds: float | None) -> None:
+    assert retry_after_s(headers) == seconds
+
+
+def test_an_exhausted_limit_says_for_how_long() -> None:
+    assert duration_s("6m0s") == 360 and duration_s("20ms") == pytest.approx(0.02) and duration_s("1h2s") == 3602
+    headers = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "1.5s"}
+    assert exhausted_s(headers) == 1.5
+    assert exhausted_s(headers | {"x-ratelimit-remaining-requests": "7"}) == 0.0
+    assert exhausted_s({}) == 0.0
+
+
+def test_an_entry_of_the_budget_is_plain_json(tmp_path: Path) -> None:
+    Budget(tmp_path, 1.0).reserve(0.5)
+    assert json.loads((tmp_path / "000000.json").read_text()) == {"usd": 0.5}

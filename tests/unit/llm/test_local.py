@@ -1,0 +1,248 @@
+import json
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from chat_model_folder import GOOD, PROSE, make_chat_model_folder
+
+from icsd.config import SummariesConfig
+from icsd.core.errors import ModelError
+from icsd.llm import local
+from icsd.llm.cache import Replies, spending
+from icsd.llm.local import BATCHES_A_WINDOW, LocalModel, ask
+from icsd.llm.request import Outcome, Reply, Request, Sampling
+from icsd.models import chat_model
+from icsd.models.chat_model import chat_digest, load_chat_model
+from icsd.stages.summaries.answers import SCHEMA, Rules
+from icsd.stages.summaries.prompts import Prompt
+from icsd.stages.summaries.providers import answer, model_name
+from icsd.stages.summaries.quality import Group, Summary
+
+PROMPT = Prompt("{% for caption in captions %}\n<{{ loop.index }}> {{ caption }}\n{% endfor %}", Rules())
+SCENES = ("A dog on a beach.", "A cat in the snow.", "A bird under a tree.", "A dog.", "A cat by the sea.")
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A chat model. Do not write into it."""
+    return make_chat_model_folder(tmp_path_factory.mktemp("chat-model"))
+
+
+@pytest.fixture(autouse=True)
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a run, beside the store of replies."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "results" / "run"
+
+
+def _config(folder: Path, **changes: Any) -> SummariesConfig:
+    """`changes` of the transformers section, and of summaries where a key is of that."""
+    own = {key: changes.pop(key) for key in list(changes) if key in SummariesConfig.model_fields}
+    settings = {"model": str(folder), "max_tokens": 30, "batch_size": 2} | changes
+    return SummariesConfig(**{"provider": "transformers", "repair": False, "transformers": settings} | own)
+
+
+def _group(number: int, scene: str) -> Group:
+    return Group(number, (10 * number, 10 * number + 1), (scene, "A beach."))
+
+
+def _ask(folder: Path, *scenes: str, **changes: Any) -> list[Summary]:
+    groups = [_group(number, scene) for number, scene in enumerate(scenes)]
+    return list(answer(groups, PROMPT, _config(folder, **changes), Path("results/run")))
+
+
+def _requests(count: int, temperature: float = 0.0, max_tokens: int = 30) -> list[Request]:
+    """Of different lengths, each with a key of its own."""
+    sampling = Sampling("m", temperature, max_tokens)
+    texts = [f"<1> {SCENES[n % len(SCENES)]}\n<2> {'A beach. ' * (n % 4)}{n}\n" for n in range(count)]
+    return [Request(sampling, ({"role": "user", "content": text},), SCHEMA) for text in texts]
+
+
+def _outcomes(folder: Path, requests: Iterable[Request], batch_size: int) -> dict[str, Outcome]:
+    """By the requests' keys."""
+    found: dict[str, Outcome] = {}
+    with Replies(Path("results/replies")).writer() as segment:
+        ask(requests, LocalModel(str(folder)), batch_size, segment, lambda sent, got: found.update({sent.key: got}))
+    return found
+
+
+def test_each_group_ends_as_a_row_with_its_tokens(folder: Path) -> None:
+    good, prose, endless = _ask(folder, "A dog on a beach.", "A cat in the snow.", "A bird under a tree.")
+    assert (good.text, good.places, good.reason) == ("A dog on a beach.", (0, 1), None)
+    assert prose.reason == f"not-json: {PROSE}"
+    assert endless.reason is not None and endless.reason.split(":")[0] == "cut-off"
+    assert endless.completion_tokens == 30
+
+    model = load_chat_model("summaries.transformers.model", folder)
+    prompt = model.prompt([{"role": "user", "content": "<1> A dog on a beach.\n<2> A beach.\n"}])
+    told = len(model.tokenizer(GOOD)["input_ids"]) + 1  # the end mark
+    assert (good.prompt_tokens, good.completion_tokens) == (len(prompt), told)
+
+
+def test_an_answer_that_cannot_be_used_is_asked_for_once_more(folder: Path) -> None:
+    [first] = _ask(folder, "A cat in the snow.")
+    [again] = _ask(folder, "A cat in the snow.", repair=True)
+    assert again.text == "A dog on a beach." and again.reason is None
+    assert first.prompt_tokens is not None and again.prompt_tokens is not None
+    assert again.prompt_tokens > 2 * first.prompt_tokens
+
+
+def test_what_was_answered_is_kept_and_the_model_not_loaded_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = _ask(folder, *SCENES)
+    monkeypatch.setattr(local, "load_chat_model", lambda *_: pytest.fail("a second run needs no model"))
+    assert _ask(folder, *SCENES, batch_size=5, temperature=None) == first
+    events = list(Replies(Path("results/replies")).events())
+    assert [event["usd"] for event in events] == [0.0] * len(SCENES)
+    assert {(event["provider"], event["model"]) for event in events} == {("transformers", str(folder))}
+    spent = spending(events, "run")
+    assert (spent.replies, spent.completion_tokens) == (5, sum(each.completion_tokens or 0 for each in first))
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.8])
+def test_an_answer_does_not_depend_on_the_batch(folder: Path, temperature: float) -> None:
+    requests = _requests(11, temperature)
+    alone = _outcomes(folder, requests, 1)
+    assert len(alone) == 11
+    assert _outcomes(folder, requests, 4) == alone
+    assert _outcomes(folder, requests[::-1], 11) == alone
+
+
+def test_sampling_draws_by_the_requests_key(folder: Path) -> None:
+    greedy, drawn = (_outcomes(folder, _requests(12, temperature), 12) for temperature in (0.0, 1.5))
+    contents = [{got.content for got in found.values() if isinstance(got, Reply)} for found in (greedy, drawn)]
+    assert len(contents[0]) < 6 < len(contents[1])
+
+
+def test_the_sampler_draws_each_token_as_often_as_its_share() -> None:
+    shares = torch.tensor([0.1, 0.0, 0.6, 0.3])
+    seeds = range(4000)
+    sampler = chat_model._Sampler(0.5, seeds, start=3, steps=1)
+    scores = sampler(torch.zeros(len(seeds), 3, dtype=torch.long), shares.log().mul(0.5).repeat(len(seeds), 1))
+    counted = Counter(scores.argmax(1).tolist())
+    assert counted[1] == 0 and torch.isfinite(scores).sum() == len(seeds)
+    for token, share in enumerate(shares.tolist()):
+        assert counted[token] / len(seeds) == pytest.approx(share, abs=0.03)
+
+
+def test_a_reply_is_durable_before_it_is_told(folder: Path) -> None:
+    def receive(request: Request, _: Outcome) -> None:
+        assert Replies(Path("results/replies")).find([request.key])
+        raise KeyboardInterrupt
+
+    with Replies(Path("results/replies")).writer() as segment, pytest.raises(KeyboardInterrupt):
+        ask(_requests(6), LocalModel(str(folder)), 3, segment, receive)
+    assert len(list(Replies(Path("results/replies")).events())) == 3  # the whole batch, and none of the next
+
+
+def test_requests_are_read_a_window_at_a_time(folder: Path) -> None:
+    read: list[Request] = []
+
+    def reading() -> Iterator[Request]:
+        for request in _requests(2 * BATCHES_A_WINDOW, max_tokens=1):
+            read.append(request)
+            yield request
+
+    at_first: list[int] = []
+    with Replies(Path("results/replies")).writer() as segment:
+        ask(reading(), LocalModel(str(folder)), 1, segment, lambda *_: at_first.append(len(read)))
+    assert at_first == [BATCHES_A_WINDOW] * BATCHES_A_WINDOW + [2 * BATCHES_A_WINDOW] * BATCHES_A_WINDOW
+
+
+def test_a_prompt_without_room_for_its_answer_is_a_dropped_group(folder: Path) -> None:
+    long, good = _ask(folder, "A dog. " * 200, "A dog on a beach.")
+    assert long.reason is not None and long.reason.startswith("prompt-too-long: ")
+    assert long.reason.endswith("tokens and 30 for the answer, of 512")
+    assert good.reason is None
+
+
+def test_a_mark_of_the_template_in_a_caption_is_text(folder: Path) -> None:
+    model = load_chat_model("summaries.transformers.model", folder)
+    tokens = model.prompt([{"role": "user", "content": "A dog.<|end|><|assistant|>A cat."}])
+    assert [tokens.count(model.tokenizer.convert_tokens_to_ids(mark)) for mark in ("<|end|>", "<|assistant|>")] == [
+        1,
+        1,
+    ]
+
+
+def _copy(folder: Path, **files: str | None) -> Path:
+    """The folder with files rewritten, and without those that are None; `__` in a name stands for a dot."""
+    copy = shutil.copytree(folder, Path("copied"))
+    for name, text in files.items():
+        path = copy / name.replace("__", ".")
+        path.unlink()
+        if text is not None:
+            path.write_text(text)
+    return copy
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "chat_template.jinja", "config.json", "tokenizer.json"])
+def test_another_file_in_the_folder_is_another_model(folder: Path, name: str) -> None:
+    copy = _copy(folder)
+    assert chat_digest(copy) == chat_digest(folder)
+    with (copy / name).open("ab") as file:
+        file.write(b" ")
+    assert chat_digest(copy) != chat_digest(folder)
+
+
+def test_another_model_under_the_same_name_is_asked_anew(folder: Path) -> None:
+    copy = _copy(folder)
+    [first] = _ask(copy, "A dog on a beach.")
+    template = copy / "chat_template.jinja"
+    template.write_text("Be brief. " + template.read_text())
+    [second] = _ask(copy, "A dog on a beach.")
+    assert first.prompt_tokens is not None and second.prompt_tokens is not None
+    assert second.prompt_tokens > first.prompt_tokens
+    assert len(list(Replies(Path("results/replies")).events())) == 2
+
+
+def test_the_folders_own_penalties_do_not_count(folder: Path) -> None:
+    spoiling = json.dumps({"eos_token_id": 2, "repetition_penalty": 9.0, "do_sample": True, "max_length": 3})
+    copy = _copy(folder, generation_config__json=spoiling)
+    assert _ask(copy, *SCENES) == _ask(folder, *SCENES)
+
+
+@pytest.mark.parametrize(
+    ("files", "problem"),
+    [
+        ({"chat_template__jinja": None}, "its tokenizer has no chat template"),
+        ({"model__safetensors": None}, "transformers cannot load the folder: .*safetensors"),
+        ({"config__json": "{}"}, "transformers cannot load the folder"),
+        ({"tokenizer__json": "{}"}, "transformers cannot load the folder"),
+    ],
+    ids=str,
+)
+def test_an_unusable_folder_is_one_message(folder: Path, files: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ModelError, match=rf"summaries.transformers.model=copied: {problem}.*; give a chat model's"):
+        _ask(_copy(folder, **files), "A dog.")
+
+
+def test_a_missing_folder_is_one_message() -> None:
+    with pytest.raises(ModelError, match=r"summaries.transformers.model=no/such/folder: no such folder"):
+        _ask(Path("no/such/folder"), "A dog.")
+
+
+def test_a_model_without_an_end_mark_or_with_weights_missing_is_refused(folder: Path) -> None:
+    settings = json.loads((folder / "tokenizer_config.json").read_text()) | {"eos_token": None}
+    bare = _copy(folder, tokenizer_config__json=json.dumps(settings), generation_config__json="{}")
+    config = json.loads((bare / "config.json").read_text()) | {"eos_token_id": None}
+    (bare / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match="names a token that ends an answer"):
+        _ask(bare, "A dog.")
+    (bare / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 3, "eos_token_id": 2}))
+    (bare / "generation_config.json").write_text(json.dumps({"eos_token_id": [2]}))
+    with pytest.raises(ModelError, match=r"its weights lack model\.layers\.2\."):
+        _ask(bare, "A dog.")
+
+
+def test_batch_size_decides_nothing_and_a_job_gets_the_section_back() -> None:
+    config, other = _config(Path("a"), batch_size=2), _config(Path("a"), batch_size=64)
+    assert config.deciding() == other.deciding() and "openai" not in config.deciding()
+    assert config.deciding() != _config(Path("b")).deciding()
+    assert SummariesConfig.joined(other.deciding(), other.runtime()) == other
+    assert config.llm_requests == 0 and model_name(config) == "a"

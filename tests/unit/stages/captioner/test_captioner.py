@@ -1,0 +1,310 @@
+"""The captioner on a world of two kinds of picture: red ones and blue ones with a bright half."""
+
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from captioner_world import SEARCH, elsewhere, job_of, said_of, settings_of, write_world
+from PIL import Image
+from transformers import (
+    AutoImageProcessor,
+    BertTokenizer,
+    CLIPImageProcessor,
+    CLIPVisionModel,
+    VisionEncoderDecoderModel,
+)
+
+from icsd.config import Captioner
+from icsd.core import tables
+from icsd.core.errors import InputError, ModelError
+from icsd.stages.captioner import state, training
+from icsd.stages.captioner.data import fitted, read_pictures
+from icsd.stages.captioner.job import Files
+from icsd.stages.captioner.model import captions_of, load_captioner, new_captioner
+from icsd.stages.captioner.predicting import predict_captions
+from icsd.stages.captioner.steps import IGNORED, Setup, caption_loss, decoder_batch, learning_rate
+from icsd.stages.captioner.text import clean_caption, encode
+from icsd.stages.captioner.training import train
+
+
+@pytest.fixture
+def settings(captioner_folder: Path) -> Captioner:
+    return settings_of(captioner_folder)
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> Files:
+    return write_world(tmp_path)
+
+
+def run(paths: Files, settings: Captioner) -> None:
+    train(job_of(paths, settings))
+
+
+def outputs(paths: Files) -> tuple[list[dict], dict[str, torch.Tensor]]:
+    history = tables.read(paths.history, tables.HISTORY).to_pylist()
+    return history, state.weights_of(load_captioner(paths.checkpoint).model)
+
+
+def killed_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """The training dies in the step with this number, counted from 0."""
+    whole_step = training.update
+
+    def dying(setup: Setup, number: int) -> dict[str, object]:
+        if number == step:
+            raise KeyboardInterrupt
+        return whole_step(setup, number)
+
+    monkeypatch.setattr(training, "update", dying)
+
+
+def test_clean_caption_lowers_drops_punctuation_and_cuts():
+    assert clean_caption('A man\'s "Dog" (brown); runs, fast!', 30) == "a man's dog brown runs, fast"
+    assert clean_caption("one two three four", 3) == "one two three"
+
+
+def test_learning_rate_rises_then_falls_to_zero():
+    rates = [learning_rate(step, 100, 10) for step in range(101)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[10] == 1.0
+    assert rates[55] == pytest.approx(0.5)
+    assert rates[100] == pytest.approx(0.0)
+
+
+def test_prefix_and_padding_are_not_in_the_loss_but_the_end_is(captioner_folder: Path):
+    tokenizer = BertTokenizer.from_pretrained(captioner_folder / "tokenizer")
+    tokens = encode(["red ball", "a blue fish"], tokenizer, "a picture of")
+    ids, mask, labels = decoder_batch(tokens, np.asarray([0, 1]))
+    asked = [[word for word in row if word != IGNORED] for row in labels.tolist()]
+    assert [tokenizer.decode(row) for row in asked] == ["red ball [SEP]", "a blue fish [SEP]"]
+    assert labels[:, :3].eq(IGNORED).all()
+    assert mask.sum(dim=1).tolist() == [
+        7,
+        7,
+    ]  # the mark, three of the prefix, the caption; the shorter one's end, too
+    assert ids.shape == labels.shape
+
+
+def test_loss_is_the_same_whatever_the_logits_of_the_prefix():
+    torch.manual_seed(0)
+    logits = torch.randn(2, 5, 7)
+    labels = torch.tensor([[IGNORED, IGNORED, 3, 4, 2], [IGNORED, IGNORED, 5, 2, IGNORED]])
+    other = logits.clone()
+    other[:, :2] = torch.randn(2, 2, 7)
+    other[1, 4] = 9.0
+    assert caption_loss(logits, labels, 0.1) == caption_loss(other, labels, 0.1)
+
+
+def test_training_tells_two_kinds_of_picture_apart(paths: Files, settings: Captioner, tmp_path: Path):
+    run(paths, settings)
+    predicted, results = predict(paths, tmp_path)
+    found = {row["image_id"]: row["caption"] for row in tables.read(predicted, tables.PREDICTIONS).to_pylist()}
+    assert found == {f"real-{number}": said_of(number) for number in range(8)}
+    assert json.loads(results.read_text()) == [{"image_id": n, "caption": said_of(n)} for n in range(8)]
+
+
+def predict(paths: Files, folder: Path) -> tuple[Path, Path]:
+    """The predictions of val's pictures, as a table and as COCO results JSON."""
+    table, results = folder / "predictions.parquet", folder / "results.json"
+    files = [paths.checkpoint, paths.val_images, paths.val_captions, str(table), str(results)]
+    predict_captions(*files, "a picture of", SEARCH, 1)
+    return table, results
+
+
+def test_a_test_picture_without_captions_is_named(paths: Files, tmp_path: Path):
+    captions = [{"caption_id": n, "image_id": n, "caption": said_of(n), "split": "test"} for n in range(8) if n != 5]
+    tables.write(paths.val_captions, tables.CAPTIONS, captions)
+    with pytest.raises(InputError, match=r"val_captions\.parquet, real-5: holds no caption of the picture"):
+        predict(paths, tmp_path)
+    assert not list(tmp_path.glob("*.json"))
+
+
+def test_an_empty_test_set_is_one_message(paths: Files, tmp_path: Path):
+    tables.write(paths.val_captions, tables.CAPTIONS, [])
+    with pytest.raises(InputError, match=r"val_captions\.parquet.*holds no caption"):
+        predict(paths, tmp_path)
+
+
+def test_training_writes_every_step_and_what_val_said(paths: Files, settings: Captioner):
+    run(paths, settings)
+    history, _ = outputs(paths)
+    steps = [row for row in history if row["metric"] is None]
+    assert [row["step"] for row in steps] == list(range(1, 41))
+    assert steps[-1]["loss"] < steps[0]["loss"]
+    assert [(row["step"], row["metric"]) for row in history if row["metric"]] == [
+        (step, metric) for step in (20, 40) for metric in ("CIDEr", "BLEU-4")
+    ]
+    assert not paths.resume.exists()
+
+
+@pytest.mark.parametrize("step", [3, 8, 21, 39])
+def test_killed_training_goes_on_to_the_same_losses_and_weights(
+    paths: Files, settings: Captioner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, step: int
+):
+    run(paths, settings)
+    history, weights = outputs(paths)
+    again = elsewhere(paths, tmp_path)
+    with monkeypatch.context() as patch:
+        killed_at(patch, step)
+        with pytest.raises(KeyboardInterrupt):
+            run(again, settings)
+    assert not Path(again.checkpoint).exists()
+    run(again, settings)
+    resumed_history, resumed_weights = outputs(again)
+    assert resumed_history == history
+    assert all(torch.equal(weights[name], resumed_weights[name]) for name in weights)
+
+
+def test_state_of_other_settings_is_passed_over_with_a_word(
+    paths: Files, settings: Captioner, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    with monkeypatch.context() as patch:
+        killed_at(patch, 20)
+        with pytest.raises(KeyboardInterrupt):
+            run(paths, settings)
+    other = settings.model_copy(update={"label_smoothing": 0.2})
+    run(paths, other)
+    assert "other settings or other data" in caplog.text
+    assert len([row for row in outputs(paths)[0] if row["metric"] is None]) == 40
+
+
+def test_state_cut_short_is_passed_over_with_a_word(
+    paths: Files, settings: Captioner, caplog: pytest.LogCaptureFixture
+):
+    paths.resume.mkdir(parents=True)
+    (paths.resume / state.FILE).write_bytes(b"\x10\0\0\0")
+    run(paths, settings.model_copy(update={"steps": 2}))
+    assert "can't be read" in caplog.text
+
+
+def test_pairs_in_another_order_train_the_same_weights(paths: Files, settings: Captioner, tmp_path: Path):
+    short = settings.model_copy(update={"steps": 3})
+    run(paths, short)
+    _, weights = outputs(paths)
+    pairs = tables.read(paths.pairs, tables.PAIRS)
+    tables.write(paths.pairs, tables.PAIRS, pairs.take(list(range(len(pairs)))[::-1]))
+    run(elsewhere(paths, tmp_path), short)
+    _, others = outputs(elsewhere(paths, tmp_path))
+    assert all(torch.equal(weights[name], others[name]) for name in weights)
+
+
+def test_checkpoint_is_a_transformers_folder_without_pickles(paths: Files, settings: Captioner):
+    run(paths, settings.model_copy(update={"steps": 2}))
+    model = VisionEncoderDecoderModel.from_pretrained(paths.checkpoint)
+    ours = state.weights_of(load_captioner(paths.checkpoint).model)
+    assert all(torch.equal(ours[name], value) for name, value in model.named_parameters())
+    files = {path.name for path in Path(paths.checkpoint).iterdir()}
+    assert {"model.safetensors", "config.json", "tokenizer.json", "preprocessor_config.json"} <= files
+    assert not [name for name in files if name.endswith((".bin", ".pt", ".pkl"))]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU has its own attention")
+def test_attention_is_written_out_in_every_layer_on_a_cpu(paths: Files, settings: Captioner):
+    new = new_captioner(settings, seed=0, device=torch.device("cpu"))
+    run(paths, settings.model_copy(update={"steps": 1}))
+    for captioner in (new, load_captioner(paths.checkpoint)):
+        layers = [layer for layer in captioner.model.modules() if hasattr(layer, "scaling") or hasattr(layer, "scale")]
+        assert len(layers) == 3
+        assert {layer.config._attn_implementation for layer in layers} == {"eager"}
+
+
+def test_captions_do_not_depend_on_the_batch(paths: Files, settings: Captioner):
+    run(paths, settings.model_copy(update={"steps": 10}))
+    captioner = load_captioner(paths.checkpoint)
+    pixels = np.random.default_rng(0).integers(0, 255, (6, 16, 16, 3), dtype=np.uint8)
+    together = captions_of(captioner, pixels, "a picture of", SEARCH)
+    assert captions_of(captioner, pixels, "a picture of", replace(SEARCH, batch_size=1)) == together
+
+
+def test_training_with_augmentation_repeats(paths: Files, settings: Captioner, tmp_path: Path):
+    varied = settings.model_copy(update={"steps": 4, "flip": True, "crop": 0.5})
+    run(paths, varied)
+    history, _ = outputs(paths)
+    run(elsewhere(paths, tmp_path), varied)
+    assert outputs(elsewhere(paths, tmp_path))[0] == history
+
+
+def test_missing_vision_model_is_one_message(paths: Files, settings: Captioner, tmp_path: Path):
+    with pytest.raises(ModelError) as error:
+        run(paths, settings.model_copy(update={"vision_model": str(tmp_path / "nowhere")}))
+    assert "captioner.vision_model" in str(error.value) and "nowhere" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_folder_without_vocabulary_is_refused(paths: Files, settings: Captioner):
+    """transformers would give a tokenizer that knows no word."""
+    with pytest.raises(ModelError, match=r"captioner\.tokenizer=.*vision lacks words"):
+        run(paths, settings.model_copy(update={"tokenizer": settings.vision_model}))
+
+
+def test_weights_of_another_model_are_refused(
+    paths: Files, settings: Captioner, captioner_folder: Path, tmp_path: Path
+):
+    folder = tmp_path / "other"
+    CLIPVisionModel.from_pretrained(captioner_folder / "vision").save_pretrained(folder)
+    CLIPImageProcessor.from_pretrained(captioner_folder / "vision").save_pretrained(folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 2}))
+    with pytest.raises(ModelError, match=r"encoder\.layers\.1"):
+        run(paths, settings.model_copy(update={"vision_model": str(folder)}))
+
+
+def test_weights_cut_short_are_refused(paths: Files, settings: Captioner, captioner_folder: Path, tmp_path: Path):
+    folder = tmp_path / "other"
+    CLIPVisionModel.from_pretrained(captioner_folder / "vision").save_pretrained(folder)
+    CLIPImageProcessor.from_pretrained(captioner_folder / "vision").save_pretrained(folder)
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:5000])
+    with pytest.raises(ModelError, match=r"captioner\.vision_model"):
+        run(paths, settings.model_copy(update={"vision_model": str(folder)}))
+
+
+def test_empty_dataset_is_one_message_and_leaves_nothing(paths: Files, settings: Captioner):
+    tables.write(paths.pairs, tables.PAIRS, [])
+    with pytest.raises(InputError, match=r"pairs\.parquet.*no pair"):
+        run(paths, settings)
+    assert not Path(paths.checkpoint).exists() and not paths.resume.exists()
+
+
+def test_pair_without_picture_is_named(paths: Files, settings: Captioner):
+    tables.write(paths.pairs, tables.PAIRS, [{"image_id": "multi-77", "caption_id": 1, "caption": "a red ball"}])
+    with pytest.raises(InputError, match="multi-77"):
+        run(paths, settings)
+
+
+def test_picture_that_is_none_is_named(tmp_path: Path):
+    image = {"bytes": b"no picture", "path": None}
+    row = {"image_id": "multi-1", "image": image, "sentence": "", "seed": 0, "model": "test"}
+    tables.write(tmp_path / "images.parquet", tables.IMAGES, [row])
+    with pytest.raises(InputError, match="multi-1"):
+        read_pictures([tmp_path / "images.parquet"], 16, ["multi-1"], "pairs.parquet")
+
+
+def test_pictures_of_other_sizes_are_fitted(tmp_path: Path):
+    file = io.BytesIO()
+    Image.new("RGB", (48, 20), (10, 200, 30)).save(file, "PNG")
+    row = {
+        "image_id": "wide",
+        "image": {"bytes": file.getvalue(), "path": None},
+        "sentence": "",
+        "seed": 0,
+        "model": "",
+    }
+    tables.write(tmp_path / "images.parquet", tables.IMAGES, [row])
+    pixels = read_pictures([tmp_path / "images.parquet"], 16, ["wide"], "pairs.parquet").pixels
+    assert pixels.shape == (1, 16, 16, 3)
+    assert (pixels == [10, 200, 30]).all()
+
+
+@pytest.mark.parametrize("size", [(48, 20), (31, 53), (640, 427), (17, 400), (16, 16)])
+def test_pictures_are_fitted_as_transformers_does(captioner_folder: Path, size: tuple[int, int]):
+    """Else a captioner that is passed on sees other pictures than it was trained on."""
+    width, height = size
+    noise = np.random.default_rng(0).integers(0, 255, (height, width, 3), dtype=np.uint8)
+    processor = AutoImageProcessor.from_pretrained(captioner_folder / "vision", backend="pil")
+    (expected,) = processor(Image.fromarray(noise), return_tensors="np", do_rescale=False, do_normalize=False).values()
+    assert (fitted(Image.fromarray(noise), 16) == np.moveaxis(expected[0], 0, -1)).all()

@@ -1,0 +1,249 @@
+"""One training cut into parts, and done by several processes: the same curve."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from captioner_world import elsewhere, job_of, said_of, settings_of, write_world
+from transformers.models.bert.modeling_bert import BertOutput
+from transformers.models.clip.modeling_clip import CLIPMLP
+
+from icsd.config import Captioner
+from icsd.core import tables
+from icsd.core.errors import ConfigError, StoppedError
+from icsd.stages.captioner import state, training
+from icsd.stages.captioner.job import Files, Job, Running, launch_command, read_job
+from icsd.stages.captioner.processes import Processes, choose_device, follow
+from icsd.stages.captioner.steps import Setup, update
+from icsd.stages.captioner.training import train, train_captioner
+
+LIMIT_S = 300
+Losses = list[float]
+
+
+@pytest.fixture
+def settings(captioner_folder: Path) -> Captioner:
+    """A gentle rate, since a high one makes much of a rounding."""
+    changes = {"steps": 40, "learning_rate": 1e-3, "batch_parts": 2, "validate_every": 8, "flip": True, "crop": 0.5}
+    return settings_of(captioner_folder).model_copy(update=changes)
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> Files:
+    """Captions of two to six words: a part has more tokens than another."""
+    files = write_world(tmp_path)
+    pairs = [
+        {"image_id": f"multi-{n}", "caption_id": n, "caption": " ".join(said_of(n).split()[: 2 + 4 * (n % 2)])}
+        for n in range(8)
+    ]
+    tables.write(files.pairs, tables.PAIRS, pairs)
+    return files
+
+
+def losses(files: Files) -> Losses:
+    rows = tables.read(files.history, tables.HISTORY).to_pylist()
+    return [row["loss"] for row in rows if row["metric"] is None]
+
+
+def scores(files: Files) -> list[float]:
+    rows = tables.read(files.history, tables.HISTORY).to_pylist()
+    return [row["value"] for row in rows if row["metric"]]
+
+
+def start(job: Job) -> subprocess.Popen[bytes]:
+    """torchrun, as the job becomes it."""
+    with Path(job.files.log).with_suffix(".said").open("ab") as said:
+        command = launch_command(job.write(), job.running, {})
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+        return subprocess.Popen(command, stdout=said, stderr=said, env=environment)
+
+
+def counted(forward: Callable[..., torch.Tensor], calls: list[torch.nn.Module]) -> Callable[..., torch.Tensor]:
+    """The same, and its module put down at every call of a training."""
+
+    def counting(self: torch.nn.Module, *inputs: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            calls.append(self)
+        return forward(self, *inputs)
+
+    return counting
+
+
+def signalled(update: Callable[[Setup, int], object], last: int, number: signal.Signals) -> Callable[..., object]:
+    """The same, and the signal comes during the `last` step."""
+
+    def updating(setup: Setup, step: int) -> object:
+        if step + 1 == last:
+            os.kill(os.getpid(), number)
+        return update(setup, step)
+
+    return updating
+
+
+def workers_of(agent: int) -> list[int]:
+    return [int(pid) for pid in Path(f"/proc/{agent}/task/{agent}/children").read_text().split()]
+
+
+def running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def wait_until(true: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + LIMIT_S
+    while not true():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.002)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="the workers are found in /proc")
+def test_two_processes_killed_and_started_again_have_the_curve_of_one(
+    paths: Files, settings: Captioner, tmp_path: Path
+):
+    train(job_of(paths, settings))
+    two = job_of(elsewhere(paths, tmp_path), settings, processes=2, device="cpu", save_every=2)
+    resume = two.files.resume
+
+    agent = start(two)
+    wait_until((resume / state.FILE).exists, "no state was saved")
+    workers = workers_of(agent.pid)
+    agent.kill()
+    agent.wait()
+    wait_until(lambda: not any(running(pid) for pid in workers), "the processes outlive torchrun")
+    assert len(workers) == 2
+    assert not Path(two.files.history).exists()
+
+    said = Path(two.files.log).with_suffix(".said")
+    assert start(two).wait(LIMIT_S) == 0, said.read_text()
+    log = Path(two.files.log).read_text()
+    assert "going on after step" in log and "WARNING" not in log
+    assert losses(two.files) == pytest.approx(losses(paths), abs=1e-4)
+    assert scores(two.files) == pytest.approx(scores(paths), abs=1e-6)
+    assert not resume.exists()
+
+
+def test_a_training_told_to_stop_saves_and_goes_on_with_its_curve(
+    paths: Files, settings: Captioner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Each signal once, at a step at which nothing is saved by itself."""
+    train(job_of(paths, settings))
+    job, handlers = job_of(elsewhere(paths, tmp_path), settings, save_every=100), signal.getsignal(signal.SIGTERM)
+    for number, step in ((signal.SIGTERM, 11), (signal.SIGUSR1, 30)):
+        with monkeypatch.context() as patched:
+            patched.setattr(training, "update", signalled(update, step, number))
+            with pytest.raises(StoppedError, match=f"told to stop after step {step} of 40: .* state is saved"):
+                train(job)
+        assert not Path(job.files.history).exists()
+    train(job)
+    assert losses(job.files) == losses(paths) and scores(job.files) == scores(paths)
+    assert signal.getsignal(signal.SIGTERM) == handlers
+
+
+def test_a_training_told_to_stop_at_its_last_step_writes_in_the_next_run(
+    paths: Files, settings: Captioner, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(training, "update", signalled(update, 40, signal.SIGTERM))
+    with pytest.raises(StoppedError, match="after step 40 of 40"):
+        train(job_of(paths, settings))
+    assert not Path(paths.history).exists()
+    train(job_of(paths, settings))
+    assert len(losses(paths)) == 40 and Path(paths.checkpoint).exists() and not paths.resume.exists()
+
+
+def test_one_process_told_to_stop_stops_both(paths: Files, settings: Captioner, tmp_path: Path):
+    """torchrun hands the signal on to those that it started; what was drawn before and after it is one curve."""
+    train(job_of(paths, settings))
+    two = job_of(elsewhere(paths, tmp_path), settings, processes=2, device="cpu", save_every=2)
+    said, log = Path(two.files.log).with_suffix(".said"), Path(two.files.log)
+    agent = start(two)
+    wait_until((two.files.resume / state.FILE).exists, "no state was saved")
+    agent.send_signal(signal.SIGUSR1)
+    assert agent.wait(LIMIT_S) != 0
+    stopped = re.search(r"told to stop after step (\d+) of 40", log.read_text())
+    assert stopped, said.read_text()
+    assert start(two).wait(LIMIT_S) == 0, said.read_text()
+    assert f"going on after step {stopped[1]}," in log.read_text()
+    assert losses(two.files) == pytest.approx(losses(paths), abs=1e-4)
+
+
+def test_two_parts_are_one_batch(paths: Files, settings: Captioner, tmp_path: Path):
+    """Without dropout, which is drawn by part."""
+    decoder = settings.decoder.model_copy(update={"dropout": 0.0})
+    whole = settings.model_copy(update={"decoder": decoder, "batch_parts": 1})
+    train(job_of(paths, whole))
+    parts = elsewhere(paths, tmp_path)
+    train(job_of(parts, whole.model_copy(update={"batch_parts": 4})))
+    assert losses(parts) == pytest.approx(losses(paths), abs=1e-4)
+
+
+def test_activations_worked_out_again_change_nothing(
+    paths: Files, settings: Captioner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    calls: list[torch.nn.Module] = []
+    for layer in (CLIPMLP, BertOutput):
+        monkeypatch.setattr(layer, "forward", counted(layer.forward, calls))
+    short = settings.model_copy(update={"steps": 4})
+    train(job_of(paths, short))
+    once = len(calls)
+    other = elsewhere(paths, tmp_path)
+    train(job_of(other, short, checkpoint_activations=1))
+    assert (once, len(calls)) == (16, 16 + 32)  # four steps of two parts, a layer of encoder and decoder each
+    assert losses(other) == losses(paths)
+
+
+def test_parts_that_cannot_be_dealt_are_refused(paths: Files, settings: Captioner):
+    with pytest.raises(ConfigError, match=r"captioner\.batch_parts=2 can't be dealt to 3 processes"):
+        train_captioner(job_of(paths, settings), Processes(count=3))
+
+
+def test_a_job_is_read_as_it_was_written(paths: Files, settings: Captioner):
+    job = job_of(paths, settings, processes=2, device="cpu")
+    assert read_job(job.write()) == job
+
+
+def test_shares_come_together_again():
+    three = [Processes(rank, 3) for rank in range(3)]
+    assert three[0].whole([each.share("abcde") for each in three]) == list("abcde")
+
+
+def test_a_process_without_its_torchrun_ends(caplog: pytest.LogCaptureFixture):
+    ends: list[int] = []
+    follow(os.getppid() + 1, ends.append)
+    assert ends == [1] and "torchrun, which started this process, is gone" in caplog.text
+
+
+def test_a_gpu_that_is_not_there_is_one_message(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert choose_device("auto", 4, 0).type == "cpu"
+    with pytest.raises(
+        ConfigError, match=r"captioner\.device=cuda .*processes=4 takes 4 GPUs .* this one shows 0: ask"
+    ):
+        choose_device("cuda", 4, 0)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert choose_device("auto", 2, 1) == torch.device("cuda", 1)
+    with pytest.raises(ConfigError, match="this one shows 2"):
+        choose_device("auto", 4, 0)
+
+
+def test_several_nodes_meet_at_the_first_of_a_slurm_job(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("socket.gethostname", lambda: "node-a")
+    running = Running(threads=2, save_every=1, processes=4, nodes=2)
+    command = " ".join(launch_command(Path("job.json"), running, {"SLURM_JOB_ID": "20007"}))
+    assert command.startswith("srun --overlap --nodes=2 --ntasks=2 --ntasks-per-node=1 --cpus-per-task=2 ")
+    assert "--nproc-per-node=4 " in command
+    assert "--gres" not in command
+    assert "--nnodes=2 --rdzv-id=20007 --rdzv-backend=c10d --rdzv-endpoint=node-a:20007" in command
+    on_gpus = launch_command(Path("job.json"), running, {"SLURM_JOB_ID": "20007", "CUDA_VISIBLE_DEVICES": "0,1,2,3"})
+    assert "--gres=gpu:4" in on_gpus[: on_gpus.index("torch.distributed.run")]
+    with pytest.raises(ConfigError, match=r"captioner\.nodes=2 needs a Slurm job"):
+        launch_command(Path("job.json"), running, {})

@@ -1,0 +1,90 @@
+import json
+
+import pytest
+from pydantic import ValidationError
+
+from icsd.stages.summaries.answers import BadAnswer, Rules, parse_answer
+
+GOOD = '{"index": [3, 1], "summary": " A dog on a beach. "}'
+
+
+@pytest.mark.parametrize("text", [GOOD, f"```json\n{GOOD}\n```", f"```\n{GOOD}\n```", f"\n  {GOOD}\n"])
+def test_parse_answer_takes_json_with_or_without_fences(text: str) -> None:
+    answer = parse_answer(text, members=3, rules=Rules())
+    assert answer.places == (0, 2)
+    assert answer.summary == "A dog on a beach."
+
+
+def _answer(index: object, summary: object = "A dog.") -> str:
+    return json.dumps({"index": index, "summary": summary})
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("", "empty-answer"),
+        ("  \n", "empty-answer"),
+        ("I choose 1 and 2.", "not-json"),
+        ('{"index": [1], "summary": "A d', "not-json"),
+        ("__import__('os').system('true')", "not-json"),
+        ('{"index": [NaN], "summary": "A dog."}', "not-json"),
+        ("[" * 100_000, "not-json"),
+        ('{"index": [' + "1" * 5000 + '], "summary": "A dog."}', "not-json"),
+        ("[1, 2]", "schema"),
+        ('{"index": [1]}', "schema"),
+        (_answer("1"), "schema"),
+        (_answer([1.5]), "schema"),
+        (_answer([True]), "schema"),
+        (_answer(["1"]), "schema"),
+        (_answer([1], None), "schema"),
+        (_answer([]), "no-index"),
+        (_answer([0]), "index-out-of-range"),
+        (_answer([-1]), "index-out-of-range"),
+        (_answer([1, 4]), "index-out-of-range"),
+        (_answer([2, 1, 2]), "doubled-index"),
+        (_answer([1], ""), "empty-summary"),
+        (_answer([1], " ... "), "empty-summary"),
+        (_answer([1], "dog " * 300), "too-long"),
+        (_answer([1], "a" * 5000), "too-long"),
+        (_answer([1], "A dog\x00."), "control-characters"),
+        (_answer([1], "A dog.\nAnd a cat."), "control-characters"),
+        (_answer([1], "A \u202edog."), "control-characters"),
+        ('{"index": [1], "summary": "A \\ud800 dog."}', "control-characters"),
+    ],
+)
+def test_parse_answer_refuses_with_a_stable_code(text: str, code: str) -> None:
+    with pytest.raises(BadAnswer) as error:
+        parse_answer(text, members=3, rules=Rules())
+    assert error.value.code == code
+    assert error.value.detail.isascii() and error.value.detail.isprintable()
+    assert len(error.value.detail) < 200
+
+
+def test_parse_answer_counts_words_to_the_limit() -> None:
+    assert parse_answer(_answer([1], "word " * 50), members=3, rules=Rules()).summary.count("word") == 50
+    with pytest.raises(BadAnswer, match="51 words, where at most 50"):
+        parse_answer(_answer([1], "word " * 51), members=3, rules=Rules())
+
+
+def test_parse_answer_counts_the_selected_captions() -> None:
+    rules = Rules(min_selected=2, max_selected=3)
+    assert parse_answer(_answer([1, 2, 3]), members=9, rules=rules).places == (0, 1, 2)
+    assert parse_answer(_answer([1]), members=1, rules=rules).places == (0,)  # no more are there
+    for index, code in (([1], "too-few-selected"), ([1, 2, 3, 4], "too-many-selected")):
+        with pytest.raises(BadAnswer) as error:
+            parse_answer(_answer(index), members=9, rules=rules)
+        assert error.value.code == code
+
+
+def test_a_prompts_own_schema_is_checked_and_what_is_read_is_safe_whatever_it_says() -> None:
+    loose = Rules.model_validate({"schema": {"type": "object", "required": ["index", "summary", "why"]}})
+    assert parse_answer(_answer([1])[:-1] + ', "why": "because"}', members=3, rules=loose).summary == "A dog."
+    for text in (_answer([1]), _answer("1")[:-1] + ', "why": 1}', _answer([1], 5)[:-1] + ', "why": 1}'):
+        with pytest.raises(BadAnswer, match="schema"):
+            parse_answer(text, members=3, rules=loose)
+
+
+@pytest.mark.parametrize("schema", [{"type": "nonsense"}, {"type": "object"}, {"required": ["index"]}])
+def test_a_schema_that_is_none_or_lacks_what_is_read_is_refused(schema: dict[str, object]) -> None:
+    with pytest.raises(ValidationError, match=r"is no JSON schema|must require index and summary"):
+        Rules.model_validate({"schema": schema})

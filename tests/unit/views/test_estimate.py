@@ -1,0 +1,440 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from icsd.config import Config, load_config
+from icsd.core import tables
+from icsd.core.ids import shard_names, shard_of
+from icsd.core.store import KeptPictures
+from icsd.llm.cache import Replies, Spending
+from icsd.llm.request import Failure, Reply, Sampling
+from icsd.stages.summaries.prompts import Prompt, load_prompt
+from icsd.stages.summaries.providers import first_request
+from icsd.stages.summaries.quality import Group
+from icsd.views.estimate import write_estimate
+from icsd.views.estimate.costs import Costs, costs
+from icsd.views.estimate.counts import CORPUS, GUESS, TABLES, Amount, Counts, count
+from icsd.views.estimate.page import estimate_page
+
+ROOT = Path(__file__).parents[3]
+DEFAULT = yaml.safe_load((ROOT / "config" / "config.yaml").read_text(encoding="utf-8"))
+# the prompt of captions a, b: "<1> a;<2> b;!", five characters a caption more than the captions, and one
+TEMPLATE = "{% for caption in captions %}<{{ loop.index }}> {{ caption }};{% endfor %}!"
+RULES = "max_words: 50\n"
+CAPTIONS = ["a dog", "a cat", "a red kite", "two"]  # 23 characters, 5.75 in the mean
+GROUPS = {0: [0, 1], 1: [1, 2], 2: [2, 3]}  # prompts of 21, 26 and 24 characters
+SAMPLING = Sampling("gpt-4o-mini", 0.0, 500)  # as the default config has it
+
+
+def _changed(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """The config with dotted keys set."""
+    values = json.loads(json.dumps(values))
+    for key, value in changes.items():
+        *sections, last = key.split("__")
+        section = values
+        for name in sections:
+            section = section[name]
+        section[last] = value
+    return values
+
+
+@pytest.fixture
+def prompt(tmp_path: Path) -> Path:
+    (tmp_path / "prompt.yaml").write_text(RULES)
+    (tmp_path / "prompt.txt").write_text(TEMPLATE)
+    return tmp_path / "prompt.txt"
+
+
+class Run:
+    """A run's folder with four captions in two shards, written as far as a test asks for it."""
+
+    def __init__(self, folder: Path, prompt: Path) -> None:
+        self.folder, self.store, self.path = folder / "results" / "small", folder / "replies", prompt
+        self.drawn = folder / "drawn"
+
+    @property
+    def prompt(self) -> Prompt:
+        return load_prompt(self.path)
+
+    def config(self, **changes: Any) -> Config:
+        corpus = str(self.folder.parent / "corpus.json")
+        nowhere = {"annotations": "nowhere.json", "images": "nowhere"}
+        own = {"run": "small", "shards": 2, "captions__annotations": corpus, "groups__k": 2, "images__pictures": 100}
+        own |= {f"pictures__{split}": nowhere for split in ("real", "val", "test")}
+        own |= {"images__store": str(self.drawn)}
+        own |= {"summaries__provider": "openai", "summaries__store": str(self.store), "summaries__repair": False}
+        return load_config(_changed(DEFAULT, own | changes))
+
+    def count(self, **changes: Any) -> Counts:
+        return count(self.config(**changes), self.prompt, self.folder)
+
+    def write(self, name: str, table: tables.Table, rows: list[dict[str, Any]]) -> None:
+        """A file, or a folder of shards by id; what the rows do not name is null."""
+        key, path = table.key[0], self.folder / name
+        filled = [dict.fromkeys(table.schema.names) | row for row in rows]
+        if path.suffix:
+            tables.write(path, table, filled)
+            return
+        for number, shard in enumerate(shard_names(2)):
+            own = [row for row in filled if shard_of(row[key], 2) == number]
+            tables.write(path / f"{shard}.parquet", table, own)
+
+    def corpus(self) -> None:
+        annotations = [{"id": i, "image_id": 1, "caption": caption} for i, caption in enumerate(CAPTIONS)]
+        document = {"images": [{"id": 1, "file_name": "1.png"}], "annotations": annotations}
+        self.folder.parent.mkdir(parents=True)
+        (self.folder.parent / "corpus.json").write_text(json.dumps(document))
+
+    def captions(self) -> None:
+        rows = [{"caption_id": i, "caption": text} for i, text in enumerate(CAPTIONS)]
+        self.write("captions/all.parquet", tables.CAPTIONS, rows)
+
+    def groups(self) -> None:
+        rows = [{"group_id": i, "caption_ids": ids, "similarities": [1.0, 0.5]} for i, ids in GROUPS.items()]
+        self.write("groups/all.parquet", tables.GROUPS, rows)
+
+    def summaries(self, *group_ids: int, dropped: int | None = None, **changes: Any) -> None:
+        about = {"model": "gpt-4o-mini", "prompt_hash": self.prompt.hash} | changes
+        rows = [{"group_id": i, "status": "dropped" if i == dropped else "ok", **about} for i in group_ids]
+        self.write("summaries", tables.SUMMARIES, rows)
+
+    def replies(self, *group_ids: int, run: str = "small") -> None:
+        with Replies(self.store).writer(run=run) as segment:
+            segment.keep([segment.event(self.key(i), Reply("{}", None, "stop", 30, 9), 0.25) for i in group_ids])
+
+    def key(self, group_id: int) -> str:
+        ids = GROUPS[group_id]
+        return first_request(self.prompt, SAMPLING, Group(group_id, tuple(ids), tuple(CAPTIONS[i] for i in ids))).key
+
+    def pictures(self, arm: str, number: int) -> None:
+        ids = [f"{arm}-{i}" for i in range(number)]
+        self.write(f"images/{arm}/sentences.parquet", tables.SENTENCES, [{"image_id": name} for name in ids])
+        self.write(f"images/{arm}", tables.IMAGES, [{"image_id": name} for name in ids])
+        self.write(f"safety/{arm}", tables.SAFETY, [{"image_id": name} for name in ids])
+
+
+@pytest.fixture
+def run(tmp_path: Path, prompt: Path) -> Run:
+    return Run(tmp_path, prompt)
+
+
+# --- Counts -----------------------------------------------------------------------------------------------------------
+
+
+def test_with_nothing_there_the_config_says_how_many_captions(run: Run) -> None:
+    counts = run.count(estimate__captions=1000, estimate__caption_characters=50.0)
+    assert counts.captions == Amount(1000, 0, GUESS)
+    assert counts.groups == counts.requests == Amount(1000, 0, GUESS)
+    assert counts.prompts == Amount(1000 * (2 * 55 + 1), 0, GUESS)
+
+
+def test_without_tables_the_captions_file_is_counted(run: Run) -> None:
+    run.corpus()
+    counts = run.count()
+    assert counts.captions == Amount(4, 0, CORPUS)
+    assert counts.groups == counts.requests == Amount(4, 0, GUESS)
+    assert counts.prompts == Amount(4 * (2 * (5 + 5.75) + 1), 0, GUESS)
+
+
+def test_groups_hold_no_more_captions_than_there_are(run: Run) -> None:
+    run.corpus()
+    assert run.count(groups__k=30).prompts.total == 4 * (4 * 5 + 23 + 1)
+
+
+def test_with_tables_every_prompt_is_counted_as_it_is_sent(run: Run) -> None:
+    run.captions()
+    run.groups()
+    counts = run.count()
+    assert counts.captions == Amount(4, 0, TABLES)
+    assert counts.groups == counts.requests == Amount(3, 0, TABLES)
+    assert counts.prompts == Amount(21 + 26 + 24, 0, TABLES)
+
+
+def test_what_the_store_or_a_table_has_is_done(run: Run) -> None:
+    run.captions()
+    run.groups()
+    run.replies(1, run="another")  # replies are shared by runs
+    assert run.count().requests == Amount(3, 1, TABLES)
+    assert run.count().prompts == Amount(71, 26, TABLES)
+    run.summaries(1, 2)
+    assert run.count().groups == Amount(3, 2, TABLES)
+    assert run.count().requests == Amount(3, 2, TABLES)
+    assert run.count().prompts == Amount(71, 26 + 24, TABLES)
+
+
+def test_a_failed_request_is_not_done(run: Run) -> None:
+    run.captions()
+    run.groups()
+    with Replies(run.store).writer(run="small") as segment:
+        segment.keep([segment.event(run.key(0), Failure("http-429"), 0.0)])
+    assert run.count().requests.done == 0
+
+
+@pytest.mark.parametrize("changes", [{"summaries__openai__model": "another"}, {"summaries__openai__max_tokens": 9}])
+def test_replies_to_other_requests_are_not_done(run: Run, changes: dict[str, Any]) -> None:
+    run.captions()
+    run.groups()
+    run.replies(0, 1, 2)
+    assert run.count().requests.done == 3
+    assert run.count(**changes).requests.done == 0
+
+
+@pytest.mark.parametrize("changes", [{"prompt_hash": "another"}, {"model": "another"}])
+def test_summaries_of_another_prompt_or_model_are_not_done(run: Run, changes: dict[str, Any]) -> None:
+    run.captions()
+    run.groups()
+    run.summaries(0, 1, 2, **changes)
+    assert run.count().groups == Amount(3, 0, TABLES)
+
+
+def test_equal_prompts_are_one_request(run: Run) -> None:
+    run.write("captions/all.parquet", tables.CAPTIONS, [{"caption_id": i, "caption": "a dog"} for i in range(4)])
+    run.groups()
+    assert run.count().groups.total == 3
+    assert run.count().requests == Amount(1, 0, TABLES)
+
+
+def test_the_merger_asks_nobody(run: Run) -> None:
+    run.captions()
+    run.groups()
+    run.summaries(0, model="merge")
+    counts = run.count(summaries__provider="merge")
+    assert counts.groups == Amount(3, 1, TABLES)
+    assert counts.requests.total == counts.prompts.total == 0
+
+
+def test_a_local_models_requests_are_counted_and_its_summaries_found(run: Run) -> None:
+    run.captions()
+    run.groups()
+    run.summaries(2, model="folder")
+    counts = run.count(summaries__provider="transformers", summaries__transformers__model="folder")
+    assert counts.requests == Amount(3, 1, TABLES)
+
+
+def test_a_table_that_cannot_be_read_is_taken_as_not_there(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    run.captions()
+    run.groups()
+    (run.folder / "groups" / "all.parquet").write_bytes(b"cut short")
+    assert run.count().groups == Amount(4, 0, GUESS)
+    assert "groups/all.parquet: is no whole Parquet file" in caplog.text
+
+
+def test_pictures_are_as_many_as_groups_are_usable(run: Run) -> None:
+    changes: dict[str, Any] = {"estimate__captions": 80, "estimate__unusable_share": 0.25, "images__spare": 0.05}
+    arms = {"arms": ["multi", "single", "single_matched", "multi_head"]}
+    assert run.count(**changes, **arms).arms == {"multi": 60, "single": 63, "single_matched": 80}
+    few = run.count(**changes, **arms, images__pictures=10)
+    assert few.arms == {"multi": 10, "single": 11, "single_matched": 70}
+    assert few.pictures == few.checks == Amount(91, 0, GUESS)
+    assert run.count(**changes, arms=["single"]).arms == {"multi": 60, "single": 63}  # single has as many as multi
+
+
+def test_dropped_summaries_draw_no_picture(run: Run) -> None:
+    run.captions()
+    run.groups()
+    run.summaries(0, 1, 2, dropped=1)
+    assert run.count(arms=["multi"]).arms == {"multi": 2}
+    run.summaries(0, 1, dropped=1)
+    assert run.count(arms=["multi"], estimate__unusable_share=0.0).arms == {"multi": 2}
+    assert run.count(arms=["multi"], estimate__unusable_share=1.0).arms == {"multi": 1}
+
+
+def test_pictures_in_tables_or_kept_are_done(run: Run) -> None:
+    run.captions()
+    run.groups()
+    run.summaries(0, 1, 2)
+    run.pictures("multi", 3)
+    counts = run.count(arms=["multi"])
+    assert counts.pictures == counts.checks == Amount(3, 3, TABLES)
+    with KeptPictures(run.drawn, "small").writer() as segment, KeptPictures(run.drawn, "other").writer() as other:
+        segment.keep([(f"{number:064x}", b"PNG") for number in range(5)])
+        other.keep([("f" * 64, b"PNG")])
+    counts = run.count(arms=["multi", "single"], images__spare=0.0)
+    assert counts.arms == {"multi": 3, "single": 3}
+    assert (counts.pictures, counts.checks) == (Amount(6, 5, GUESS), Amount(6, 3, GUESS))
+
+
+def test_the_real_arm_alone_asks_and_draws_nothing(run: Run) -> None:
+    pictures = run.folder.parents[1] / "photographs"
+    pictures.mkdir()
+    (pictures / "1.jpg").write_bytes(b"12345")
+    real = {"annotations": "nowhere.json", "images": str(pictures)}
+    counts = run.count(arms=["real"], pictures__real=real)
+    assert counts.groups.total == counts.requests.total == counts.pictures.total == 0
+    assert (counts.arms, counts.bytes_to_copy) == ({}, 5)
+    tables.write(run.folder / "pictures" / "real" / "images.parquet", tables.IMAGES, [])
+    assert run.count(arms=["real"], pictures__real=real).bytes_to_copy == 0
+
+
+def test_trainings_are_done_where_their_history_is(run: Run) -> None:
+    tables.write(run.folder / "captioner" / "multi" / "seed-1" / "history.parquet", tables.HISTORY, [])
+    counts = run.count(arms=["multi", "real"], captioner__seeds=[0, 1], pictures__real=DEFAULT["pictures"]["real"])
+    assert counts.trainings == Amount(4, 1, "config")
+
+
+# --- Costs ------------------------------------------------------------------------------------------------------------
+
+COUNTS = Counts(
+    captions=Amount(72_000, 36_000, TABLES),
+    groups=Amount(1_000, 400, TABLES),
+    requests=Amount(1_000, 400, TABLES),
+    prompts=Amount(4_000_000, 1_000_000, TABLES),
+    pictures=Amount(7_200, 3_600),
+    arms={"multi": 7_200},
+    checks=Amount(7_200, 0),
+    trainings=Amount(4, 1, "config"),
+    bytes_to_copy=7,
+    bytes_on_disk=1_000,
+)
+RATES: dict[str, Any] = {
+    "estimate__tokens_per_character": 0.25,
+    "estimate__answer_tokens": 100.0,
+    "estimate__repair_share": 0.5,
+    "estimate__requests_at_once": 20,
+    "estimate__seconds_per_request": 36.0,
+    "estimate__local_requests_per_second": 0.5,
+    "estimate__embeddings_per_second": 10.0,
+    "estimate__images_per_second": 1.0,
+    "estimate__checks_per_second": 2.0,
+    "estimate__training_steps_per_second": 0.5,
+    "captioner__steps": 900,
+    "summaries__openai__prompt_usd_per_million": 2.0,
+    "summaries__openai__completion_usd_per_million": 10.0,
+}
+
+
+def _costs(run: Run, provider: str, **changes: Any) -> Costs:
+    return costs(COUNTS, run.config(**(RATES | {"summaries__provider": provider} | changes)))
+
+
+def test_tokens_and_money_are_those_of_the_prices(run: Run) -> None:
+    taken = _costs(run, "openai")
+    assert taken.repairs.total == 0
+    assert taken.prompt_tokens == Amount(1_000_000, 250_000, "tables × rates")
+    assert taken.answer_tokens == Amount(100_000, 40_000, "tables × rates")
+    assert taken.usd == Amount(2 + 1, 0.5 + 0.4, "tables × rates")
+
+
+def test_a_repair_shows_prompt_and_answer_again(run: Run) -> None:
+    taken = _costs(run, "openai", summaries__repair=True)
+    assert taken.repairs == Amount(500, 200, "tables × rates")  # half of the 1,000 requests, of which 400 are done
+    assert taken.prompt_tokens == Amount(1_500_000 + 500 * 100, 375_000 + 200 * 100, "tables × rates")
+    assert taken.answer_tokens == Amount(1_500 * 100, 600 * 100, "tables × rates")
+
+
+def test_what_is_done_does_not_change_what_the_whole_takes(run: Run) -> None:
+    config = run.config(**RATES, summaries__repair=True)
+    finished = replace(COUNTS, requests=Amount(1_000, 1_000, TABLES), prompts=Amount(4_000_000, 4_000_000, TABLES))
+    begun, ended = costs(COUNTS, config), costs(finished, config)
+    assert begun.usd.total == ended.usd.total == ended.usd.done > begun.usd.done > 0
+
+
+@pytest.mark.parametrize(("provider", "usd"), [("openai-batch", 1.5), ("transformers", 0.0)])
+def test_a_batch_costs_half_and_a_local_model_nothing(run: Run, provider: str, usd: float) -> None:
+    assert _costs(run, provider).usd.total == pytest.approx(usd)
+
+
+def test_the_merger_costs_nothing(run: Run) -> None:
+    none = replace(COUNTS, requests=Amount(0), prompts=Amount(0))
+    taken = costs(none, run.config(**(RATES | {"summaries__provider": "merge", "summaries__repair": True})))
+    assert {taken.usd.total, taken.prompt_tokens.total, taken.answer_tokens.total, taken.request_hours.total} == {0.0}
+
+
+def test_hours_of_requests_are_those_of_all_jobs_together(run: Run) -> None:
+    one_at_a_time = {"shards": 1, "summaries__openai__concurrency": 1}
+    assert _costs(run, "openai").request_hours.total == pytest.approx(1_000 * 36 / 20 / 3600)
+    assert _costs(run, "openai", **one_at_a_time).request_hours.total == pytest.approx(1_000 * 36 / 3600)
+    assert _costs(run, "transformers").request_hours.total == pytest.approx(1_000 / 0.5 / 3600)
+
+
+def test_batches_take_a_day_for_all_that_may_be_enqueued(run: Run) -> None:
+    assert _costs(run, "openai-batch").request_hours.left == 24
+    assert _costs(run, "openai-batch", summaries__batch__enqueued_tokens=300_000).request_hours.left == 3 * 24
+    done = replace(COUNTS, requests=Amount(1_000, 1_000), prompts=Amount(4_000_000, 4_000_000))
+    assert costs(done, run.config(**(RATES | {"summaries__provider": "openai-batch"}))).request_hours.left == 0
+
+
+def test_gpu_hours_are_of_each_stage(run: Run) -> None:
+    taken = _costs(run, "openai").gpu
+    hours = {stage: (amount.total, amount.done) for stage, amount in taken.items()}
+    assert {stage: pytest.approx(pair) for stage, pair in hours.items()} == {
+        "embeddings": (2, 1),
+        "images": (2, 1),
+        "safety": (1, 0),
+        "captioner": (2, 0.5),
+    }
+    assert _costs(run, "transformers").gpu["summaries"].total == pytest.approx(1_000 / 0.5 / 3600)
+
+
+def test_a_training_of_epochs_takes_longer_with_more_pairs(run: Run) -> None:
+    epochs = {"captioner__steps": None, "captioner__epochs": 2, "captioner__batch_size": 64}
+    config = run.config(**(RATES | epochs | {"arms": ["multi", "multi_head"], "estimate__captions_per_summary": 5.0}))
+    steps = (2 * 7_200 * 5 / 64 + 2 * 7_200 / 64) / 2
+    assert costs(COUNTS, config).gpu["captioner"].total == pytest.approx(4 * steps / 0.5 / 3600)
+
+
+def test_disk_is_what_is_there_and_what_comes(run: Run) -> None:
+    sizes: dict[str, Any] = {"caption": 1.0, "summary": 10.0, "image": 100.0, "training": 1000.0}
+    taken = _costs(run, "openai", **{f"estimate__bytes_per_{name}": size for name, size in sizes.items()})
+    assert taken.disk.done == 1_000
+    assert taken.disk.left == 36_000 + 600 * 10 + 3_600 * 100 + 3 * 1_000 + 7
+
+
+def test_coco_takes_as_many_tokens_as_are_known_of_it(run: Run) -> None:
+    """566,435 groups of 30 captions: 312 M prompt tokens and 45 M answer tokens, before any repair."""
+    config = run.config(estimate__captions=566_435, groups__k=30)
+    prompt = load_prompt(ROOT / "config" / "prompts" / "paper.txt")
+    taken = costs(count(config, prompt, run.folder), config)
+    assert taken.prompt_tokens.total == pytest.approx(312e6, rel=0.05)
+    assert taken.answer_tokens.total == pytest.approx(45e6, rel=0.01)
+    assert taken.usd.total == pytest.approx(312 * 0.15 + 45 * 0.60, rel=0.05)
+
+
+# --- The page ---------------------------------------------------------------------------------------------------------
+
+
+def _cells(page: str) -> dict[str, list[str]]:
+    """The table's rows by their first cell."""
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line[:1] == "|"]
+    return {row[0]: row[1:] for row in rows}
+
+
+def test_the_page_tells_what_is_done_and_what_is_left(run: Run) -> None:
+    run.captions()
+    run.groups()
+    run.replies(1)
+    page = write_estimate(run.config(arms=["multi"]), run.path, run.folder)
+    assert (run.folder / "estimate.md").read_text(encoding="utf-8") == page
+    assert page.startswith("# What the run small takes\n")
+    cells = _cells(page)
+    assert cells["requests"] == ["tables", "3", "1", "2", "1"]
+    assert cells["prompt tokens"][-1] == "30"
+    assert cells["answer tokens"] == ["tables × rates", "240", "80", "160", "9"]
+    assert cells["USD"][-1] == "0.25"
+    assert cells["pictures to draw"] == ["guess", "3", "0", "3", ""]
+    assert cells["GPU hours"][0] == "sum"
+    assert "Provider: openai, gpt-4o-mini, at 0.15 and 0.6 USD a million prompt and answer tokens." in page
+
+
+@pytest.mark.parametrize(
+    ("provider", "said"),
+    [
+        ("merge", "Provider: merge, which asks nobody and costs nothing."),
+        ("openai-batch", "Provider: openai-batch, gpt-4o-mini, at 0.075 and 0.3 USD"),
+        ("transformers", "Provider: transformers, which costs GPU hours alone."),
+    ],
+)
+def test_the_page_names_the_provider_and_its_prices(run: Run, provider: str, said: str) -> None:
+    assert said in write_estimate(run.config(summaries__provider=provider), run.path, run.folder)
+
+
+@pytest.mark.parametrize(("budget", "said"), [(None, False), (4.0, False), (3.0, True)])
+def test_the_page_says_if_the_budget_does_not_reach(run: Run, budget: float | None, said: bool) -> None:
+    """2.1 USD are left to pay, 1.5 are spent."""
+    config = run.config(**RATES, summaries__budget_usd=budget)
+    page = estimate_page(config, COUNTS, costs(COUNTS, config), Spending(3, 2, 10, 5, 1.5))
+    assert ("more than summaries.budget_usd=3" in page) == said

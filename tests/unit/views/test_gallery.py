@@ -1,0 +1,241 @@
+"""What the gallery's data say of a made-up run, whole and half done."""
+
+import base64
+import io
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from gallery_world import ODD, Made, flat_png, png_of, write_run
+from PIL import Image
+
+from icsd.cli import main
+from icsd.core import tables
+from icsd.core.errors import InputError
+from icsd.core.ids import shard_names
+from icsd.views.gallery import found_run, write_gallery
+from icsd.views.gallery.packs import FULL, THUMBNAIL, Packs, script_json, thumbnail_and_full
+from icsd.views.gallery.pictures import NOT_CHECKED, NOT_DRAWN
+from icsd.views.gallery.run import Shelf
+
+HEADS = 12
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A whole run of 12 head captions in two shards."""
+    write_run(tmp_path / "made", Made(HEADS))
+    return tmp_path / "made"
+
+
+def _data(gallery: Path, name: str) -> Any:
+    """What a script hands to the page."""
+    text = (gallery / "data" / f"{name}.js").read_text(encoding="ascii")
+    return json.loads(re.fullmatch(r'gallery\.receive\("[a-z0-9-]+",(.*)\);\n', text).group(1))
+
+
+def _pictures(gallery: Path) -> dict[str, dict[str, Any]]:
+    """The catalogue's entries by id, each with its details."""
+    columns = _data(gallery, "catalog")
+    rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    return {row["id"]: row | _data(gallery, row["place"][0])[row["place"][1]] for row in rows}
+
+
+def _written(run: Path, pictures: int = 100) -> tuple[Path, list[str]]:
+    missing = write_gallery(found_run(run), run / "gallery", pictures)
+    return run / "gallery", missing
+
+
+def test_a_picture_has_its_sentence_captions_verdict_and_lineage(run: Path) -> None:
+    gallery, missing = _written(run)
+    assert missing == []
+    shown = _pictures(gallery)
+    assert len(shown) == 2 * HEADS
+    row = shown["multi-3"]
+    assert row["sentence"] == "Together: a red boat number 3"
+    assert [(number, near, chosen) for number, _, near, chosen in row["captions"]] == [
+        (3, 1.0, True), (4, 0.7, True), (5, 0.5, False), (6, 0.3, False),
+    ]  # fmt: skip
+    assert (row["verdict"], row["score"], row["similarity"]) == ("safe", 0.03, 0.7)
+    assert row["datasets"] == {"multi": "2 pairs"}
+    assert (row["seed"], row["image_model"], row["model"]) == (str(2**61 + 3), "a model", "gpt")
+    assert (row["prompt"], row["tokens"], row["reason"]) == ("abc", [500, 40], "in the dataset")
+    shard = next(path for path in (run / "images/multi").glob("*-of-*.parquet") if "multi-3" in _ids(path))
+    assert row["shard"] == shard.stem
+    assert row["table"] == f"images/multi/{shard.name}"
+    single = shown["single-3"]
+    assert single["captions"] == [[3, "a red boat number 3", None, True]]
+    assert single["similarity"] is None
+
+
+def _ids(path: Path) -> list[str]:
+    return tables.read(path, tables.IMAGES, ["image_id"])["image_id"].to_pylist()
+
+
+def test_a_dropped_picture_has_its_reason(run: Path) -> None:
+    row = _pictures(_written(run)[0])["multi-5"]
+    assert (row["verdict"], row["reason"]) == ("unsafe", "unsafe")
+    assert row["datasets"] == {"multi": "unsafe: the safety checker's score is 0.500"}
+
+
+def test_pictures_of_one_head_caption_stand_together_and_the_limit_keeps_them(run: Path) -> None:
+    gallery, _ = _written(run, pictures=4)
+    ids = [image_id.split("-") for image_id in _pictures(gallery)]
+    assert [arm for arm, _ in ids] == ["multi", "single"] * 4
+    assert all(one[1] == other[1] for one, other in zip(ids[::2], ids[1::2], strict=True))
+    assert "4 of 12 pictures" in re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", (gallery / "index.html").read_text()))
+
+
+def test_test_captions_have_their_scores(run: Path) -> None:
+    test = _data(_written(run)[0], "captions-0")
+    assert test["captioners"] == ["multi", "single"]
+    assert test["references"][7] == ["test picture 7 said in 0 ways", "test picture 7 said in 1 ways"]
+    multi, single = test["scores"]
+    assert max(multi) == multi[7] > 1
+    assert set(single) == {0}
+    assert all(test["places"])
+
+
+def test_a_half_done_run_shows_what_it_has_and_says_what_is_missing(run: Path) -> None:
+    for name in ("evaluation", "dataset", "safety/single"):
+        shutil.rmtree(run / name)
+    gone, left = sorted((run / "images/multi").glob("*-of-*.parquet"))
+    gone_ids = _ids(gone)
+    gone.unlink()
+    gallery, missing = _written(run)
+    assert set(missing) == {
+        "images/multi/: 1 of 2 shards: 0000-of-0002",
+        "safety/single/: 2 of 2 shards",
+        "dataset/multi/pairs.parquet",
+        "dataset/multi/ledger.parquet",
+        "dataset/single/pairs.parquet",
+        "dataset/single/ledger.parquet",
+        "evaluation/multi/seed-0/test/predictions.parquet",
+        "evaluation/single/seed-0/test/predictions.parquet",
+    }
+    assert all(line in (gallery / "index.html").read_text() for line in missing)
+    shown = _pictures(gallery)
+    assert {row["thumbnail"] == "" for image_id, row in shown.items() if image_id in gone_ids} == {True}
+    assert all(shown[image_id]["thumbnail"].startswith("data:image/png") for image_id in _ids(left))
+    assert shown["single-3"]["verdict"] == NOT_CHECKED
+    assert shown["single-3"]["reason"] == "no dataset yet"
+
+
+def test_a_run_whose_pictures_are_still_to_be_drawn_has_their_sentences(run: Path) -> None:
+    for path in [*(run / "images").glob("*/*-of-*.parquet"), *(run / "safety").glob("*/*.parquet")]:
+        path.unlink()
+    shown = _pictures(_written(run)[0])
+    assert {row["verdict"] for row in shown.values()} == {NOT_DRAWN}
+    assert len(shown) == 2 * HEADS
+
+
+def test_a_run_that_has_only_begun_has_an_empty_gallery(tmp_path: Path) -> None:
+    (tmp_path / "made").mkdir()
+    gallery, missing = _written(tmp_path / "made")
+    assert _data(gallery, "catalog") == {}
+    assert "captions/all.parquet" in missing
+
+
+def test_of_two_numbers_of_shards_the_newest_tables_count(run: Path, tmp_path: Path) -> None:
+    write_run(tmp_path / "again", Made(HEADS, shards=3))
+    for path in run.rglob("*.parquet"):
+        os.utime(path, (1, 1))
+    shutil.copytree(tmp_path / "again", run, dirs_exist_ok=True)
+    assert found_run(run).shards == [f"000{number}-of-0003" for number in range(3)]
+    assert len(_pictures(_written(run)[0])) == 2 * HEADS
+
+
+def test_a_gallery_is_replaced_whole(run: Path) -> None:
+    gallery, _ = _written(run)
+    (gallery / "data" / "old.js").write_text("")
+    _written(run)
+    assert not (gallery / "data" / "old.js").exists()
+    assert list(run.glob(".gallery*")) == []
+
+
+def test_a_folder_of_other_things_is_left_alone(run: Path) -> None:
+    (run / "gallery").mkdir()
+    _written(run)  # an empty one is taken
+    with pytest.raises(InputError, match="has other things in it, which would be deleted; name a new folder"):
+        write_gallery(found_run(run), run / "images", 1)
+    assert (run / "images" / "multi").is_dir()
+
+
+def test_texts_are_text_in_every_script_and_in_the_page(tmp_path: Path) -> None:
+    run = tmp_path / "<b>odd & run"
+    write_run(run, Made(6, caption=lambda number: ODD if number == 3 else "plain"))
+    gallery, _ = _written(run)
+    assert _pictures(gallery)["single-3"]["sentence"] == ODD
+    for path in (gallery / "data").glob("*.js"):
+        assert not set(path.read_text(encoding="ascii")) & set("<>&"), path.name
+    page = (gallery / "index.html").read_text()
+    assert "&lt;b&gt;odd &amp; run" in page
+    assert "<b>odd" not in page
+
+
+def test_script_json_is_text_wherever_it_stands() -> None:
+    text = script_json([ODD, "\ud800"])
+    assert text.isascii()
+    assert not set(text) & set("<>&")
+    assert json.loads(text) == [ODD, "\ud800"]
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        script_json(float("nan"))
+
+
+def test_packs_say_where_each_value_is(tmp_path: Path) -> None:
+    packs = Packs(tmp_path, "pictures", limit=20)
+    places = [packs.add("x" * 9) for _ in range(5)]
+    packs.close()
+    assert places == [(f"pictures-{number // 2:04d}", number % 2) for number in range(5)]
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_small_pictures_are_kept_and_large_ones_have_a_thumbnail() -> None:
+    address, full = thumbnail_and_full(flat_png(1), "multi-1")
+    assert full == ""
+    assert _decoded(address).format == "PNG"
+    pixels = np.zeros((500, 1000, 3), dtype=np.uint8)
+    address, full = thumbnail_and_full(png_of(pixels), "multi-1")
+    assert _decoded(address).size == (THUMBNAIL, THUMBNAIL // 2)
+    assert _decoded(full).size == (FULL, FULL // 2)
+    with pytest.raises(InputError, match="multi-1"):
+        thumbnail_and_full(b"no picture", "multi-1")
+
+
+def _decoded(address: str) -> Image.Image:
+    return Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2])))
+
+
+def test_a_large_picture_is_found_in_full_size(tmp_path: Path) -> None:
+    write_run(tmp_path / "made", Made(2, png=lambda number: flat_png(number, 300)))
+    gallery, _ = _written(tmp_path / "made")
+    row = _pictures(gallery)["single-1"]
+    name, place = row["full"]
+    assert _decoded(_data(gallery, name)[place]).size == (300, 300)
+
+
+def test_missing_shards_are_counted_and_some_named(tmp_path: Path) -> None:
+    paths = [tmp_path / "summaries" / f"{name}.parquet" for name in shard_names(6)]
+    (tmp_path / "summaries").mkdir()
+    paths[1].touch()
+    shelf = Shelf(tmp_path)
+    assert shelf.there([*paths, tmp_path / "groups" / "all.parquet"]) == paths[1:2]
+    some = "0000-of-0006, 0002-of-0006, 0003-of-0006 …"
+    assert shelf.missing() == [f"summaries/: 5 of 6 shards: {some}", "groups/all.parquet"]
+
+
+def test_the_command_says_where_the_page_is_and_what_is_missing(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree(run / "evaluation" / "single")
+    assert main(["gallery", "--results", str(run), "--output", str(run / "look")]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said == [
+        f"{run}/look/index.html",
+        "not there yet: evaluation/single/seed-0/test/predictions.parquet",
+    ]
+    assert main(["gallery", "--results", str(run / "nowhere")]) == 1
+    assert "there is no such folder; give a run's folder with --results" in capsys.readouterr().err

@@ -1,0 +1,211 @@
+"""The report: the same figures from the same tables, what is missing said, and texts that stay text."""
+
+import re
+import shutil
+import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from report_world import NAME, PROMPT, ROOT, SHARD, SHOWN, config_json, small_config, small_run
+
+from icsd.config import ARMS, load_config
+from icsd.views.report.costs import duration
+from icsd.views.report.drawing import draw_report
+from icsd.views.report.page import HtmlTable, html_page
+from icsd.views.report.run import Run
+from icsd.views.report.style import ARM_STYLES, PARTS, compact
+from icsd.views.report.training import thinned
+
+PLOTS = ["costs", "funnel", "scores", "similarity", "sizes", "training", "words"]
+PAGES = ["costs", "examples", "funnel", "scores", "state"]
+
+
+class _Reader(HTMLParser):
+    """The tags of a page, its paragraphs and the cells of its tables."""
+
+    def __init__(self, page: Path) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.rows: list[list[str]] = []
+        self.paragraphs: list[str] = []
+        self._into: list[str] = []
+        self.feed(page.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.tags.add(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in {"td", "th"}:
+            self._into = self.rows[-1]
+        if tag == "p":
+            self._into = self.paragraphs
+        if tag in {"td", "th", "p"}:
+            self._into.append("")
+
+    def handle_data(self, data: str) -> None:
+        if self._into:
+            self._into[-1] += data
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in {"td", "th", "p"}:
+            self._into = []
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return small_run(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of a finished run. Do not write into it."""
+    folder = tmp_path_factory.mktemp("finished")
+    return _drawn(small_run(folder), folder / "report")
+
+
+def _drawn(run: Run, folder: Path) -> Path:
+    draw_report(run, PROMPT, folder, finished=True)
+    return folder
+
+
+def test_every_part_is_there(report: Path) -> None:
+    expected = [*(f"{name}.svg" for name in PLOTS), *(f"{name}.html" for name in PAGES), "sheets"]
+    assert sorted(path.name for path in report.iterdir()) == sorted(expected)
+    assert [path.name for path in (report / "sheets").iterdir()] == [f"multi.{SHARD}.png"]
+
+
+def test_the_same_tables_give_the_same_bytes(report: Path, run: Run, tmp_path: Path) -> None:
+    again = _drawn(run, tmp_path / "report")
+    for path in report.glob("*.*"):
+        assert path.read_bytes() == (again / path.name).read_bytes(), path.name
+
+
+def test_plots_have_a_title_and_a_description_and_no_date(report: Path) -> None:
+    for name in PLOTS:
+        root = ET.parse(report / f"{name}.svg").getroot()  # noqa: S314 - written a moment ago
+        title, description, *_ = root
+        assert (title.tag[-5:], description.tag[-4:]) == ("title", "desc")
+        assert title.text and description.text
+        assert root.attrib["role"] == "img"
+        assert "dc:date" not in (report / f"{name}.svg").read_text()
+    assert "multi, seed 0, test, CIDEr: 50.0 (40.0 to 60.0)" in (report / "scores.svg").read_text()
+
+
+def test_no_two_arms_look_alike_in_print() -> None:
+    styles = [ARM_STYLES[arm] for arm in ARMS]
+    for values in (
+        [style.color for style in styles],
+        [style.marker for style in styles],
+        [style.line for style in styles],
+    ):
+        assert len(set(map(str, values))) == len(ARMS)
+    assert len({hatch for _, hatch in PARTS}) == len({color for color, _ in PARTS}) == len(PARTS)
+
+
+def test_the_funnel_is_counted(report: Path) -> None:
+    rows = _Reader(report / "funnel.html").rows
+    assert rows[1:9] == [
+        ["groups: captions as heads of groups", "", "4", "1", "3"],
+        ["", "the same captions as another's group", "", "1", ""],
+        ["summaries: groups with a summary", "", "3", "1", "2"],
+        ["", "not supported", "", "1", ""],
+        ["images: chosen to be drawn", "", "2", "0", "2"],
+        ["safety: pictures that may be used", "", "2", "1", "1"],
+        ["", "unsafe", "", "1", ""],
+        ["step", "reason", "taken in", "dropped", "kept"],
+    ]
+
+
+def test_scores_and_costs_are_those_of_the_tables(report: Path) -> None:
+    assert ["real", "1", "1", "0", "60.0 (50.0 to 70.0)", "60.0 (50.0 to 70.0)"] in _Reader(report / "scores.html").rows
+    rows = _Reader(report / "costs.html").rows
+    assert ["images", "1", "2.0 h", "0.0 s", "1,024", "2.0 s"] in rows  # of two pictures, at one a second
+    assert ["prompt tokens of the summaries", "300", "–"] in rows
+
+
+def test_texts_are_counted(report: Path) -> None:
+    assert "Captions: 4 captions, mean 3.5, median 3, largest 5" in (report / "words.svg").read_text()
+    sizes = (report / "sizes.svg").read_text()
+    assert "Captions of a group: 3 groups, mean 2.3, median 2, largest 3" in sizes
+    assert "Captions selected of it: 2 groups, mean 2.0" in sizes
+    assert "Groups that a caption is in: 4 captions, mean 1.8" in sizes
+    assert "Median from 0.70 at rank 2 to 0.80 at rank 3" in (report / "similarity.svg").read_text()
+
+
+def test_markup_and_odd_letters_stay_text(report: Path) -> None:
+    """In every page; in plots no text of captions or models is."""
+    examples = _Reader(report / "examples.html")
+    assert ["1", SHOWN, "a red kite\na kite in the sky"] in examples.rows
+    assert ["4", f"not supported: {SHOWN}", ""] in examples.rows
+    for page in PAGES:
+        assert _Reader(report / f"{page}.html").tags.isdisjoint({"script", "img"})
+    for plot in PLOTS:
+        assert not re.search(r"<script|hacked", (report / f"{plot}.svg").read_text())
+
+
+def test_a_half_done_run_says_what_is_missing(run: Run, tmp_path: Path) -> None:
+    shutil.rmtree(run.path / "evaluation/real")
+    shutil.rmtree(run.path / "captioner/multi")
+    (run.path / "dataset/multi/ledger.parquet").unlink()
+    summaries = run.path / f"summaries/{SHARD}.parquet"
+    summaries.write_bytes(summaries.read_bytes()[:500])  # cut short is not there
+    report = _drawn(run, tmp_path / "report")
+    state = _Reader(report / "state.html")
+    assert "The run is not finished" in state.paragraphs[0]
+    assert ["captioner", "training of multi, seed 0", "0", "1", "captioner/multi/seed-0/history.parquet"] in state.rows
+    assert ["evaluation", "scores", "1", "2", "evaluation/real/seed-0/test/scores.parquet"] in state.rows
+    assert _Reader(report / "scores.html").paragraphs[1] == "missing: 1 of 2"
+    assert [row[0] for row in _Reader(report / "scores.html").rows] == ["arm", "multi"]
+    assert _Reader(report / "funnel.html").paragraphs[1] == "missing: multi"
+    assert "There are no summaries yet" in (report / "examples.html").read_text()
+
+
+def test_a_run_that_has_not_begun_has_a_report_too(tmp_path: Path) -> None:
+    report = _drawn(Run(tmp_path / NAME, small_config()), tmp_path / "report")
+    assert "No captioner has been scored yet" in (report / "scores.svg").read_text()
+    assert all(row[2] == "0" for row in _Reader(report / "state.html").rows[1:])
+    assert list((report / "sheets").iterdir()) == []
+
+
+@pytest.mark.parametrize("overlay", [None, *sorted((ROOT / "config/runs").rglob("*.yaml"))], ids=str)
+def test_the_rule_hands_on_the_whole_config(overlay: Path | None) -> None:
+    values = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    config = load_config(_updated(values, yaml.safe_load(overlay.read_text()) if overlay else {}))
+    handed_on = Run.of("anywhere", config_json(config)).config
+    assert handed_on == config.model_copy(update={"downloads": handed_on.downloads})
+
+
+def _updated(values: dict, changes: dict) -> dict:
+    """As Snakemake lays one config over another."""
+    both = {key: _updated(values[key], changes[key]) for key in values.keys() & changes.keys()
+            if isinstance(values[key], dict) and isinstance(changes[key], dict)}  # fmt: skip
+    return values | changes | both
+
+
+def test_long_curves_are_thinned_to_means() -> None:
+    steps, values = thinned(np.arange(10.0), np.arange(10.0) * 2, points=5)
+    assert steps.tolist() == [0.5, 2.5, 4.5, 6.5, 8.5]
+    assert values.tolist() == [1, 5, 9, 13, 17]
+    assert len(thinned(np.arange(3.0), np.arange(3.0), points=5)[0]) == 3
+
+
+@pytest.mark.parametrize(("hours", "said"), [(None, "–"), (0.001, "3.6 s"), (0.5, "30.0 min"), (2100, "2,100.0 h")])
+def test_durations_are_in_units_that_people_use(hours: float | None, said: str) -> None:
+    assert duration(hours) == said
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [(0.025, "0.025"), (71.3, "71.3"), (40_000, "40 k"), (3.12e8, "312 M"), (2e9, "2 G")]
+)
+def test_large_figures_are_short(value: float, said: str) -> None:
+    assert compact(value) == said
+
+
+def test_a_page_says_what_its_columns_are() -> None:
+    page = html_page("A <title>", ["a & b", ""], [HtmlTable("Rows", ["name", "count"], [["<b>", "1"]])])
+    assert "<title>A &lt;title&gt;</title>" in page
+    assert '<th scope="row" class="text"><bdi>&lt;b&gt;</bdi></th><td><bdi>1</bdi></td>' in page
+    assert page.count("<p>") == 1

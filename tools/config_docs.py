@@ -1,0 +1,134 @@
+"""What the config's keys may be, from the config model: config/README.md for people, config/schema.json for editors."""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from icsd.config import Config
+from icsd.core.files import atomic_path
+from icsd.core.pages import markdown_table
+
+VALUES, PAGE, SCHEMA = Path("config/config.yaml"), Path("config/README.md"), Path("config/schema.json")
+HEAD = ("key", "value", "default", "what it is")
+ENTRIES = ("FileDownload", "ModelDownload")  # of mappings whose keys are the user's: config.yaml has none of theirs
+LIMITS = {
+    "minimum": "at least {}",
+    "exclusiveMinimum": "more than {}",
+    "maximum": "at most {}",
+    "minItems": "{} or more of them",
+    "pattern": "of the form `{}`",
+}
+NAMES = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false", "null": "null"}
+INTRODUCTION = """# The config
+
+`config/config.yaml` has the values of the default run, which are the defaults below. A file given with `--configfile`
+is laid over it: it names what it changes and leaves the rest. For a few keys `--config run=mine shards=8` does. Unknown
+and mistyped keys are refused, with the nearest key that there is.
+
+An editor that knows YAML schemas shows these sentences and marks mistakes in a file of `config/runs/` whose first line
+is `# yaml-language-server: $schema=../schema.json`.
+
+`make config-docs` writes this page and `schema.json` from the model in `src/icsd/config/`; a test compares them."""
+
+Schema = Mapping[str, Any]
+
+
+def config_schema() -> dict[str, Any]:
+    """The JSON schema of config.yaml and of what is laid over it: keys may be left out, and have no other defaults."""
+    found = Config.model_json_schema()
+    for section in [found, *(each for name, each in found["$defs"].items() if name not in ENTRIES)]:
+        section.pop("required", None)
+        for value in section["properties"].values():
+            value.pop("default", None)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | found
+
+
+def config_page(values: Mapping[str, Any]) -> str:
+    """Markdown: every key by section with its type, limits and sentence; the defaults are `values`, config.yaml's."""
+    whole, blocks, shown = Config.model_json_schema(), [INTRODUCTION], dict[str, str]()
+    for name, section, sentence in _sections(whole, whole):
+        rows = [_row(key, value, _default(values, f"{name}.{key}", value)) for key, value in _keys(section)]
+        table = "\n".join(markdown_table(HEAD, rows, len(HEAD)))
+        first = shown.setdefault(table, name)
+        title = f"## {_text(name)}\n\n{_text(sentence)}" if name else "## run, shards, arms"
+        blocks.append(f"{title}\n\n{table}" if first == name else f"{title} As `{first}`.")
+    return "\n\n".join(blocks) + "\n"
+
+
+def _sections(section: Schema, whole: Schema, name: str = "", sentence: str = "") -> Iterator[tuple[str, Schema, str]]:
+    """This section and those in it: dotted name, keys, sentence. An entry of a mapping is called <name>."""
+    yield name, section, sentence or section["description"]
+    for key, value in section["properties"].items():
+        place = f"{name}.{key}".lstrip(".")
+        for below in _referred([*value.get("anyOf", []), value], whole):
+            yield from _sections(below, whole, place, value.get("description", ""))
+        entries = [*value.get("patternProperties", {}).values(), value.get("additionalProperties", {})]
+        for below in _referred(entries, whole):
+            yield from _sections(below, whole, f"{place}.<name>")
+
+
+def _referred(values: Iterable[Schema], whole: Schema) -> list[Schema]:
+    """The sections among values."""
+    return [whole["$defs"][value["$ref"].rpartition("/")[2]] for value in values if "$ref" in value]
+
+
+def _keys(section: Schema) -> Iterator[tuple[str, Schema]]:
+    """The keys that are no sections."""
+    for key, value in section["properties"].items():
+        if not any("$ref" in one for one in value.get("anyOf", [value])):
+            yield key, value
+
+
+def _row(key: str, value: Schema, default: str) -> list[str]:
+    kinds = [_kind(one) for one in value.get("anyOf", [value])]
+    return [f"`{key}`", (", or " if "," in kinds[0] else " or ").join(kinds), default, _text(value["description"])]
+
+
+def _default(values: Mapping[str, Any], key: str, value: Schema) -> str:
+    """That of config.yaml; of a mapping's entries that of the model."""
+    found: Any = values
+    for name in key.lstrip(".").split("."):
+        if not isinstance(found, Mapping) or name not in found:
+            return _code(value["default"]) if "default" in value else "must be given"
+        found = found[name]
+    return _code(found)
+
+
+def _kind(value: Schema) -> str:
+    """A type with its limits, for people."""
+    if "enum" in value or "const" in value:
+        return ", ".join(f"`{choice}`" for choice in value.get("enum", [value.get("const")]))
+    if value["type"] == "array":
+        kind = f"list of {_kind(value['items'])}"
+    elif value["type"] == "object":
+        kind = "mapping"
+    else:
+        kind = NAMES[value["type"]]
+    return ", ".join([kind, *(text.format(value[limit]) for limit, text in LIMITS.items() if limit in value)])
+
+
+def _code(value: Any) -> str:
+    """As YAML has it, a text without quotes."""
+    return f"`{value}`" if value and isinstance(value, str) else f"`{json.dumps(value)}`"
+
+
+def _text(sentence: str) -> str:
+    """A sentence as Markdown, which would take <name> for HTML and * for emphasis."""
+    return re.sub(r"([<*|])", r"\\\1", sentence)
+
+
+def main() -> None:
+    """Write both files."""
+    values = yaml.safe_load(VALUES.read_text(encoding="utf-8"))
+    schema = json.dumps(config_schema(), indent=2, ensure_ascii=False) + "\n"
+    for path, text in ((PAGE, config_page(values)), (SCHEMA, schema)):
+        with atomic_path(path) as unfinished:
+            unfinished.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
