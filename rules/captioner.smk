@@ -8,7 +8,7 @@
 # own: <results>/captioner/{arm}/seed-{seed}/resume/      the state of an unfinished training and its decoded pictures.
 #      No output, since Snakemake deletes the outputs of a killed job; removed when the training is done.
 #
-# Of several processes (captioner.processes, captioner.nodes) the script becomes torchrun: docs/training.md.
+# Of several processes (captioner.processes, captioner.nodes) the script becomes torchrun: docs/guide/training.md.
 
 
 rule train_captioner:

@@ -1,4 +1,4 @@
-# export: datasets and captioners as other people's tools open them (docs/export.md)
+# export: datasets and captioners as other people's tools open them (docs/guide/export.md)
 #
 # in:  <results>/dataset/{arm}/{pairs,ledger}.parquet   PAIRS, LEDGER
 #      <results>/images/{arm}/{shard}.parquet           IMAGES, or the real pictures for the arm "real"
