@@ -72,7 +72,7 @@ dag: setup
 	$(RUN) --dag dot > results/dag/jobs.dot
 	$(RUN) --dag mermaid-js > results/dag/jobs.mmd
 	$(BIN)/python -m tools.workflow_graphs results/dag
-	$(BIN)/snakemake --rulegraph mermaid-js | $(BIN)/python -m icsd.core.pages README.md rulegraph --fence mermaid
+	$(BIN)/snakemake --rulegraph mermaid-js | $(BIN)/python -m tools.fill_block README.md rulegraph --fence mermaid
 
 # The picture in README.md of what another prompt would rerun, from a finished default run.
 dag-picture:
@@ -102,9 +102,9 @@ models: setup
 # Measure the small models, and every arm on three seeds; put the tables into the documents.
 benchmark: setup
 	$(BIN)/snakemake measure_picturebook picturebook_claim --configfile config/runs/claim.yaml
-	$(BIN)/python -m icsd.core.pages docs/picturebook.md quality < results/benchmark/picturebook/quality.md
-	$(BIN)/python -m icsd.core.pages docs/claim.md claim < results/claim/benchmark/claim.md
-	sed '/^What they were trained on/,$$d' results/claim/benchmark/claim.md | $(BIN)/python -m icsd.core.pages README.md claim
+	$(BIN)/python -m tools.fill_block docs/background/picturebook.md quality < results/benchmark/picturebook/quality.md
+	$(BIN)/python -m tools.fill_block docs/background/claim.md claim < results/claim/benchmark/claim.md
+	sed '/^What they were trained on/,$$d' results/claim/benchmark/claim.md | $(BIN)/python -m tools.fill_block README.md claim
 
 # How fast an endpoint is asked, against the original's way (benchmarks/README.md): seven minutes of waiting.
 benchmark-summaries: setup

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import yaml
 
-from icsd.core.pages import markdown_table
+from icsd.core.text import markdown_table
 
 ROOT = Path(__file__).parents[1]
 COCO = "config/runs/coco.yaml"

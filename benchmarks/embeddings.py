@@ -22,7 +22,7 @@ import torch
 from safetensors.torch import save_file
 
 from icsd.config import EmbeddingsConfig
-from icsd.core.pages import markdown_table
+from icsd.core.text import markdown_table
 from icsd.models.devices import has_bfloat16
 from icsd.models.open_clip_model import CONFIG, WEIGHTS
 from icsd.models.text_encoder import TextEncoder, load_text_encoder

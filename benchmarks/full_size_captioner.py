@@ -27,7 +27,7 @@ from transformers import (
 
 from icsd.config import Captioner
 from icsd.core import tables
-from icsd.core.pages import markdown_table
+from icsd.core.text import markdown_table
 from icsd.stages.captioner.job import Files, Job, Running
 from icsd.stages.captioner.model import Search, captions_of, load_captioner, save_captioner
 from icsd.stages.captioner.processes import Processes

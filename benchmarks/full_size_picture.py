@@ -19,8 +19,8 @@ from typing import Any
 from PIL import Image
 
 from icsd.core import tables
-from icsd.core.pages import markdown_table
 from icsd.core.store import KeptPictures
+from icsd.core.text import markdown_table
 from icsd.stages.images import Drawing, generate_images, load_generator
 
 TOKENIZER = Path(__file__).parents[1] / "resources" / "picturebook" / "stable-diffusion" / "tokenizer"

@@ -23,8 +23,8 @@ import pyarrow as pa
 import torch
 
 from icsd.config import GroupsConfig
-from icsd.core.pages import markdown_table
 from icsd.core.tables import EMBEDDINGS, write
+from icsd.core.text import markdown_table
 from icsd.core.vectors import to_lists, unit_on_grid
 from icsd.models import neighbors
 from icsd.stages.groups import index_captions, measure_recall

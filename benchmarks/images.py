@@ -22,8 +22,8 @@ from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
 from PIL import Image
 
 from icsd.core import tables
-from icsd.core.pages import markdown_table
 from icsd.core.store import KeptPictures
+from icsd.core.text import markdown_table
 from icsd.stages.images import Drawing, Generator, generate_images, load_generator
 
 MODEL = Path(__file__).parents[1] / "resources" / "picturebook" / "stable-diffusion"

@@ -20,8 +20,8 @@ from transformers import BertTokenizer
 
 from icsd.core import metrics, tables
 from icsd.core.ids import drawing_order
-from icsd.core.pages import markdown_table
 from icsd.core.references import read_references
+from icsd.core.text import markdown_table
 from icsd.stages.evaluation.scores import Score, Tokenised, resampled, score, tokenise, with_interval
 
 ROOT = Path(__file__).parents[1]

@@ -20,7 +20,7 @@ from tokenizers import BertWordPieceTokenizer
 from transformers import BertConfig, BertModel, BertTokenizer
 
 from icsd.core import tables
-from icsd.core.pages import markdown_table
+from icsd.core.text import markdown_table
 
 ROOT = Path(__file__).parents[1]
 COCO = ROOT.parent / "shared" / "data" / "coco_val2014_captions.parquet"

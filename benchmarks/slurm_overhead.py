@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 from statistics import fmean
 
-from icsd.core.pages import markdown_table
+from icsd.core.text import markdown_table
 
 ROOT = Path(__file__).parents[1]
 LINKED = ("config", "profiles", "slurm", "resources", "rules", "scripts", "envs")

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import openai
 
-from icsd.core.pages import markdown_table
+from icsd.core.text import markdown_table
 from icsd.llm import throttle
 from icsd.llm.budget import Budget, Prices, Purse
 from icsd.llm.cache import Replies

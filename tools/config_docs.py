@@ -10,7 +10,7 @@ import yaml
 
 from icsd.config import Config
 from icsd.core.files import atomic_path
-from icsd.core.pages import markdown_table
+from icsd.core.text import markdown_table
 
 VALUES, PAGE, SCHEMA = Path("config/config.yaml"), Path("config/README.md"), Path("config/schema.json")
 HEAD = ("key", "value", "default", "what it is")

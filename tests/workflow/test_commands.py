@@ -22,15 +22,16 @@ PAGES = [
     "README.md",
     "CONTRIBUTING.md",
     "benchmarks/README.md",
-    *sorted(f"docs/{path.name}" for path in ROOT.glob("docs/*.md")),
+    "docs/log.md",
+    *sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/[gb]*/*.md")),
 ]
 FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`((?:snakemake|icsd|make|python|torchrun)(?: [^`\n]+)?)`")
 UNFINISHED = re.compile(r"…|\*|<[a-z]+>")  # of a command in a sentence: "snakemake downloads --configfile …"
 FOLLOWED = {  # word for word, by a test of the page's own
-    "docs/your-captions.md": "tests/workflow/test_your_captions.py",
-    "docs/module.md": "tests/workflow/test_module.py",
-    "docs/export.md": "tests/workflow/test_export_typed.py",
+    "docs/guide/your-captions.md": "tests/workflow/test_your_captions.py",
+    "docs/guide/module.md": "tests/workflow/test_module.py",
+    "docs/guide/export.md": "tests/workflow/test_export_typed.py",
 }
 TESTED = {  # beginning of a command -> file and name of the test that runs it
     "torchrun --nnodes 2 ": (
@@ -45,7 +46,10 @@ TESTED = {  # beginning of a command -> file and name of the test that runs it
         "tests/workflow/test_reporting.py",
         "test_a_whole_run_ends_in_a_report_of_every_result",
     ),
-    "python -m icsd.core.pages ": ("tests/unit/tools/test_pages.py", "test_the_command_takes_stdin_and_fences_it"),
+    "python -m tools.fill_block ": (
+        "tests/unit/tools/test_fill_block.py",
+        "test_the_command_takes_stdin_and_fences_it",
+    ),
 }
 SUBCOMMANDS = {  # of icsd -> the tests that run it on tables
     "status": "tests/workflow/test_status_typed.py",

@@ -1,4 +1,4 @@
-"""`snakemake export` of a finished run, and docs/export.md, followed word for word.
+"""`snakemake export` of a finished run, and docs/guide/export.md, followed word for word.
 
 Only the run's name and the number of a picture are another's: the picture book takes minutes.
 """
@@ -16,7 +16,7 @@ from checkout import OVERLAY, Checkout
 
 from icsd.core import tables
 
-PAGE = (Path(__file__).parents[2] / "docs" / "export.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs/guide/export.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 SNAKEMAKE = f"snakemake --configfile {OVERLAY} --cores 1"
 

@@ -1,4 +1,4 @@
-"""docs/module.md, followed word for word: another workflow, in another folder, takes this one as a module."""
+"""docs/guide/module.md, followed word for word: another workflow, in another folder, takes this one as a module."""
 
 import os
 import re
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "module.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs/guide/module.md").read_text(encoding="utf-8")
 BLOCKS = dict(re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
 CAPTIONS = "a red boat on the sea\na red boat beside a yellow ball\na yellow ball on the sea\na blue cup in a room\n"
 

@@ -1,4 +1,4 @@
-"""docs/your-captions.md, followed word for word."""
+"""docs/guide/your-captions.md, followed word for word."""
 
 import os
 import re
@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 CHECKED_OUT = ("rules", "scripts", "envs", "config", "profiles")
-PAGE = (ROOT / "docs" / "your-captions.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs/guide/your-captions.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 

@@ -17,7 +17,7 @@ def _checked(value: Any) -> Any:
 
 
 Paths = Annotated[str | list[str], BeforeValidator(_checked)]
-_LAYOUT = "Layout of the file (docs/your-captions.md has them); auto tells it by suffix and content."
+_LAYOUT = "Layout of the file (docs/guide/your-captions.md has them); auto tells it by suffix and content."
 
 
 class Columns(Section):

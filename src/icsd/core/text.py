@@ -1,12 +1,22 @@
-"""Text that people or models wrote, put into Markdown so that it stays text there."""
+"""Text of people and models, shown in messages and Markdown so that it stays text there; tables in Markdown."""
 
 import re
+from collections.abc import Sequence
+
+SHOWN_CHARACTERS = 80
 
 # what turns the line around, or cannot be seen: direction marks, controls and their kin
 UNSEEN = re.compile("[\u0000-\u0008\u000a-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]")
 MARKUP = re.compile(r"[\\`*_{}\[\]()#+!|~$=^]")
 ADDRESS = re.compile(r"[&<>@]|:(?=//)|(?i:(?<=\bwww)\.)")  # HTML, and what makes a link of an address
 FENCE = re.compile(r"`{3,}")
+_ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
+
+
+def shown(text: str) -> str:
+    """The beginning of a text from outside, in printable ASCII."""
+    plain = text.encode("ascii", "backslashreplace").decode().translate(_ESCAPES)
+    return plain if len(plain) <= SHOWN_CHARACTERS else plain[: SHOWN_CHARACTERS - 3] + "..."
 
 
 def as_text(text: str) -> str:
@@ -40,3 +50,16 @@ def as_block(text: str) -> str:
     fence = "`" * (longest + 1)
     shown = "\n".join(UNSEEN.sub("\N{REPLACEMENT CHARACTER}", line) for line in text.splitlines())
     return f"{fence}text\n{shown}\n{fence}"
+
+
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
+    """Markdown's lines, padded so that the source reads well too; the first `left` columns to the left."""
+    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
+    rule = ["-" * (width - 1) + ("-" if column < left else ":") for column, width in enumerate(widths)]
+    body = [_padded(row, widths, left) for row in [head, *rows]]
+    return ["| " + " | ".join(cells) + " |" for cells in [body[0], rule, *body[1:]]]
+
+
+def _padded(row: Sequence[str], widths: Sequence[int], left: int) -> list[str]:
+    pairs = enumerate(zip(row, widths, strict=True))
+    return [cell.ljust(width) if column < left else cell.rjust(width) for column, (cell, width) in pairs]

@@ -8,8 +8,8 @@ import openai
 from openai.types.chat import ChatCompletion
 
 from icsd.core.errors import ConfigError, ICSDError
+from icsd.core.text import shown
 from icsd.llm.request import Reply, Request
-from icsd.stages.summaries.answers import shown
 
 NO_KEY = "none"  # the client insists on one; a server without keys ignores it
 NO_CREDIT = frozenset(("insufficient_quota", "billing_hard_limit_reached"))

@@ -106,7 +106,7 @@ def not_fetched(setting: str, model: str, repo_id: str) -> str:
     return (
         f"{setting}={model}: no such folder, {repo_id} of the hub was not fetched, and jobs do not reach out; write "
         f"`{entry}` below downloads.models in the config, and {MODELS}{name} as {setting}: a rule fetches it then "
-        "(docs/downloads.md)"
+        "(docs/guide/downloads.md)"
     )
 
 

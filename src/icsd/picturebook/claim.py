@@ -12,8 +12,8 @@ import numpy as np
 
 from icsd.core import metrics, tables
 from icsd.core.files import atomic_path
-from icsd.core.pages import markdown_table
 from icsd.core.references import read_references
+from icsd.core.text import markdown_table
 from icsd.picturebook.mentions import Objects, count_objects, named_objects
 from icsd.picturebook.probe import see_objects
 from icsd.stages.evaluation.scores import Score, Tokenised, resampled, tokenise, with_interval

@@ -44,7 +44,7 @@ def write_pictures(split: str, folder: Path, limit: int | None = None) -> None:
 
 
 def facts(split: str) -> dict[str, float]:
-    """What is counted and averaged over a split's captions; the table in docs/picturebook.md."""
+    """What is counted and averaged over a split's captions; the table in docs/background/picturebook.md."""
     scenes = split_scenes(split)
     texts = [caption.split() for scene in scenes for caption in captions(scene, WORLD_SEED)]
     objects = [_count(words, {noun for nouns in NOUNS.values() for noun in nouns}) for words in texts]

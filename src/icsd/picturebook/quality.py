@@ -15,7 +15,7 @@ from transformers import CLIPTokenizer
 from icsd.core import tables
 from icsd.core.contact_sheet import contact_sheet
 from icsd.core.files import atomic_path
-from icsd.core.pages import markdown_table
+from icsd.core.text import markdown_table
 from icsd.models.image_generator import load_image_generator
 from icsd.models.safety_checker import load_safety_checker
 from icsd.models.text_encoder import load_text_encoder

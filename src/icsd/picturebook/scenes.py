@@ -1,6 +1,6 @@
 """Scenes of the picture book: which objects stand where, in which colour and size, on which background.
 
-The rules are described in docs/picturebook.md. They were fixed before any arm was trained.
+The rules are described in docs/background/picturebook.md. They were fixed before any arm was trained.
 """
 
 import random

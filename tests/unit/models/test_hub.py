@@ -280,7 +280,7 @@ def test_a_job_with_a_model_that_was_not_fetched_says_how_to_fetch_it_and_asks_n
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"[job] ERROR: {setting}: no such folder, someone/small of the hub was not fetched")
     assert "`small: {repo_id: someone/small, revision: <its commit's 40 digits>}` below downloads.models" in line
-    assert f"as {setting.partition('=')[0]}: a rule fetches it then (docs/downloads.md)" in line
+    assert f"as {setting.partition('=')[0]}: a rule fetches it then (docs/guide/downloads.md)" in line
 
 
 def test_a_model_of_open_clip_is_named_as_the_hub_has_it(

@@ -171,7 +171,7 @@ def test_articles_are_right(said: list[tuple[Scene, str]]) -> None:
 
 
 def test_page_states_what_is_measured() -> None:
-    page = (ROOT / "docs" / "picturebook.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/background/picturebook.md").read_text(encoding="utf-8")
     rows = dict(re.findall(r"^\| ([^|]+) \| ([\d.]+) \|$", page, flags=re.MULTILINE))
     assert {name: float(value) for name, value in rows.items()} == pytest.approx(facts("text"), abs=6e-4)
 

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from icsd.core.errors import InputError
-from icsd.core.pages import main, markdown_table, update_block
+from icsd.core.text import markdown_table
+from tools.fill_block import main, update_block
 
 PAGE = "# Page\n\n<!-- scores:begin -->\nold\n<!-- scores:end -->\n\nThe rest, é.\n"
 

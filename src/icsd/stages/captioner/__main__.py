@@ -1,4 +1,7 @@
-"""`python -m icsd.stages.captioner JOB.json`: one process of a training, as torchrun starts it (docs/training.md)."""
+"""`python -m icsd.stages.captioner JOB.json`: one process of a training, as torchrun starts it.
+
+docs/guide/training.md tells more.
+"""
 
 import logging
 import os

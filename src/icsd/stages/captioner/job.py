@@ -108,7 +108,9 @@ def launch_command(path: Path, running: Running, environment: Mapping[str, str])
         return [*torchrun, "--standalone", *entry]
     if "SLURM_JOB_ID" not in environment:
         problem = f"captioner.nodes={running.nodes} needs a Slurm job, and there is none here"
-        raise ConfigError(f"{problem}: give captioner.nodes: 1, or start torchrun by hand as docs/training.md tells")
+        raise ConfigError(
+            f"{problem}: give captioner.nodes: 1, or start torchrun by hand as docs/guide/training.md tells"
+        )
     job = environment["SLURM_JOB_ID"]
     meeting = f"{socket.gethostname()}:{FIRST_PORT + int(job) % PORTS}"
     spread = ["srun", "--overlap", f"--nodes={running.nodes}", f"--ntasks={running.nodes}", "--ntasks-per-node=1"]

@@ -8,8 +8,8 @@ import numpy as np
 
 from icsd.core import tables
 from icsd.core.errors import InputError
-from icsd.core.pages import markdown_table
 from icsd.core.references import read_domains, read_references
+from icsd.core.text import markdown_table
 from icsd.corpora import Corpus
 from icsd.corpora.coco_results import read_results
 from icsd.corpora.corpus import ALL as EVERY_SPLIT

@@ -8,8 +8,8 @@ from typing import Any
 
 from icsd.core import files, tables
 from icsd.core.errors import InputError
-from icsd.core.pages import markdown_table
 from icsd.core.references import read_domains, real_image_id
+from icsd.core.text import markdown_table
 from icsd.stages.evaluation.scoring import sets_of
 
 Row = Mapping[str, Any]

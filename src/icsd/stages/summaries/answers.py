@@ -11,6 +11,8 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from icsd.core.text import shown
+
 SCHEMA: dict[str, Any] = {
     "type": "object",
     "additionalProperties": False,  # servers that answer by the schema insist on it
@@ -23,7 +25,6 @@ SCHEMA: dict[str, Any] = {
 _FENCED = re.compile(r"\A```[a-zA-Z]*\s*\n(.*)\n\s*```\Z", re.DOTALL)
 _REFUSED_CATEGORIES = frozenset(("Cc", "Cf", "Cs"))  # controls, invisible formatting, halves of surrogate pairs
 MAX_CHARACTERS_A_WORD = 20  # on average: "words" without spaces do not slip past the limit
-SHOWN_CHARACTERS = 80
 
 
 class Rules(BaseModel):
@@ -82,15 +83,6 @@ def parse_answer(text: str, members: int, rules: Rules) -> Answer:
         place = "/".join(str(part) for part in error.path) or "the answer"
         _refuse("schema", f"{place}: {shown(error.message)}")
     return Answer(_places(answer["index"], members, rules), _summary(answer["summary"], rules.max_words))
-
-
-def shown(text: str) -> str:
-    """The beginning of a text from outside, in printable ASCII."""
-    plain = text.encode("ascii", "backslashreplace").decode().translate(_ESCAPES)
-    return plain if len(plain) <= SHOWN_CHARACTERS else plain[: SHOWN_CHARACTERS - 3] + "..."
-
-
-_ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
 
 
 def _refuse(code: str, detail: str) -> NoReturn:

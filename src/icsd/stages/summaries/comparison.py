@@ -10,7 +10,7 @@ import numpy as np
 from icsd.core import tables
 from icsd.core.errors import ConfigError
 from icsd.core.files import atomic_path
-from icsd.core.pages import markdown_table
+from icsd.core.text import markdown_table
 from icsd.llm.budget import Prices
 
 Rows = Sequence[Mapping[str, Any]]

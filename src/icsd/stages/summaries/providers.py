@@ -8,11 +8,12 @@ from pathlib import Path
 
 from icsd.config import SummariesConfig
 from icsd.core.logs import Progress, progress
+from icsd.core.text import shown
 from icsd.llm.budget import Budget, Prices, Purse
 from icsd.llm.cache import Replies, Segment
 from icsd.llm.request import Failure, Outcome, Reply, Request, Sampling
 from icsd.merger import Limits, merge
-from icsd.stages.summaries.answers import BadAnswer, Rules, parse_answer, shown
+from icsd.stages.summaries.answers import BadAnswer, Rules, parse_answer
 from icsd.stages.summaries.prompts import Prompt
 from icsd.stages.summaries.quality import Group, Judge, Summary, dropped
 

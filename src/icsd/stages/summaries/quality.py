@@ -8,9 +8,9 @@ from string import ascii_lowercase
 from types import MappingProxyType
 
 from icsd.config import QualityConfig
+from icsd.core.text import shown
 from icsd.merger import words as w
 from icsd.merger.inflection import canonical, implied, stem
-from icsd.stages.summaries.answers import shown
 
 # All of a caption's content words must stand in the summary: what two captions of one group differ in is often a single
 # word ("a red ball", "a blue ball"). Of real captions those that the merger selects pass in 98 of 100 cases, and those

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from icsd.config import Config
-from icsd.core.pages import markdown_table
+from icsd.core.text import markdown_table
 from icsd.llm.cache import Spending
 from icsd.views.estimate.costs import PRICE_SHARES, Costs
 from icsd.views.estimate.counts import Amount, Counts

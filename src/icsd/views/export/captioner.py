@@ -10,8 +10,7 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from icsd.core import tables
 from icsd.core.files import atomic_path
-from icsd.core.pages import markdown_table
-from icsd.core.text import as_code
+from icsd.core.text import as_code, markdown_table
 from icsd.stages.captioner.folder import Manner, write_folder
 from icsd.views.export.provenance import (
     ARMS,

@@ -5,8 +5,7 @@ from pathlib import Path
 
 from huggingface_hub import DatasetCardData
 
-from icsd.core.pages import markdown_table
-from icsd.core.text import as_block, as_code, as_text
+from icsd.core.text import as_block, as_code, as_text, markdown_table
 from icsd.views.export.facts import Facts, Stage
 from icsd.views.export.provenance import ARMS, PAPER, Provenance, licence_line, model_lines, shown_path, source_lines
 

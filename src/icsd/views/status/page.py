@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from icsd.core.pages import markdown_table
+from icsd.core.text import markdown_table
 from icsd.views.status.states import Cluster, StageStatus
 
 HEAD = (
