@@ -27,7 +27,7 @@ STAGES = {  # what the jobs of a stage import: their adapter's modules, and the 
     "summaries by an endpoint": ["icsd.stages.summaries", "icsd.llm.client"],
     "neighbours": ["icsd.stages.groups", "icsd.models.neighbors"],
     "embeddings": ["icsd.stages.embeddings", "icsd.models.open_clip_text"],
-    "images": ["icsd.images", "icsd.models.image_generator"],
+    "images": ["icsd.stages.images", "icsd.models.image_generator"],
     "captioner": ["icsd.stages.captioner.training"],
 }
 SNAKEFILE = """
