@@ -1,9 +1,10 @@
 """A sheet of pictures with their captions, to look at."""
 
-import io
 from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
+
+from icsd.core.pictures import read_picture
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
@@ -35,7 +36,7 @@ def _cell(picture: bytes | None, caption: str) -> Image.Image:
     line_height = FONT_SIZE + 3
     cell = Image.new("RGB", (CELL, CELL + LINES * line_height), "white")
     if picture is not None:
-        shown = fitted(Image.open(io.BytesIO(picture)).convert("RGB"), CELL)
+        shown = fitted(read_picture(picture), CELL)
         cell.paste(shown, ((CELL - shown.width) // 2, (CELL - shown.height) // 2))
     draw = ImageDraw.Draw(cell)
     for number, line in enumerate(wrapped(caption, font, CELL, LINES)):

@@ -1,6 +1,5 @@
 """An open_clip model with both towers: pictures and sentences to unit vectors of one space."""
 
-import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -18,6 +17,7 @@ from PIL import Image
 from icsd.core.errors import ModelError
 from icsd.core.files import file_sha256
 from icsd.core.logs import progress
+from icsd.core.pictures import read_picture
 from icsd.models.model_folder import (  # fmt: skip
     TOKENIZER_FILES,
     folder_digest,
@@ -127,7 +127,7 @@ class ClipModel:
         """Unit vectors [n, d] float32 of `total` picture files, in their order."""
         parts = []
         for batch in _batches(progress(files, total, "pictures"), batch_size):
-            pixels = torch.stack([self.transform(_decode(file)) for file in batch])
+            pixels = torch.stack([self.transform(read_picture(file)) for file in batch])
             parts.append(self.model.encode_image(pixels.to(self.device), normalize=True).cpu().numpy())
         return np.concatenate(parts)
 
@@ -150,11 +150,6 @@ def load_clip_model(model: str, setting: str) -> ClipModel:
     loaded = load_open_clip(setting, model)
     transform = image_transform_v2(PreprocessCfg(**loaded.model.visual.preprocess_cfg), is_train=False)
     return ClipModel(loaded.model.eval().to(device), loaded.tokenizer, transform, device)
-
-
-def _decode(file: bytes) -> Image.Image:
-    with Image.open(io.BytesIO(file)) as picture:
-        return picture.convert("RGB")
 
 
 def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:

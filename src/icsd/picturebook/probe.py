@@ -1,16 +1,15 @@
 """The probe: a small network that names the kinds and colours in a picture, to measure what a generator draws."""
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from icsd.core import tables
+from icsd.core.pictures import read_picture
 from icsd.picturebook.renders import colour_labels, split_renders
 from icsd.picturebook.scenes import COLOURS, KINDS
 from icsd.picturebook.training import Meter, as_tensor, batches, optimizer_for, prepare
@@ -64,12 +63,7 @@ def see_objects(images: Sequence[str], ids: Sequence[str], probe: Path) -> list[
     """What the probe in a folder sees in the pictures `ids` of the IMAGES tables, in this order."""
     rows = tables.concat(images, tables.IMAGES, ["image_id", "image"]).to_pylist()
     files = {row["image_id"]: row["image"]["bytes"] for row in rows}
-    return find_objects(load_probe(probe), np.stack([_pixels(files[each]) for each in ids]))
-
-
-def _pixels(png: bytes) -> np.ndarray:
-    with Image.open(io.BytesIO(png)) as picture:
-        return np.asarray(picture.convert("RGB"))
+    return find_objects(load_probe(probe), np.stack([np.asarray(read_picture(files[each])) for each in ids]))
 
 
 @torch.no_grad()

@@ -15,6 +15,7 @@ from transformers import CLIPTokenizer
 from icsd.core import tables
 from icsd.core.contact_sheet import contact_sheet
 from icsd.core.files import atomic_path
+from icsd.core.pictures import read_picture
 from icsd.core.text import markdown_table
 from icsd.models.image_generator import load_image_generator
 from icsd.models.safety_checker import load_safety_checker
@@ -134,7 +135,7 @@ def draw(sentences: Sequence[str], pipeline: Path, drawing: Drawing) -> np.ndarr
         sentences, range(len(sentences)), BATCH_SIZE, lambda _, batch: pngs.extend(batch),
         steps=drawing.steps, guidance_scale=drawing.guidance_scale, negative_prompt="",
     )  # fmt: skip
-    return np.stack([np.asarray(Image.open(io.BytesIO(png))) for png in pngs])
+    return np.stack([np.asarray(read_picture(png)) for png in pngs])
 
 
 def generator_quality(probe: Probe, drawn: np.ndarray, sentences: Sequence[Sentence]) -> list[Measurement]:

@@ -1,6 +1,5 @@
 """Pictures: real photographs with their captions, as a corpus publishes them."""
 
-import io
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,10 +7,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, UnidentifiedImageError
-
 from icsd.core import tables
 from icsd.core.errors import InputError
+from icsd.core.pictures import PictureError, read_picture
 from icsd.core.references import real_image_id
 from icsd.corpora import Corpus, Picture
 
@@ -99,11 +97,8 @@ def _file(corpus: Corpus, folder: Path | None, picture: Picture) -> bytes:
 def _fault(data: bytes) -> str:
     """Why these bytes are no picture; empty for one."""
     try:
-        with Image.open(io.BytesIO(data)) as picture:
-            picture.load()  # the header alone does not show that a file was cut short
-    except UnidentifiedImageError:
-        return "cannot be decoded: not the bytes of a picture"
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        read_picture(data)  # the header alone does not show that a file was cut short
+    except PictureError as error:
         return f"cannot be decoded: {error}"
     return ""
 

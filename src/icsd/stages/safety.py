@@ -1,6 +1,5 @@
 """Safety: which pictures may be used."""
 
-import io
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -10,8 +9,8 @@ import numpy as np
 from PIL import Image
 
 from icsd.core import tables
-from icsd.core.errors import InputError
 from icsd.core.logs import progress
+from icsd.core.pictures import naming, read_picture
 
 _log = logging.getLogger(__name__)
 
@@ -55,8 +54,6 @@ def _scores(pictures: Iterator[Image.Image], total: int, model: str, batch_size:
 
 def _decode(pictures: Sequence[bytes], ids: Sequence[str], path: Path) -> Iterator[Image.Image]:
     for data, image_id in zip(pictures, ids, strict=True):
-        try:
-            yield Image.open(io.BytesIO(data)).convert("RGB")
-        except OSError as error:
-            hint = "delete the file and run snakemake again"
-            raise InputError(path, image_id, f"is no picture that can be read ({error})", hint) from error
+        with naming(path, image_id):
+            picture = read_picture(data)
+        yield picture

@@ -1,6 +1,5 @@
 """A strip that shows the method on one group: its captions, their sentence, and what is drawn of them."""
 
-import io
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from icsd.core import tables
 from icsd.core.contact_sheet import fitted, wrapped
 from icsd.core.errors import InputError
+from icsd.core.pictures import read_picture
 
 CAPTIONS = 5  # of a group at most
 SINGLE_ARMS = ("single_matched", "single")  # the first draws every selected caption, the second some
@@ -118,7 +118,7 @@ def _cell(side: int, picture: bytes | None, text: str) -> Image.Image:
         draw.rectangle((0, 0, side - 1, side - 1), outline=FAINT)
         draw.text((side // 2, side // 2), "not drawn", fill=FAINT, font=font, anchor="mm")
     else:
-        shown = fitted(Image.open(io.BytesIO(picture)).convert("RGB"), side)
+        shown = fitted(read_picture(picture), side)
         cell.paste(shown, ((side - shown.width) // 2, (side - shown.height) // 2))
     for number, line in enumerate(lines):
         draw.text((0, side + GAP // 2 + number * LINE), line, fill=INK, font=font)

@@ -1,7 +1,6 @@
 """What a training reads: an arm's pairs with their pictures, and real pictures to choose a checkpoint."""
 
 import hashlib
-import io
 import json
 import logging
 from collections.abc import Iterable, Sequence
@@ -11,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.lib.format import open_memmap
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from icsd.core import files, metrics, tables
 from icsd.core.errors import InputError
+from icsd.core.pictures import naming, read_picture
 from icsd.core.references import read_references
 from icsd.stages.captioner.job import PICTURES, VAL_PICTURES, Files
 from icsd.stages.captioner.processes import Processes
@@ -102,15 +102,12 @@ def _pictures_in(path: Path | str) -> Iterable[tuple[str, bytes]]:
 
 
 def _decode(data: bytes, size: int, image_id: str, path: Path | str) -> np.ndarray:
-    try:
-        return fitted(Image.open(io.BytesIO(data)), size)
-    except (UnidentifiedImageError, OSError) as error:
-        raise InputError(path, image_id, f"is no picture that can be read ({error})", "make the images anew") from error
+    with naming(path, image_id):
+        return fitted(read_picture(data), size)
 
 
 def fitted(image: Image.Image, size: int) -> np.ndarray:
-    """RGB [size, size, 3]: the shorter side made `size` (bicubic), the centre kept, as CLIP does."""
-    image = image.convert("RGB")
+    """RGB [size, size, 3] of an RGB picture: the shorter side made `size` (bicubic), the centre kept, as CLIP does."""
     if image.size != (size, size):
         width, height = (size * side // min(image.size) for side in image.size)
         left, top = (width - size) // 2, (height - size) // 2

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
 
 from icsd.core import tables
 from icsd.core.errors import ICSDError, InputError
 from icsd.core.logs import progress
+from icsd.core.pictures import PictureError, read_picture
 from icsd.core.references import corpus_image_id, read_references
 from icsd.corpora.coco_results import write_results
 from icsd.stages.captioner.data import fitted, read_pictures
@@ -85,10 +85,7 @@ def caption_files(folder: Path, paths: Sequence[Path]) -> Iterator[tuple[Path, s
 
 def _read(path: Path, size: int) -> np.ndarray | InputError:
     try:
-        with Image.open(path) as image:
-            return fitted(image, size)
-    except UnidentifiedImageError:
-        return InputError(path, "", "is no picture that can be read", "give a PNG or JPEG file, or leave it out")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = getattr(error, "strerror", None) or error
-        return InputError(path, "", f"cannot be read ({reason})", "mend the file or its path, or leave it out")
+        return fitted(read_picture(path), size)
+    except PictureError as error:
+        hint = "give a PNG or JPEG file, mend the file or its path, or leave it out"
+        return InputError(path, "", f"cannot be read ({error})", hint)

@@ -1,6 +1,5 @@
 """The manifest of an arm: each picture with all its captions, a shard at a time."""
 
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,10 +7,10 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from PIL import Image, UnidentifiedImageError
 
 from icsd.core import tables
 from icsd.core.errors import InputError
+from icsd.core.pictures import naming, read_header
 
 SUFFIXES = {"JPEG": "jpg"}  # of files; those of other formats are their names
 
@@ -96,11 +95,7 @@ def read_manifest(pairs: Path, images: Sequence[Path]) -> Manifest:
 
 
 def _form(data: bytes, image_id: str, shard: Path) -> tuple[str, tuple[int, int]]:
-    """Suffix, width and height, from the head of the file."""
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            kind = image.format or ""
-            return SUFFIXES.get(kind, kind.lower()), image.size
-    except (UnidentifiedImageError, OSError) as error:
-        hint = "delete the file and run snakemake again"
-        raise InputError(shard, image_id, f"is no picture that can be read ({error})", hint) from error
+    """Suffix, width and height, from the header of the file."""
+    with naming(shard, image_id):
+        header = read_header(data)
+    return SUFFIXES.get(header.format, header.format.lower()), header.size

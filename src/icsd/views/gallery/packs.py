@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image
 
 from icsd.core import tables
-from icsd.core.errors import InputError
+from icsd.core.pictures import naming, read_header, read_picture
 
 PACK = 600_000  # characters of a file with many thumbnails: loaded in some milliseconds, and few files in all
 FULL_PACK = 4_000_000  # of pictures that are looked at one by one
@@ -67,15 +67,11 @@ def image_files(paths: Iterable[Path], wanted: Mapping[str, Any]) -> Iterable[tu
 
 def thumbnail_and_full(data: bytes, image_id: str) -> tuple[str, str]:
     """A picture file as two data: addresses, the second empty where the first shows all of it."""
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            kind = Image.MIME.get(image.format or "", "")
-            if max(image.size) <= THUMBNAIL and kind in {"image/png", "image/jpeg", "image/webp"}:
-                return _address(data, kind), ""
-            pixels = image.convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        hint = "make the images anew"
-        raise InputError("images", image_id, f"is no picture that can be read ({error})", hint) from error
+    with naming("images", image_id, "make the images anew"):
+        header = read_header(data)
+        if max(header.size) <= THUMBNAIL and header.mime in {"image/png", "image/jpeg", "image/webp"}:
+            return _address(data, header.mime), ""
+        pixels = read_picture(data)
     full = _jpeg(pixels, FULL) if max(pixels.size) > THUMBNAIL else ""
     return _jpeg(pixels, THUMBNAIL), full
 
