@@ -1,4 +1,4 @@
-"""Forms of English words by rule: singular, stem, participle, article."""
+"""Forms of English words, by rule: singular, stem, participle, article."""
 
 from functools import lru_cache
 
@@ -7,7 +7,7 @@ from icsd.merger import words as w
 
 @lru_cache(maxsize=2**16)
 def singular(word: str) -> str:
-    """The singular of a noun: "buses" -> "bus", "people" -> "person"; a singular stays as it is."""
+    """Return the singular of a noun: "buses" -> "bus", "people" -> "person". A singular is returned unchanged."""
     if word in w.IRREGULAR_PLURALS:
         return w.IRREGULAR_PLURALS[word]
     if not _ends_like_plural(word):
@@ -20,7 +20,7 @@ def singular(word: str) -> str:
 
 
 def is_plural(word: str) -> bool:
-    """Whether a noun is a plural by its form."""
+    """Tell whether a noun has the form of a plural."""
     return word in w.IRREGULAR_PLURALS or _ends_like_plural(word)
 
 
@@ -31,14 +31,14 @@ def _ends_like_plural(word: str) -> bool:
 
 @lru_cache(maxsize=2**16)
 def canonical(noun: str) -> str:
-    """One word for all forms and close synonyms of a noun: "sofas" -> "couch"."""
+    """Return one word for all forms and close synonyms of a noun: "sofas" -> "couch"."""
     form = singular(noun.lower().removesuffix("'s"))
     return w.SYNONYMS.get(form, form)
 
 
 @lru_cache(maxsize=2**14)
 def implied(noun: str) -> frozenset[str]:
-    """Broader words that are true of whatever `noun`, canonical, names: "puppy" -> {"dog", "animal"}."""
+    """Return the broader words that a canonical noun implies: "puppy" -> {"dog", "animal"}."""
     found: list[str] = []
     while (noun := w.BROADER.get(noun, "")) and noun not in found:
         found.append(noun)
@@ -47,7 +47,7 @@ def implied(noun: str) -> frozenset[str]:
 
 @lru_cache(maxsize=2**16)
 def stem(verb: str) -> str:
-    """One string for all regular forms of a verb: "rides", "riding", "ride" -> "rid"."""
+    """Return one string for all regular forms of a verb: "rides", "riding", "ride" -> "rid"."""
     for ending in ("ing", "ied", "ies", "ed", "es", "s", "e", "y"):
         if verb.endswith(ending) and len(verb) - len(ending) >= 2:
             root = verb[: -len(ending)]
@@ -60,7 +60,7 @@ def stem(verb: str) -> str:
 
 @lru_cache(maxsize=2**12)
 def base_of(word: str) -> str | None:
-    """The base form of a known verb in the third person: "rides" -> "ride"; None for any other word."""
+    """Return the base form of a known verb in the third person: "rides" -> "ride". None for any other word."""
     if word.endswith("ies") and word[:-3] + "y" in w.VERBS:
         return word[:-3] + "y"
     for ending in ("es", "s"):
@@ -70,7 +70,7 @@ def base_of(word: str) -> str | None:
 
 
 def participle(base: str) -> str:
-    """The present participle: "ride" -> "riding", "sit" -> "sitting", "lie" -> "lying"."""
+    """Return the present participle: "ride" -> "riding", "sit" -> "sitting", "lie" -> "lying"."""
     if base.endswith("ie"):
         return base[:-2] + "ying"
     if base.endswith("e") and not base.endswith(("ee", "oe", "ye")) and base != "be":
@@ -79,7 +79,7 @@ def participle(base: str) -> str:
 
 
 def article(next_word: str) -> str:
-    """ "a" or "an" before a word, by its sound as far as its letters tell."""
+    """Return "a" or "an" for the word that follows, by the sound that its letters suggest."""
     word = next_word.lower()
     if word in w.VOWEL_EXCEPTIONS:
         return "an"

@@ -1,46 +1,49 @@
-"""What a caption adds to a scene: to the phrase about the same subject, or as a phrase of its own."""
+"""Add a caption to the draft: to the phrase about the same subject, or as a phrase of its own."""
 
 from collections.abc import Iterator, Sequence
 
 from icsd.merger import words as w
+from icsd.merger.draft import Draft, same_place
 from icsd.merger.inflection import article, stem
 from icsd.merger.mentions import Mention, contradict, covers
 from icsd.merger.reading import Reading, reread
-from icsd.merger.scene import Scene, same_place
 
 
 # --- More about the same subject --------------------------------------------------------------------------------------
-def extended(phrase: Reading, reading: Reading, scene: Scene) -> Reading | None:
-    """`phrase` with the adjectives and the parts of the predicate that `reading` adds; None if that cannot be told."""
-    subjects = [mention.head for mention in phrase.mentions[: phrase.subjects]]
-    others = {mention.head for mention in (*phrase.mentions[phrase.subjects :], *reading.mentions[reading.subjects :])}
+def extend(phrase: Reading, reading: Reading, draft: Draft) -> Reading | None:
+    """Return `phrase` with the adjectives and the parts of the predicate that `reading` adds.
+
+    None if the two cannot be said in one phrase.
+    """
+    subjects = [mention.noun for mention in phrase.mentions[: phrase.subjects]]
+    others = {mention.noun for mention in (*phrase.mentions[phrase.subjects :], *reading.mentions[reading.subjects :])}
     if phrase.is_finite or reading.is_finite or not _tail_is_plain(reading) or others & set(subjects):
         return None
-    news = [segment for segment in reading.segments if not _said(phrase, reading, segment, scene)]
-    if not _are_whole(reading, news):
+    added = [segment for segment in reading.segments if not _is_said(phrase, reading, segment, draft)]
+    if not _are_whole(reading, added):
         return None
-    if len(news) < len(reading.segments) and reading.refers_back(reading.segments[0][0], len(reading.tokens)):
+    if len(added) < len(reading.segments) and reading.refers_back(reading.segments[0][0], len(reading.tokens)):
         return None
-    if not all(_may_join(phrase, reading, segment) for segment in news):
+    if not all(_may_join(phrase, reading, segment) for segment in added):
         return None
     tokens = list(phrase.tokens)
-    for place, segment in _insertions(phrase, reading, news):
-        tokens[place:place] = _spoken(reading, segment, scene, tokens[:place])
+    for position, segment in _insertions(phrase, reading, added):
+        tokens[position:position] = _segment_tokens(reading, segment, draft, tokens[:position])
     return _with_adjectives(reread(tuple(tokens)), reading)
 
 
-def _are_whole(reading: Reading, news: Sequence[tuple[int, int]]) -> bool:
-    """Whether no new verb loses the part that follows it: "looking" without "at a board"."""
-    verbs_alone = {end for start, end in news if "V" in reading.tags[start:end] and reading.tags[end - 1] in "VR"}
-    return all(start not in verbs_alone for start, _ in reading.segments if (start, _) not in news)
+def _are_whole(reading: Reading, added: Sequence[tuple[int, int]]) -> bool:
+    """Tell whether each new verb keeps the part that follows it: "looking" needs "at a board"."""
+    verbs_alone = {end for start, end in added if "V" in reading.tags[start:end] and reading.tags[end - 1] in "VR"}
+    return all(start not in verbs_alone for start, _ in reading.segments if (start, _) not in added)
 
 
 def _may_join(phrase: Reading, reading: Reading, segment: tuple[int, int]) -> bool:
-    """Whether a part of the predicate can stand beside those of the phrase: one deed at a time, in one place."""
+    """Tell whether a part of the predicate can stand beside those of the phrase: one action at a time, in one place."""
     start, end = segment
-    heads = {mention.head for mention in phrase.mentions}
-    nouns = [mention.head for mention in reading.mentions if start <= mention.start < end]
-    if nouns and heads.issuperset(nouns):
+    named = {mention.noun for mention in phrase.mentions}
+    nouns = [mention.noun for mention in reading.mentions if start <= mention.start < end]
+    if nouns and named.issuperset(nouns):
         return False
     if reading.tokens[start] in ("up", "down") and stem(reading.tokens[start - 1].lower()) not in _MOTIONS:
         return False
@@ -55,22 +58,22 @@ _ACCOMPANYING = frozenset(stem(verb) for verb in w.ACCOMPANYING)
 
 
 def _tail_is_plain(reading: Reading) -> bool:
-    """Whether each part of the predicate can be said after another phrase with the same subject."""
+    """Tell whether each part of the predicate can follow another phrase with the same subject."""
     return all(reading.tags[start] in "PVR" for start, _ in reading.segments)
 
 
-def _said(phrase: Reading, reading: Reading, segment: tuple[int, int], scene: Scene) -> bool:
-    """Whether a part of the predicate adds nothing to the phrase."""
+def _is_said(phrase: Reading, reading: Reading, segment: tuple[int, int], draft: Draft) -> bool:
+    """Tell whether a part of the predicate adds nothing to the phrase."""
     start, end = segment
     if end == start + 1 and reading.tokens[start] in w.SIDE_ADVERBS:
-        return any(reading.tokens[start] in other.tokens for other in scene.phrases)
+        return any(reading.tokens[start] in other.tokens for other in draft.phrases)
     claims = [mention for mention in reading.mentions if start <= mention.start < end]
     verbs = _verbs(reading, segment)
     if not verbs <= phrase.verbs or not (claims or verbs):
         return False
     for claim in claims:
         same = [mention for mention in phrase.mentions if _is_same(mention, claim)]
-        if not same and not (claim.is_setting and claim.place in scene.places()):
+        if not same and not (claim.is_setting and claim.place in draft.places()):
             return False
         if claim.relation and not claim.place and not any(claim.relation == mention.relation for mention in same):
             return False
@@ -78,56 +81,59 @@ def _said(phrase: Reading, reading: Reading, segment: tuple[int, int], scene: Sc
 
 
 def _verbs(reading: Reading, segment: tuple[int, int]) -> frozenset[str]:
-    """Stems of the verbs in a part of a phrase."""
+    """Return the stems of the verbs in a part of a phrase."""
     pairs = zip(reading.tokens[segment[0] : segment[1]], reading.tags[segment[0] : segment[1]], strict=True)
     return frozenset(stem(token.lower()) for token, kind in pairs if kind == "V")
 
 
 def _is_same(mention: Mention, claim: Mention) -> bool:
-    """Whether the two can be one thing, and what `claim` says beyond `mention` can be added to it as adjectives."""
-    return (claim.head == mention.head or covers(mention, claim)) and not contradict(mention, claim)
+    """Tell whether the two can be one thing, so that adjectives of `claim` can be added to `mention`."""
+    return (claim.noun == mention.noun or covers(mention, claim)) and not contradict(mention, claim)
 
 
 def _insertions(
-    phrase: Reading, reading: Reading, news: Sequence[tuple[int, int]]
+    phrase: Reading, reading: Reading, added: Sequence[tuple[int, int]]
 ) -> Iterator[tuple[int, tuple[int, int]]]:
-    """Where each new part goes: behind the noun that it follows in its own caption, else at the end; last first."""
-    spots = []
-    for segment in news:
-        owner = next((m for m in reversed(reading.mentions) if m.end == segment[0]), None)
-        place = len(phrase.tokens)
-        if owner is not None and owner.start > 0 and reading.tags[segment[0]] == "P":
-            place = next((m.end for m in phrase.mentions if m.head == owner.head), place)
-        spots.append((place, segment))
-    order = sorted(range(len(spots)), key=lambda number: (-spots[number][0], -number))
-    return (spots[number] for number in order)
+    """Yield each new part with the position where it is inserted, from the last position to the first.
+
+    A part goes behind the noun that it follows in its own caption, else to the end.
+    """
+    insertions = []
+    for segment in added:
+        before = next((m for m in reversed(reading.mentions) if m.end == segment[0]), None)
+        position = len(phrase.tokens)
+        if before is not None and before.start > 0 and reading.tags[segment[0]] == "P":
+            position = next((m.end for m in phrase.mentions if m.noun == before.noun), position)
+        insertions.append((position, segment))
+    order = sorted(range(len(insertions)), key=lambda number: (-insertions[number][0], -number))
+    return (insertions[number] for number in order)
 
 
-def _spoken(reading: Reading, segment: tuple[int, int], scene: Scene, before: list[str]) -> list[str]:
-    """The tokens of a part; a second verb is joined by "and"."""
-    tokens = _with_definite(reading, segment, scene)
+def _segment_tokens(reading: Reading, segment: tuple[int, int], draft: Draft, before: list[str]) -> list[str]:
+    """Return the tokens of a part. A second verb is joined by "and"."""
+    tokens = _with_definite(reading, segment, draft)
     opens_with_verb = reading.tags[segment[0]] == "V"
     earlier = reread(tuple(before))
     return ["and", *tokens] if opens_with_verb and earlier is not None and "V" in earlier.tags else tokens
 
 
-def _with_definite(reading: Reading, segment: tuple[int, int], scene: Scene) -> list[str]:
-    """The tokens of a part in which what the scene has named already gets "the"."""
+def _with_definite(reading: Reading, segment: tuple[int, int], draft: Draft) -> list[str]:
+    """Return the tokens of a part, with "the" before nouns that the draft names already."""
     start, end = segment
     tokens = list(reading.tokens[start:end])
-    named = {mention.head for mention in scene.mentions()}
+    named = {mention.noun for mention in draft.mentions()}
     for mention in reading.mentions:
-        if start <= mention.start < end and mention.head in named and tokens[mention.start - start] in ("a", "an"):
+        if start <= mention.start < end and mention.noun in named and tokens[mention.start - start] in ("a", "an"):
             tokens[mention.start - start] = "the"
     return tokens
 
 
 def _with_adjectives(phrase: Reading | None, reading: Reading) -> Reading | None:
-    """`phrase` whose nouns have the adjectives that `reading` gives them too: "a ball", "a red ball": "a red ball"."""
+    """Return `phrase` with the adjectives that `reading` gives its nouns: "a ball", "a red ball" -> "a red ball"."""
     if phrase is None:
         return None
-    for place in reversed(range(len(phrase.mentions))):
-        mention = phrase.mentions[place]
+    for number in reversed(range(len(phrase.mentions))):
+        mention = phrase.mentions[number]
         claim = next((claim for claim in reading.mentions if _is_same(mention, claim)), None)
         if claim is not None and not covers(mention, claim):
             tokens = _qualified(phrase, mention, reading, claim)
@@ -137,12 +143,12 @@ def _with_adjectives(phrase: Reading | None, reading: Reading) -> Reading | None
     return phrase
 
 
-MAX_ADJECTIVES = 3  # kinds of them on one noun: more read badly
+MAX_ADJECTIVES = 3  # kinds of adjectives on one noun: more read badly
 _RANKS = {"plain": 1, "size": 2, "age": 3, "shape": 4, "colour": 5, "material": 6, "noun": 7}
 
 
 def _qualified(phrase: Reading, mention: Mention, reading: Reading, claim: Mention) -> tuple[str, ...] | None:
-    """The tokens of `phrase` with the adjectives of `claim` that `mention` lacks, put in the usual order."""
+    """Return the tokens of `phrase` with the adjectives of `claim` that `mention` lacks, in the usual order."""
     inside = list(phrase.tokens[mention.start : mention.end])
     if "of" in inside:
         return None
@@ -153,10 +159,10 @@ def _qualified(phrase: Reading, mention: Mention, reading: Reading, claim: Menti
         words = _words_of_kind(reading, claim, kind)
         if kind in mention.kinds and kind not in ("plain", "noun"):
             return None
-        place = next((i for i, word in enumerate(inside[:-1]) if _rank(word) > _RANKS.get(kind, 1)), len(inside) - 1)
-        while place > 0 and inside[place - 1].lower() in w.INTENSIFIERS:
-            place -= 1
-        inside[place:place] = words
+        position = next((i for i, word in enumerate(inside[:-1]) if _rank(word) > _RANKS.get(kind, 1)), len(inside) - 1)
+        while position > 0 and inside[position - 1].lower() in w.INTENSIFIERS:
+            position -= 1
+        inside[position:position] = words
     if len(inside) > 1 and inside[0].lower() in ("a", "an"):
         inside[0] = article(inside[1])
     return (*phrase.tokens[: mention.start], *inside, *phrase.tokens[mention.end :])
@@ -171,41 +177,44 @@ def _rank(word: str) -> int:
 
 
 def _words_of_kind(reading: Reading, claim: Mention, kind: str) -> list[str]:
-    """The adjectives of one kind in a noun phrase, from the first to the last: "black and white"."""
+    """Return the adjectives of one kind in a noun phrase, from the first to the last: "black and white"."""
     inside = list(reading.tokens[claim.start : claim.end - 1])
-    places = [i for i, word in enumerate(inside) if _RANKS.get(kind, 1) == _rank(word)]
-    return inside[places[0] : places[-1] + 1] if places else []
+    found = [i for i, word in enumerate(inside) if _RANKS.get(kind, 1) == _rank(word)]
+    return inside[found[0] : found[-1] + 1] if found else []
 
 
-# --- Something else ---------------------------------------------------------------------------------------------------
-def new_phrase(reading: Reading, scene: Scene) -> Reading | None:
-    """A phrase about what the scene has not named yet, without the place that it has; None if its subject is named."""
-    named = {mention.head for mention in scene.mentions()}
+# --- Another subject --------------------------------------------------------------------------------------------------
+def new_phrase(reading: Reading, draft: Draft) -> Reading | None:
+    """Return the caption as a further phrase of the draft, without a place that the draft names already.
+
+    None if the draft names its subject already.
+    """
+    named = {mention.noun for mention in draft.mentions()}
     subjects, rest = reading.mentions[: reading.subjects], reading.mentions[reading.subjects :]
-    if reading.is_finite or any(mention.head in named for mention in subjects):
+    if reading.is_finite or any(mention.noun in named for mention in subjects):
         return None
-    if any(mention.head in named and not _is_definable(reading, mention) for mention in rest):
+    if any(mention.noun in named and not _is_definable(reading, mention) for mention in rest):
         return None
     end = len(reading.tokens)
-    while (cut := _repeated_place(reading, end, scene)) is not None:
+    while (cut := _repeated_place(reading, end, draft)) is not None:
         end = cut
-    return reread(tuple(_with_definite(reading, (0, end), scene)))
+    return reread(tuple(_with_definite(reading, (0, end), draft)))
 
 
 def _is_definable(reading: Reading, mention: Mention) -> bool:
-    """Whether a second mention can be told to mean the thing named before."""
+    """Tell whether a second mention clearly means the thing named before."""
     return mention.is_setting or reading.tags[mention.start] == "D"
 
 
-def _repeated_place(reading: Reading, end: int, scene: Scene) -> int | None:
-    """Where the phrase ends without its last part, if that only says again where the scene is."""
+def _repeated_place(reading: Reading, end: int, draft: Draft) -> int | None:
+    """Return the end of the phrase without its last part, if that part only repeats where the scene is."""
     last = next(((start, stop) for start, stop in reversed(reading.segments) if stop == end), None)
     if last is not None and end == last[0] + 1 and reading.tokens[last[0]] in w.SIDE_ADVERBS:
-        return last[0] if any(reading.tokens[last[0]] in phrase.tokens for phrase in scene.phrases) else None
+        return last[0] if any(reading.tokens[last[0]] in phrase.tokens for phrase in draft.phrases) else None
     if last is None or reading.tags[last[0]] != "P":
         return None
     inside = [mention for mention in reading.mentions if last[0] <= mention.start < end]
     if len(inside) != 1 or not inside[0].is_setting or inside[0].place is None:
         return None
-    said = any(same_place(mention, inside[0]) for mention in scene.mentions())
+    said = any(same_place(mention, inside[0]) for mention in draft.mentions())
     return last[0] if said and reading.tags[last[0] - 1] not in "VR" else None

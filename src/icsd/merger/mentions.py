@@ -1,4 +1,4 @@
-"""Noun phrases of a caption: what each names, in which number, and what is said of it."""
+"""Noun phrases of a caption: the noun, its number, its adjectives and its relation to the nouns before it."""
 
 from dataclasses import dataclass
 
@@ -11,27 +11,28 @@ PLURAL = -1  # a plural of which the caption gives no number
 
 @dataclass(frozen=True, slots=True)
 class Mention:
-    """One noun phrase: tokens [start, end), the noun in its canonical form, and what is said of it.
+    """One noun phrase: tokens [start, end) and the claims about its noun, which is in canonical form.
 
-    `number` is None for a mass noun or where nothing is said, PLURAL, words.MANY, or the number. `kinds` holds
-    (kind, values) of adjectives: the same kind with other values on the same noun is a contradiction. `owners` are the
-    nouns that `relation` ties to this one.
+    `number` is the number, PLURAL or words.MANY; None for a mass noun or an unknown number. `kinds` maps a kind of
+    adjective, such as colour, to its values: other values of one kind on the same noun contradict. `relation` ties the
+    noun to the `related` nouns before it. `place` is the place that the noun names, such as "beach". `is_setting` marks
+    a noun that says where the scene is.
     """
 
     start: int
     end: int
-    head: str
+    noun: str
     number: int | None
     kinds: dict[str, frozenset[str]]
     relation: str | None
-    owners: frozenset[str]
+    related: frozenset[str]
     place: str | None
     is_setting: bool
 
 
 def covers(mention: Mention, claim: Mention) -> bool:
-    """Whether what `claim` says of its noun is part of what `mention` says: "a small red ball" covers "a ball"."""
-    if claim.head != mention.head and claim.head not in implied(mention.head):
+    """Tell whether `mention` says all that `claim` says: "a small red ball" covers "a ball"."""
+    if claim.noun != mention.noun and claim.noun not in implied(mention.noun):
         return False
     if claim.number is not None and claim.number != mention.number:
         plural = mention.number not in (None, 1)
@@ -41,7 +42,10 @@ def covers(mention: Mention, claim: Mention) -> bool:
 
 
 def contradict(one: Mention, other: Mention) -> bool:
-    """Whether two mentions of one noun cannot be one thing: another colour, size, state, or (but for places) number."""
+    """Tell whether two mentions of one noun exclude each other: by colour, size, state or number.
+
+    Numbers are not compared where one of the mentions is a setting.
+    """
     numbers = {one.number, other.number}
     counted = not (one.is_setting or other.is_setting) and len(numbers) == 2 and None not in numbers
     if counted and (1 in numbers or PLURAL not in numbers):
@@ -51,45 +55,46 @@ def contradict(one: Mention, other: Mention) -> bool:
 
 # --- Noun phrases -----------------------------------------------------------------------------------------------------
 def mentions_of(phrase: Tagged) -> tuple[Mention, ...]:
+    """Find the noun phrases of a tagged phrase, in order."""
     found: list[Mention] = []
-    place, total = 0, len(phrase.tags)
-    while place < total:
-        if phrase.tags[place] not in "DQAN":
-            place += 1
+    position, total = 0, len(phrase.tags)
+    while position < total:
+        if phrase.tags[position] not in "DQAN":
+            position += 1
             continue
-        end = _chunk_end(phrase, place)
-        start, end = _with_collective(phrase, place, end)
+        end = _chunk_end(phrase, position)
+        start, end = _with_collective(phrase, position, end)
         mention = _mention(phrase, start, end, found)
-        place = end
+        position = end
         if mention is not None:
             found.append(mention)
     return tuple(found)
 
 
 def _chunk_end(phrase: Tagged, start: int) -> int:
-    """Where the noun phrase that begins at `start` ends."""
-    tags, seen_noun, place = phrase.tags, False, start
-    while place < len(tags):
-        kind = tags[place]
+    """Return the end of the noun phrase that begins at `start`."""
+    tags, seen_noun, position = phrase.tags, False, start
+    while position < len(tags):
+        kind = tags[position]
         if kind == "N":
             seen_noun = True
         elif kind == "S" and seen_noun:  # 's
             seen_noun = False
-        elif seen_noun or not _stands_before_noun(phrase, place):
+        elif seen_noun or not _stands_before_noun(phrase, position):
             break
-        place += 1
-    return place
+        position += 1
+    return position
 
 
-def _stands_before_noun(phrase: Tagged, place: int) -> bool:
-    kind = phrase.tags[place]
+def _stands_before_noun(phrase: Tagged, position: int) -> bool:
+    kind = phrase.tags[position]
     if kind in ",C":  # "black and white"
-        return phrase.tags[place - 1] == "A" and phrase.tags[place + 1 : place + 2] == "A"
-    return kind in "DQA" or kind == "R" and phrase.words[place] in w.INTENSIFIERS
+        return phrase.tags[position - 1] == "A" and phrase.tags[position + 1 : position + 2] == "A"
+    return kind in "DQA" or kind == "R" and phrase.words[position] in w.INTENSIFIERS
 
 
 def _with_collective(phrase: Tagged, start: int, end: int) -> tuple[int, int]:
-    """The range of "a group of people" for the chunk "a group"; else the chunk's own."""
+    """Extend "a group" to the range of "a group of people". Other ranges stay as they are."""
     collective = phrase.words[end - 1] in w.COLLECTIVES | w.PAIRS | w.MANY_WORDS
     if collective and phrase.words[end : end + 1] == ("of",) and phrase.tags[end + 1 : end + 2] in ("N", "A", "Q", "D"):
         return start, _chunk_end(phrase, end + 1)
@@ -97,32 +102,33 @@ def _with_collective(phrase: Tagged, start: int, end: int) -> tuple[int, int]:
 
 
 def _mention(phrase: Tagged, start: int, end: int, earlier: list[Mention]) -> Mention | None:
-    nouns = [place for place in range(start, end) if phrase.tags[place] in "NA"]
+    nouns = [position for position in range(start, end) if phrase.tags[position] in "NA"]
     if not nouns:
         if phrase.tags[start] != "Q":
             return None
         nouns = [end - 1]
-    head_place = nouns[-1]
-    head = canonical(phrase.words[head_place])
-    if head in w.EMPTY_WORDS:
+    noun_at = nouns[-1]
+    noun = canonical(phrase.words[noun_at])
+    if noun in w.EMPTY_WORDS:
         return None
-    relation, owners = _relation(phrase, start, earlier)
-    place = w.PLACES.get(phrase.words[head_place]) or w.PLACES.get(head)
+    relation, related = _relation(phrase, start, earlier)
+    place = w.PLACES.get(phrase.words[noun_at]) or w.PLACES.get(noun)
     inside = phrase.words[start:end]
     return Mention(
         start=start,
         end=end,
-        head=head,
-        number=_number(inside, phrase.words[head_place]),
-        kinds=_kinds(phrase, start, head_place),
+        noun=noun,
+        number=_number(inside, phrase.words[noun_at]),
+        kinds=_kinds(phrase, start, noun_at),
         relation=relation,
-        owners=owners,
+        related=related,
         place=place,
-        is_setting=start > 0 and not is_near(phrase, start) and (place is not None or head in w.SETTING_ONLY),
+        is_setting=start > 0 and not is_near(phrase, start) and (place is not None or noun in w.SETTING_ONLY),
     )
 
 
 def is_near(phrase: Tagged, start: int) -> bool:
+    """Tell whether the noun phrase at `start` is said to be near, as in "next to a table"."""
     return start > 0 and phrase.words[start - 1] in w.NEARNESS
 
 
@@ -141,9 +147,9 @@ def _number(inside: tuple[str, ...], noun: str) -> int | None:
     return 1 if inside[0] in w.DETERMINERS else None
 
 
-def _kinds(phrase: Tagged, start: int, head: int) -> dict[str, frozenset[str]]:
+def _kinds(phrase: Tagged, start: int, noun: int) -> dict[str, frozenset[str]]:
     found: dict[str, set[str]] = {}
-    for word, kind in zip(phrase.words[start:head], phrase.tags[start:head], strict=True):
+    for word, kind in zip(phrase.words[start:noun], phrase.tags[start:noun], strict=True):
         if kind not in "AN" or word in w.INTENSIFIERS and word not in w.ADJECTIVES:
             continue
         if word in w.COLLECTIVES or word in w.PAIRS or word in w.MANY_WORDS or word in w.NUMBERS:
@@ -159,12 +165,15 @@ _STATE_AXIS = {value: " ".join(sorted(axis)) for axis in w.OPPOSITE_STATES for v
 
 
 def _relation(phrase: Tagged, start: int, earlier: list[Mention]) -> tuple[str | None, frozenset[str]]:
-    """How the noun phrase stands to those before it, and to which: the last, and its subject if that is an object."""
+    """Return the relation of a noun phrase to those before it, and their nouns.
+
+    They are the last one and, where that is the object of a verb, the subject too.
+    """
     before = start - 1
     if before < 0 or phrase.tags[before] != "P" or not earlier:
         return None, frozenset()
-    owners = {earlier[-1].head}
+    related = {earlier[-1].noun}
     last = earlier[-1].start
     if last > 0 and phrase.tags[last - 1] == "V":
-        owners.add(earlier[0].head)
-    return w.RELATIONS.get(phrase.words[before]), frozenset(owners)
+        related.add(earlier[0].noun)
+    return w.RELATIONS.get(phrase.words[before]), frozenset(related)

@@ -1,24 +1,29 @@
-"""Selecting captions of a group that agree, and one sentence that says what they say.
+"""Merge the captions of a group that agree into one sentence, and select the captions that are true of it.
 
-The group's own caption gives the first phrase. The others are gone through by falling similarity. One that contradicts
-what stands is left; one about the same subject adds what it says to that phrase ("a man riding a wave" and "a man on a
-yellow surfboard": "a man riding a wave on a yellow surfboard"); one about something else becomes a phrase of its own.
-At the end a caption is selected if all that it says stands in the sentence: the picture is drawn from the sentence, and
-selected captions are training text that must be true of the picture.
+The anchor, a group's first caption, gives the first phrase. The others follow by falling similarity:
+
+- A caption that contradicts the draft is left out.
+- A caption about the same subject extends its phrase: "a man riding a wave" and "a man on a yellow surfboard" become
+  "a man riding a wave on a yellow surfboard".
+- A caption about another subject becomes a phrase of its own.
+
+At the end a caption is selected if the sentence says all that it says. The picture is drawn from the sentence, and the
+selected captions are training texts, so they must be true of the picture.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
-from icsd.merger.joining import extended, new_phrase
+from icsd.merger.draft import Draft, same_subject
+from icsd.merger.joining import extend, new_phrase
 from icsd.merger.mentions import contradict
 from icsd.merger.reading import Reading, read
-from icsd.merger.scene import Scene, same_subject
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Of the sentence: words, captions whose text goes into it, things named; and of the captions selected."""
+    """Limits of the sentence (words, phrases, things named) and of the number of captions selected."""
 
     max_words: int = 50
     max_phrases: int = 4
@@ -28,74 +33,71 @@ class Limits:
 
 @dataclass(frozen=True)
 class Merged:
-    """The sentence, and the places (0-based, ascending) of the captions that are true of it."""
+    """A sentence, and the positions (0-based, ascending) of the captions that are true of it."""
 
     sentence: str
     selected: tuple[int, ...]
 
 
 def merge(captions: Sequence[str], limits: Limits) -> Merged | None:
-    """One sentence from captions that agree, the first caption's first; None where no caption fits the limits.
+    """Merge captions that agree into one sentence, which begins with the first. None if no caption fits the limits.
 
-    Where more captions are true of it than may be selected, those whose text went into it come first.
-
-    Depends on the captions and their order alone. The sentence has at most `max_words` words; no noun has two colours.
+    The result depends on the captions and their order alone. The sentence has at most `max_words` words, and no noun
+    has two colours. If more captions are true of it than may be selected, those whose text is in it come first.
     """
     readings = [read(caption) for caption in captions]
-    scene = _first_scene(readings, limits)
-    if scene is None:
+    draft = _first_draft(readings, limits)
+    if draft is None:
         return None
-    scene, written = _filled(scene, readings, limits)
-    covered = [place for place, reading in enumerate(readings) if reading is not None and scene.covers(reading)]
-    # first those whose text is in the sentence: what is drawn must stand in a selected caption
-    covered.sort(key=lambda place: place not in written)
-    return Merged(scene.sentence(), tuple(sorted(covered[: limits.max_selected]))) if covered else None
+    draft, written = _fill(draft, readings, limits)
+    covered = [position for position, reading in enumerate(readings) if reading is not None and draft.covers(reading)]
+    # captions whose text is in the sentence come first: a selected caption must name all that is drawn
+    covered.sort(key=lambda position: position not in written)
+    return Merged(draft.sentence(), tuple(sorted(covered[: limits.max_selected]))) if covered else None
 
 
-def _first_scene(readings: Sequence[Reading | None], limits: Limits) -> Scene | None:
+def _first_draft(readings: Sequence[Reading | None], limits: Limits) -> Draft | None:
     for reading in readings:
-        if reading is not None and _fits(Scene((reading,)), limits):
-            return Scene((reading,))
+        if reading is not None and _fits(Draft((reading,)), limits):
+            return Draft((reading,))
     return None
 
 
-def _fits(scene: Scene, limits: Limits) -> bool:
-    return len(scene.sentence().split()) <= limits.max_words
+def _fits(draft: Draft, limits: Limits) -> bool:
+    return len(draft.sentence().split()) <= limits.max_words
 
 
-def _filled(scene: Scene, readings: Sequence[Reading | None], limits: Limits) -> tuple[Scene, list[int]]:
-    """The scene with the captions that add something to it, as many as the limits allow, and the places of those."""
-    written = [readings.index(scene.phrases[0])]
-    for place, reading in enumerate(readings):
+def _fill(draft: Draft, readings: Sequence[Reading | None], limits: Limits) -> tuple[Draft, list[int]]:
+    """Add captions to the draft, as many as the limits allow; return it with the positions of those in its text."""
+    written = [readings.index(draft.phrases[0])]
+    for position, reading in enumerate(readings):
         if len(written) >= limits.max_phrases:
             break
-        if reading is None or reading.is_negative or scene.covers(reading) or scene.contradicts(reading):
+        if reading is None or reading.is_negative or draft.covers(reading) or draft.contradicts(reading):
             continue
-        for larger in _with(scene, reading):
-            kept = all(larger.covers(earlier) for other in (*written, place) if (earlier := readings[other]))
-            if kept and _fits(larger, limits) and larger.objects() <= limits.max_objects and _consistent(larger):
-                scene = larger
-                written.append(place)
+        for larger in _extensions(draft, reading):
+            covered = all(larger.covers(earlier) for other in (*written, position) if (earlier := readings[other]))
+            if covered and _fits(larger, limits) and larger.objects() <= limits.max_objects and _consistent(larger):
+                draft = larger
+                written.append(position)
                 break
-    return scene, written
+    return draft, written
 
 
-def _consistent(scene: Scene) -> bool:
-    """Whether no noun of the finished sentence has two colours or numbers."""
-    mentions = list(scene.mentions())
-    return not any(
-        one.head == two.head and contradict(one, two) for place, one in enumerate(mentions) for two in mentions[:place]
-    )
+def _consistent(draft: Draft) -> bool:
+    """Tell whether no noun of the sentence has two colours or numbers."""
+    mentions = list(draft.mentions())
+    return not any(one.noun == two.noun and contradict(one, two) for one, two in combinations(mentions, 2))
 
 
-def _with(scene: Scene, reading: Reading) -> Iterator[Scene]:
-    """The ways to put a caption that agrees into the scene, the best first."""
-    for place, phrase in enumerate(scene.phrases):
+def _extensions(draft: Draft, reading: Reading) -> Iterator[Draft]:
+    """Yield the drafts that a caption which agrees can make of this one, the best first."""
+    for position, phrase in enumerate(draft.phrases):
         if same_subject(phrase, reading):
-            joined = extended(phrase, reading, scene)
+            joined = extend(phrase, reading, draft)
             if joined is not None:
-                yield Scene((*scene.phrases[:place], joined, *scene.phrases[place + 1 :]))
+                yield Draft((*draft.phrases[:position], joined, *draft.phrases[position + 1 :]))
             return
-    added = new_phrase(reading, scene)
+    added = new_phrase(reading, draft)
     if added is not None:
-        yield Scene((*scene.phrases, added))
+        yield Draft((*draft.phrases, added))

@@ -1,8 +1,7 @@
-"""What a caption says: its noun phrases with their adjectives, its verbs, and where and when it is.
+"""Collect the claims of a caption: noun phrases with their adjectives, verbs, place, time and weather.
 
-A shallow reading by closed classes of words (see words.py), without a parser: right for captions, which are short and
-start with their subject. Where it cannot tell it errs towards more claims, so that a caption is rather left out of a
-scene than wrongly taken for true of it.
+The reading is shallow: it uses the closed classes of `words` and no parser. That suits captions, which are short and
+start with their subject. In doubt it finds more claims, so that a caption is left out rather than wrongly selected.
 """
 
 from dataclasses import dataclass
@@ -18,9 +17,12 @@ _FILLERS = w.INTENSIFIERS | frozenset("up down out away back here there now also
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A caption as a phrase (`tokens`, ready to print but for underscores) and its claims.
+    """A caption as a phrase and its claims.
 
-    `subjects` counts the coordinated noun phrases at its start; `segments` are the token ranges of what follows them.
+    `tokens` are printed as they are, but for underscores. `subjects` counts the coordinated noun phrases at the start;
+    `segments` are the token ranges of the parts of the predicate. `verbs` are stems, `others` adverbs. `settings` maps
+    place, side, time and weather to the values that the caption names. `content` holds the verbs and the nouns that
+    are more than a setting. `is_finite` marks a phrase that is still a sentence.
     """
 
     tokens: tuple[str, ...]
@@ -37,28 +39,28 @@ class Reading:
     is_negative: bool
 
     def text(self) -> str:
-        """The phrase as it is printed."""
+        """Return the phrase as it is printed."""
         return " ".join(self.tokens).replace("_", " ").replace(" ,", ",")
 
     def refers_back(self, start: int, end: int) -> bool:
-        """Whether a word in [start, end) points to what stands elsewhere in the caption."""
+        """Tell whether a word in [start, end) refers to another part of the caption, such as "it"."""
         return any(token.lower() in w.REFERRING for token in self.tokens[start:end])
 
 
 @lru_cache(maxsize=2**15)  # a caption is in about k groups of a shard
 def read(caption: str) -> Reading | None:
-    """The reading of a caption; None where it has no noun phrase."""
+    """Read a caption. None if it has no noun phrase."""
     return understand(tag(caption))
 
 
 @lru_cache(maxsize=2**12)
 def reread(tokens: tuple[str, ...]) -> Reading | None:
-    """The reading of a phrase that was made from others."""
+    """Read a phrase that was joined from others. None if it has no noun phrase."""
     return understand(tag(tokens))
 
 
 def understand(phrase: Tagged) -> Reading | None:
-    """The claims of a tagged phrase; None where it has no noun phrase."""
+    """Collect the claims of a tagged phrase. None if it has no noun phrase."""
     mentions = mentions_of(phrase)
     if not mentions:
         return None
@@ -83,22 +85,22 @@ def understand(phrase: Tagged) -> Reading | None:
 
 
 def _acted_on(phrase: Tagged, mentions: tuple[Mention, ...]) -> set[str]:
-    """The nouns that are more than a place and more than nearby."""
-    return {m.head for m in mentions if not m.is_setting and not is_near(phrase, m.start)}
+    """Return the nouns that are neither a setting nor merely nearby."""
+    return {m.noun for m in mentions if not m.is_setting and not is_near(phrase, m.start)}
 
 
 _EMPTY_STEMS = frozenset(stem(word) for word in w.EMPTY_WORDS)
 
 
 def _is_finite(phrase: Tagged) -> bool:
-    """Whether the main clause is still a sentence."""
+    """Tell whether the main clause is still a sentence."""
     clause = phrase.tags.split("W")[0]
     return "X" in clause or any(kind == "V" and base_of(word) for word, kind in zip(phrase.words, clause, strict=False))
 
 
 # --- The rest of the phrase -------------------------------------------------------------------------------------------
 def _subjects(phrase: Tagged, mentions: tuple[Mention, ...]) -> int:
-    """How many noun phrases "a man, a woman and a dog ..." starts with."""
+    """Count the coordinated noun phrases at the start: 3 for "a man, a woman and a dog ..."."""
     count = 1
     while count < len(mentions):
         between = phrase.tags[mentions[count - 1].end : mentions[count].start]
@@ -109,13 +111,16 @@ def _subjects(phrase: Tagged, mentions: tuple[Mention, ...]) -> int:
 
 
 def _segments(phrase: Tagged, start: int) -> tuple[tuple[int, int], ...]:
-    """Ranges of the parts of the predicate: each begins with a preposition or a verb, joining words left out."""
+    """Return the token ranges of the parts of the predicate.
+
+    Each begins with a preposition or a verb. Commas and conjunctions at its ends are left out.
+    """
     cuts = [start]
-    for place in range(start + 1, len(phrase.tags)):
-        kind, before = phrase.tags[place], phrase.tags[place - 1]
-        opens = kind in "VWXP,C" or phrase.words[place] in w.SIDE_ADVERBS
+    for position in range(start + 1, len(phrase.tags)):
+        kind, before = phrase.tags[position], phrase.tags[position - 1]
+        opens = kind in "VWXP,C" or phrase.words[position] in w.SIDE_ADVERBS
         if opens and before not in "WC,X" and not (kind == "P" and before in "PR"):
-            cuts.append(place)
+            cuts.append(position)
     ranges = zip(cuts, [*cuts[1:], len(phrase.tags)], strict=True)
     return tuple(trimmed for first, last in ranges if (trimmed := _trim(phrase, first, last)))
 
@@ -129,6 +134,7 @@ def _trim(phrase: Tagged, first: int, last: int) -> tuple[int, int] | None:
 
 
 def _posture(phrase: Tagged, start: int) -> str | None:
+    """Return the posture that the first verb after `start` puts the subject in, such as sitting."""
     for word, kind in zip(phrase.words[start:], phrase.tags[start:], strict=True):
         if kind == "W":
             return None
@@ -141,7 +147,7 @@ _POSTURES = {stem(verb): posture for verb, posture in w.POSTURES.items()}
 
 
 def _settings(phrase: Tagged, mentions: tuple[Mention, ...]) -> dict[str, frozenset[str]]:
-    """Place, side (in- or outdoors), time and weather, each a set of what the phrase says."""
+    """Return the place, side (indoors or outdoors), time and weather that the phrase names, a set each."""
     near = {i for mention in mentions if is_near(phrase, mention.start) for i in range(mention.start, mention.end)}
     singular = [canonical(word) if kind == "N" else word for word, kind in zip(phrase.words, phrase.tags, strict=True)]
     pairs = [f"{first}_{second}" for first, second in zip(phrase.words, phrase.words[1:], strict=False)]

@@ -1,4 +1,4 @@
-"""A caption as a phrase of tagged words: "There is a man riding a wave." -> a/D man/N riding/V a/D wave/N.
+"""Tag the words of a caption: "There is a man riding a wave." -> a/D man/N riding/V a/D wave/N.
 
 Tags: D determiner, Q number, A adjective, N noun, S possessive 's, V verb, X auxiliary, P preposition, F "of",
 R adverb, O pronoun, W clause word, C conjunction, "," comma.
@@ -36,7 +36,7 @@ _LEADS = tuple(
 
 @dataclass(frozen=True, slots=True)
 class Tagged:
-    """A phrase: tokens as printed (compound prepositions with underscores), the same in lower case, one tag a token."""
+    """A phrase: its tokens as printed, the same in lower case, and one tag per token. Compounds have underscores."""
 
     tokens: tuple[str, ...]
     words: tuple[str, ...]
@@ -44,10 +44,10 @@ class Tagged:
 
 
 def tag(caption: str | tuple[str, ...]) -> Tagged:
-    """The tagged phrase of a caption as written, or of a phrase's tokens (whose wording is kept)."""
+    """Tag a caption, which becomes a noun phrase, or the tokens of a phrase, whose wording stays."""
     if not isinstance(caption, str):
         return _tagged(list(caption))
-    tokens = _place_last(_without_lead(_compounds(_tokens(caption))))
+    tokens = _with_place_last(_without_lead(_compounds(_tokens(caption))))
     return _as_phrase(_tagged(tokens))
 
 
@@ -58,48 +58,50 @@ def _tagged(tokens: list[str]) -> Tagged:
 
 # --- From text to tokens ----------------------------------------------------------------------------------------------
 def _tokens(caption: str) -> list[str]:
-    """Words and commas; what ends a sentence within the caption becomes a comma."""
+    """Split a caption into words and commas. A sentence's end within the caption becomes a comma."""
     text = caption.lower() if caption.isupper() else caption
     tokens = [token if token[0].isalnum() else "," for token in _TOKEN.findall(text.replace("’", "'"))]
     while tokens and tokens[-1] == ",":
         tokens.pop()
     while tokens and tokens[0] == ",":
         tokens.pop(0)
-    tokens = [token for place, token in enumerate(tokens) if token != "," or tokens[place - 1] != ","]
-    return [token.lower() if _starts_sentence(tokens, place) else token for place, token in enumerate(tokens)]
+    tokens = [token for position, token in enumerate(tokens) if token != "," or tokens[position - 1] != ","]
+    return [token.lower() if _starts_sentence(tokens, position) else token for position, token in enumerate(tokens)]
 
 
-def _starts_sentence(tokens: list[str], place: int) -> bool:
-    token = tokens[place]
-    return (place == 0 or tokens[place - 1] == ",") and (len(token) == 1 or not token.isupper()) and token != "I"
+def _starts_sentence(tokens: list[str], position: int) -> bool:
+    token = tokens[position]
+    return (position == 0 or tokens[position - 1] == ",") and (len(token) == 1 or not token.isupper()) and token != "I"
 
 
 def _compounds(tokens: list[str]) -> list[str]:
-    """ "next", "to" -> "next_to"."""
+    """Join the words of compounds: "next", "to" -> "next_to"."""
     joined: list[str] = []
-    place = 0
-    while place < len(tokens):
+    position = 0
+    while position < len(tokens):
         length = 1
-        if tokens[place].lower() in _COMPOUND_STARTS:
-            candidates = range(min(_LONGEST, len(tokens) - place), 1, -1)
-            length = next((n for n in candidates if "_".join(tokens[place : place + n]).lower() in w.COMPOUNDS), 1)
-        joined.append("_".join(tokens[place : place + length]))
-        place += length
+        if tokens[position].lower() in _COMPOUND_STARTS:
+            candidates = range(min(_LONGEST, len(tokens) - position), 1, -1)
+            length = next(
+                (n for n in candidates if "_".join(tokens[position : position + n]).lower() in w.COMPOUNDS), 1
+            )
+        joined.append("_".join(tokens[position : position + length]))
+        position += length
     return joined
 
 
 def _without_lead(tokens: list[str]) -> list[str]:
-    """Without "there is", "a picture of" and the like; a place before "there is" goes to the end."""
+    """Remove "there is", "a picture of" and the like. A place before "there is" moves to the end."""
     words = [token.lower() for token in tokens]
     if len(words) > 4 and words[-3] == "in" and words[-2] in ("this", "the") and words[-1] in w.EMPTY_WORDS:
         return _without_lead(tokens[:-3])  # "in this picture"
     for seen in _SEEN:
-        for place in range(len(words) - len(seen) + 1):
-            if tuple(words[place : place + len(seen)]) == seen and place > 0:
-                return _without_lead(tokens[:place] + tokens[place + len(seen) :])
-    for place in range(2, min(len(words) - 2, 9)):
-        if words[place] == "there" and words[place + 1] in w.COPULAS and words[0] in w.PREPOSITIONS:
-            return tokens[place + 2 :] + [token for token in tokens[:place] if token != ","]
+        for position in range(len(words) - len(seen) + 1):
+            if tuple(words[position : position + len(seen)]) == seen and position > 0:
+                return _without_lead(tokens[:position] + tokens[position + len(seen) :])
+    for position in range(2, min(len(words) - 2, 9)):
+        if words[position] == "there" and words[position + 1] in w.COPULAS and words[0] in w.PREPOSITIONS:
+            return tokens[position + 2 :] + [token for token in tokens[:position] if token != ","]
     for lead in _LEADS:
         skip = 1 if words[:1] in (["a"], ["an"], ["the"]) and lead[-1] == "of" else 0
         if tuple(words[skip : skip + len(lead)]) == lead and len(words) > skip + len(lead):
@@ -107,8 +109,8 @@ def _without_lead(tokens: list[str]) -> list[str]:
     return tokens
 
 
-def _place_last(tokens: list[str]) -> list[str]:
-    """ "In the park, a dog runs" -> "a dog runs in the park"."""
+def _with_place_last(tokens: list[str]) -> list[str]:
+    """Move a leading place to the end: "In the park, a dog runs" -> "a dog runs in the park"."""
     if tokens and tokens[0].lower() in w.PREPOSITIONS and tokens.count(",") == 1:
         comma = tokens.index(",")
         return tokens[comma + 1 :] + tokens[:comma]
@@ -118,8 +120,8 @@ def _place_last(tokens: list[str]) -> list[str]:
 # --- Tags -------------------------------------------------------------------------------------------------------------
 def _tags(words: tuple[str, ...]) -> str:
     tags: list[str] = []
-    for place, word in enumerate(words):
-        following = words[place + 1] if place + 1 < len(words) else ""
+    for position, word in enumerate(words):
+        following = words[position + 1] if position + 1 < len(words) else ""
         tags.append(_tag(word, following, words, tags))
     return "".join(tags)
 
@@ -165,13 +167,13 @@ def _closed_tag(word: str, closed: str, following: str, before: str) -> str:
 
 
 def _adjective_tag(word: str, following: str, before: str) -> str:
-    """An adjective, or the noun that it is at the end of "a man in a glass"; "open" after a noun stays an adjective."""
+    """Tag an adjective as a noun where it ends a noun phrase: "glass" in "a man with a glass"."""
     ends = not _is_open(following) and following not in ("and", ",", "or")
     return "N" if ends and before in ("D", "Q") else "A"
 
 
 def _ing_tag(following: str, tags: str) -> str:
-    """An adjective in "a smiling man", a noun in "a long meeting", else a verb: "a man in red riding"."""
+    """Tag a word in -ing: adjective in "a smiling man", noun in "a long meeting", verb in "a man in red riding"."""
     within = tags[len(tags.rstrip("A")) - 1 :] if tags.rstrip("A") else tags
     if tags[-1:] in ("D", "Q", "A") and _is_open(following):
         return "A"
@@ -179,7 +181,7 @@ def _ing_tag(following: str, tags: str) -> str:
 
 
 def _is_open(word: str) -> bool:
-    """Whether a word may go on with a noun phrase."""
+    """Tell whether a word can continue a noun phrase."""
     return bool(word) and (word not in _CLOSED or _CLOSED[word] in "NQ")
 
 
@@ -189,7 +191,7 @@ def _is_past(word: str) -> bool:
 
 
 def _is_main_verb(word: str, following: str, words: tuple[str, ...], tags: list[str]) -> bool:
-    """Whether `word`, after a noun, is the finite verb of its clause: "a man rides", "two men ride"."""
+    """Tell whether `word`, after a noun, is the finite verb of its clause: "a man rides", "two men ride"."""
     clause = "".join(tags)
     clause = clause[max(clause.rfind("W"), clause.rfind(",")) + 1 :]
     plural = is_plural(words[len(tags) - 1])
@@ -200,13 +202,13 @@ def _is_main_verb(word: str, following: str, words: tuple[str, ...], tags: list[
         return word in w.VERBS or plural and base_of(word) is not None
     if not word.endswith("s") or word.endswith("ss"):
         return False
-    phrase = clause[len(clause.rstrip("NAS")) - 1 :]  # from the determiner
+    phrase = clause[len(clause.rstrip("NAS")) - 1 :]  # begins with the determiner
     if "V" in clause or "X" in clause:
         return base_of(word) is not None and phrase[:1] == "D" and _opens_object(following)
     if plural and base_of(word):
         return True
     if is_subject and "F" not in clause and clause[0] == "D" and following in _OBJECT_STARTS:
-        return True  # also of verbs that words.py does not list
+        return True  # words.py need not list the verb
     if "F" in clause:
         return False
     short = is_subject and clause.count("N") == 1
@@ -222,51 +224,55 @@ def _opens_object(word: str) -> bool:
 
 # --- From a sentence to a phrase --------------------------------------------------------------------------------------
 def _as_phrase(sentence: Tagged) -> Tagged:
-    """ "A man is riding a wave", "a man rides a wave" -> "a man riding a wave"; as it is where that cannot be told."""
+    """Turn a sentence into a noun phrase: "a man is riding a wave", "a man rides a wave" -> "a man riding a wave".
+
+    A sentence whose verb is not recognised stays as it is.
+    """
     clause = sentence.tags.split("W")[0]
     if not clause or clause[0] not in "DQAN":
         return sentence
     if "X" in clause:
         return _without_copula(sentence, clause.index("X"))
-    place = clause.find("V")
-    if place < 1:
+    position = clause.find("V")
+    if position < 1:
         return sentence
-    word = sentence.words[place]
-    finite = base_of(word) or (word if word in w.VERBS and clause[place - 1] == "N" else None)
-    finite = finite or _guessed_base(word, clause[:place])
+    word = sentence.words[position]
+    finite = base_of(word) or (word if word in w.VERBS and clause[position - 1] == "N" else None)
+    finite = finite or _guessed_base(word, clause[:position])
     if finite is None:
         return sentence
     tokens = list(sentence.tokens)
-    tokens[place] = participle(finite)
-    return _tagged(_coordinated(tokens, sentence, place))
+    tokens[position] = participle(finite)
+    return _tagged(_coordinated(tokens, sentence, position))
 
 
 def _guessed_base(word: str, before: str) -> str | None:
-    """The base form of a verb that words.py does not list."""
+    """Guess the base form of a verb that words.py does not list."""
     if before[0] != "D" or not word.endswith("s"):
         return None
     return word[:-2] if word.endswith(("ches", "shes", "xes", "sses")) else word[:-1]
 
 
 def _coordinated(tokens: list[str], sentence: Tagged, start: int) -> list[str]:
-    """ "a man sitting and eats" -> "a man sitting and eating"."""
-    for place in range(start + 1, len(tokens)):
-        if sentence.tags[place] == "W":
+    """Turn verbs after "and" into participles: "a man sitting and eats" -> "a man sitting and eating"."""
+    for position in range(start + 1, len(tokens)):
+        if sentence.tags[position] == "W":
             break
-        base = base_of(sentence.words[place])
-        if base and sentence.words[place - 1] == "and" and tokens[place + 1 : place + 2] != ["of"]:
-            tokens[place] = participle(base)
+        base = base_of(sentence.words[position])
+        if base and sentence.words[position - 1] == "and" and tokens[position + 1 : position + 2] != ["of"]:
+            tokens[position] = participle(base)
     return tokens
 
 
-def _without_copula(sentence: Tagged, place: int) -> Tagged:
-    word, tokens = sentence.words[place], list(sentence.tokens)
-    after = place + 1
+def _without_copula(sentence: Tagged, position: int) -> Tagged:
+    """Remove the auxiliary at `position`: "is riding" -> "riding". "Has a hat" becomes "with a hat"."""
+    word, tokens = sentence.words[position], list(sentence.tokens)
+    after = position + 1
     while sentence.tags[after : after + 1] == "X":
         after += 1
     following = sentence.tags[after : after + 1]
-    if word in ("has", "have", "having") and after == place + 1 and following and following in "DQAN":
-        return _tagged([*tokens[:place], "with", *tokens[after:]])
+    if word in ("has", "have", "having") and after == position + 1 and following and following in "DQAN":
+        return _tagged([*tokens[:position], "with", *tokens[after:]])
     if word in ("is", "are", "was", "were", "has", "have") and following and following in "VPR":
-        return _tagged(tokens[:place] + tokens[after:])
+        return _tagged(tokens[:position] + tokens[after:])
     return sentence

@@ -1,7 +1,7 @@
-"""Closed classes of English words: all that the merger knows of the language. Any word that is not here is open-class.
+"""Closed classes of English words: all that the merger knows of the language. Any other word is open-class.
 
-Grammar and general vocabulary only (function words, colours, numbers, sizes, places, common verbs of captions): no list
-is taken from a corpus or a world, so that any English captions can be merged.
+The lists hold grammar and general vocabulary: function words, colours, numbers, sizes, places, common verbs of
+captions. None is taken from a corpus or from the picture book, so that any English captions can be merged.
 """
 
 
@@ -10,7 +10,7 @@ def _set(text: str) -> frozenset[str]:
 
 
 def _classes(*lines: str) -> dict[str, str]:
-    """Every word of a line -> the line's first word, underscores of compounds kept."""
+    """Map every word of a line to the line's first word. Compounds keep their underscores."""
     return {word: line.split()[0] for line in lines for word in line.split()}
 
 
@@ -43,7 +43,7 @@ CLAUSE_WORDS = _set(
 CONJUNCTIONS = _set("and or but nor plus")
 COPULAS = _set("is are was were be been being am 's're")
 AUXILIARIES = COPULAS | _set("has have had having do does did can could will would may might must shall should")
-# Captions that point back at what another part of the caption says must be taken whole.
+# These words point back to another part of the caption, so such a caption is merged whole or not at all.
 REFERRING = _set(
     "it them they he she him himself herself itself themselves others each_other one_another that which who its"
 )
@@ -89,14 +89,13 @@ PLAIN_ADJECTIVES = _set(
     "thin thick wide narrow deep shallow soft hard heavy fluffy steep flat curly straight strange odd unusual "
     "interesting attractive handsome"
 )
-ADJECTIVE_ORDER = ("number", "other-first", "size", "age", "shape", "colour", "material")
 INTENSIFIERS = _set("very really quite extremely so too bright dark light pale deep")
 
 # --- Numbers ----------------------------------------------------------------------------------------------------------
 NUMBERS = {"one": 1, "single": 1, "lone": 1, "another": 1, "each": 1, "two": 2, "both": 2, "pair": 2, "couple": 2} | {
     word: count for count, word in enumerate("three four five six seven eight nine ten eleven twelve".split(), start=3)
 }
-MANY = 99  # "several", "a group of": more than two, nobody says how many
+MANY = 99  # "several", "a group of": more than two, number unknown
 MANY_WORDS = _set("several many various multiple numerous some few lots dozens hundreds")
 COLLECTIVES = _set("group bunch crowd herd flock lot number row line pile stack collection set team variety assortment "
                    "array cluster pack series family gathering host fleet swarm school")  # fmt: skip
@@ -130,7 +129,7 @@ SYNONYMS = _classes(
     "computer laptop", "store shop", "suitcase luggage", "ship vessel", "grass lawn", "hill hillside", "beach seashore",
     "hotdog", "stove oven", "puppy pup", "kitten kitty", "tub bathtub", "mountain mountainside", "sidewalk pavement",
 )  # fmt: skip
-BROADER = {  # what a word implies: "a man" is "a person"
+BROADER = {  # a word and the broader one that it implies: "a man" is "a person"
     **dict.fromkeys("man woman child boy girl baby adult player surfer skier rider worker skateboarder snowboarder "
                     "batter catcher pitcher officer policeman fireman chef cook student soldier couple".split(),
                     "person"),
@@ -146,7 +145,7 @@ PEOPLE_WORDS = _set(
     "husband wife friend boyfriend girlfriend gymnast wrestler boxer vendor lifeguard farmer teacher clown goalie"
 )
 VAGUE_PEOPLE = _set("person someone somebody individual people adult")
-# What looks like a verb and is a noun or an adjective in captions.
+# Words that look like verbs and are nouns or adjectives in captions.
 ING_NOUNS = _set("building painting clothing ceiling wedding evening morning railing string ring king thing wing swing "
                  "icing frosting crossing topping lighting spring living dining clothing bedding seasoning stuffing "
                  "dressing string sling sibling pudding herring awning flooring covering landing opening")  # fmt: skip
@@ -180,18 +179,18 @@ IRREGULAR_PARTICIPLES = _set(
     "stuck spread bent broken hidden tied dug fed led left lain sat stood flown grown blown known given done gone "
     "spun swung torn hurt"
 )
-# With them one goes "down" and "up" something; elsewhere the two belong to the verb ("holding up a cup").
+# After these verbs "up" and "down" are prepositions; after others they belong to the verb ("holding up a cup").
 MOTIONS = _set(
     "walk ride drive go run climb ski travel move come roll slide skate head skateboard snowboard race wheel"
 )
-# Verbs that say too little to tell two subjects with the same one apart.
+# Verbs so general that two subjects may share one in the same picture.
 POSING = _set("sit stand lie lay park be have fill cover top go come")
-# Said of a subject beside whatever else it does.
+# Verbs that a subject can do beside any other.
 ACCOMPANYING = _set(
     "wear hold carry look watch smile face stare gaze feature contain include surround cover top decorate dress show "
     "display have paint attach fill line"
 )
-POSTURES = {  # one subject is in one of them at a time
+POSTURES = {  # a subject has one at a time
     form: posture
     for posture, stems in {
         "sit": "sit", "stand": "stand", "lie": "lie lay", "walk": "walk stroll", "run": "run sprint jog",
@@ -204,7 +203,7 @@ POSTURES = {  # one subject is in one of them at a time
     for form in stems.split()
 }  # fmt: skip
 
-# --- Where and when: a scene has one of each kind ---------------------------------------------------------------------
+# --- Place and time: a scene has one of each kind ---------------------------------------------------------------------
 OUTDOORS, INDOORS = "outdoors", "indoors"
 PLACES: dict[str, str] = _classes(
     "beach sand seashore shore coast", "sea ocean water", "lake pond river stream", "harbor harbour marina dock pier",
@@ -221,7 +220,7 @@ INDOOR_PLACES = _set(
 )
 INDOOR_WORDS = _set("room indoors indoor ceiling") | INDOOR_PLACES
 OUTDOOR_WORDS = _set("outdoors outdoor outside sky")
-# Where a caption names no place, the things in it tell on which side of the door it is.
+# If a caption names no place, the things in it tell whether it is indoors or outdoors.
 INDOOR_THINGS = _set(
     "bed toilet sink stove refrigerator microwave tub shower couch desk fireplace carpet cabinet blender toaster "
     "dishwasher television nightstand dresser pillow shelf"
@@ -249,12 +248,11 @@ VOWEL_EXCEPTIONS = _set("hour honest honor herb")  # "an hour"
 CONSONANT_EXCEPTIONS = _set("one once unicycle uniform unique university united used user useful european unit unicorn "
                             "utility usual unisex")  # fmt: skip
 
-# What is near a place need not be in it.
+# A thing near a place need not be in it.
 NEARNESS = _set("near next_to beside by along alongside close_to near_to toward towards past from of with like about")
-# How two things stand to each other, where it is more than nearness: two different ones contradict each other.
+# Relations between two things that say more than nearness: two different relations contradict each other.
 RELATIONS = _classes(
     "on atop on_top_of onto upon", "under below beneath underneath", "above over", "behind", "in_front_of",
     "to_the_left_of left_of on_the_left_of", "to_the_right_of right_of on_the_right_of",
     "in inside into inside_of within", "between", "without", "outside outside_of",
 )  # fmt: skip
-DIRECTED = _set("under above behind in_front_of to_the_left_of to_the_right_of without between")

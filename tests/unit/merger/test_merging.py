@@ -216,7 +216,7 @@ def _made_up(rng: random.Random) -> list[str]:
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_merge_holds_its_promises(seed: int) -> None:
+def test_merge_keeps_its_limits_and_one_colour_a_noun(seed: int) -> None:
     captions = _made_up(random.Random(seed))
     limits = Limits(max_words=12 + seed % 39)
     merged = merge(captions, limits)
@@ -225,9 +225,9 @@ def test_merge_holds_its_promises(seed: int) -> None:
     assert 1 <= len(merged.selected) <= limits.max_selected
     assert list(merged.selected) == sorted(set(merged.selected)) and set(merged.selected) <= set(range(30))
     _assert_one_colour_a_noun(merged.sentence)
-    for place in merged.selected:
-        missing = set(captions[place].split()) - set(merged.sentence.lower().replace(",", "").rstrip(".").split())
-        assert missing <= {"a", "is", "and", "on", "the", "in", "with", "next", "to", "near"}, captions[place]
+    for position in merged.selected:
+        missing = set(captions[position].split()) - set(merged.sentence.lower().replace(",", "").rstrip(".").split())
+        assert missing <= {"a", "is", "and", "on", "the", "in", "with", "next", "to", "near"}, captions[position]
 
 
 def _assert_one_colour_a_noun(sentence: str) -> None:
@@ -235,7 +235,7 @@ def _assert_one_colour_a_noun(sentence: str) -> None:
     assert reading is not None
     for one in reading.mentions:
         for two in reading.mentions:
-            if one.head == two.head and {"colour"} <= one.kinds.keys() & two.kinds.keys():
+            if one.noun == two.noun and {"colour"} <= one.kinds.keys() & two.kinds.keys():
                 assert one.kinds["colour"] == two.kinds["colour"], sentence
 
 
@@ -252,18 +252,14 @@ def test_merge_is_the_same_in_another_process() -> None:
     assert runs == {str(merge(captions, LIMITS))}
 
 
-def test_merger_knows_no_world_of_its_own() -> None:
-    source = "".join(
-        inspect.getsource(sys.modules[name]) for name in sys.modules if name.startswith("icsd.stages.summaries")
-    )
-    assert "picturebook" not in source
+def test_merger_knows_nothing_of_the_picture_book() -> None:
+    source = "".join(inspect.getsource(sys.modules[name]) for name in sys.modules if name.startswith("icsd.merger"))
+    assert "merge" in source and "picturebook" not in source
     assert not {"ghost", "phantom", "balloon", "cottage", "sailboat"} & closed_classes.SYNONYMS.keys()
 
 
 # --- Real captions ----------------------------------------------------------------------------------------------------
-@pytest.mark.skipif(
-    not COCO.exists(), reason="the real captions are not here: ../shared/data/coco_val2017_captions.parquet"
-)
+@pytest.mark.skipif(not COCO.exists(), reason="no COCO captions at ../shared/data/coco_val2017_captions.parquet")
 def test_real_captions_are_merged_within_the_limits() -> None:
     import pyarrow.parquet as pq
 
