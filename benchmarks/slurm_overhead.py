@@ -1,16 +1,16 @@
-"""What a job on a cluster costs beside its work: seconds from submission to the first line of work, and of imports.
+"""Measure the overhead of a SLURM job: the seconds from its start to its first line of work, and its imports.
 
-    python benchmarks/slurm_overhead.py                                    # on a cluster, where the Snakefile is
-    python tests/slurm/cluster.py python benchmarks/slurm_overhead.py      # on that of the tests
+The cluster is the one on which this is typed. Where there is none, the cluster of the tests is started on this machine.
 
-Jobs of this project's Snakefile and profile, one at a time, so that none waits for another or shares its processors.
-Each writes down when its first line ran and when it had imported what a stage's jobs import. How long it waited in
-the queue is the accounting's, in whole seconds; on a busy cluster that is anything, and is left out of the sum.
+The jobs use this project's Snakefile and profile and run one at a time, so that none waits for another or shares its
+processors. Each records when its first line ran and when it had imported the modules of a stage. The time in the queue
+comes from the accounting, in whole seconds. It depends on the cluster's load and is left out of the sum.
 """
 
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,10 +21,10 @@ from icsd.core.text import markdown_table
 
 ROOT = Path(__file__).parents[1]
 LINKED = ("config", "profiles", "slurm", "resources", "rules", "scripts", "envs")
-SHARE = 0.05  # of a job's time, that may be overhead
-STAGES = {  # what the jobs of a stage import: their adapter's modules, and the backend that it calls
-    "tables alone (dataset)": ["icsd.stages.dataset"],
-    "summaries by an endpoint": ["icsd.stages.summaries", "icsd.llm.client"],
+SHARE = 0.05  # of a job's time that may be overhead
+STAGES = {  # the modules that a stage's jobs import: those of its script and the backend
+    "dataset (tables only)": ["icsd.stages.dataset"],
+    "summaries (endpoint)": ["icsd.stages.summaries", "icsd.llm.client"],
     "neighbours": ["icsd.stages.groups", "icsd.models.neighbors"],
     "embeddings": ["icsd.stages.embeddings", "icsd.models.open_clip_text"],
     "images": ["icsd.stages.images", "icsd.models.image_generator"],
@@ -52,21 +52,33 @@ with open(snakemake.output[0], "w") as file:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--repetitions", type=int, default=3, metavar="N", help="jobs of each kind (default: %(default)s)"
     )
     options = parser.parse_args()
-    # where nodes see it too, which they need not see of /tmp
+    if not _on_a_cluster():
+        raise SystemExit(_on_the_tests_cluster())
+    # nodes may not see /tmp
     with tempfile.TemporaryDirectory(prefix="slurm-overhead-", dir=ROOT / "results") as folder:
         _run(Path(folder), options.repetitions)
         rows = [_row(name, Path(folder), number) for number, name in enumerate(STAGES)]
-    head = ["job", "in the queue", "to its first line", "imports", "together", f"work that makes it {SHARE:.0%}"]
-    print("\n".join(markdown_table(head, rows)))
+    header = ["job", "queue", "start to first line", "imports", "overhead", f"work for {SHARE:.0%} overhead"]
+    print("\n".join(markdown_table(header, rows)))
     print(
         f"\nSeconds, means of {options.repetitions} jobs; {os.cpu_count()} processors, load {os.getloadavg()[1]:.1f}."
     )
+
+
+def _on_a_cluster() -> bool:
+    return shutil.which("sbatch") is not None and subprocess.run(["sinfo"], capture_output=True).returncode == 0
+
+
+def _on_the_tests_cluster() -> int:
+    """Run the same command on the cluster of the tests, and return its status."""
+    subprocess.run([ROOT / "tests/packages.sh", "slurm"], check=True)
+    return subprocess.run([sys.executable, ROOT / "tests/slurm/cluster.py", sys.executable, *sys.argv]).returncode
 
 
 def _run(folder: Path, repetitions: int) -> None:
@@ -89,7 +101,7 @@ def _row(name: str, folder: Path, number: int) -> list[str]:
 
 
 def _seconds(job: dict[str, str | float]) -> tuple[float, float, float]:
-    """In the queue, from the start to the first line, and until all was imported."""
+    """Return the seconds in the queue, from the start to the first line, and of the imports."""
     command = ["sacct", "-nPX", "-j", str(job["job"]), "--format=Submit,Start"]
     said = subprocess.run(
         command, env=os.environ | {"SLURM_TIME_FORMAT": "%s"}, capture_output=True, text=True, check=True

@@ -8,7 +8,7 @@
 #      <results>/benchmark/pairs/{arm}.parquet                            QUALITY of an arm's training pairs
 #      <results>/benchmark/claim.parquet, claim.md                        SCORES by the probe, and the arms compared
 #
-# `make benchmark` runs both, the second with config/runs/claim.yaml, and puts the pages into the documents.
+# `make benchmark NAME=picturebook` runs both, the second with config/runs/claim.yaml, and puts the pages into the documents.
 
 
 rule measure_picturebook:

@@ -32,7 +32,7 @@ and mistyped keys are refused, with the nearest key that there is.
 An editor that knows YAML schemas shows these sentences and marks mistakes in a file of `config/runs/` whose first line
 is `# yaml-language-server: $schema=../schema.json`.
 
-`make config-docs` writes this page and `schema.json` from the model in `src/icsd/config/`; a test compares them."""
+`make docs` writes this page and `schema.json` from the model in `src/icsd/config/`; a test compares them."""
 
 Schema = Mapping[str, Any]
 

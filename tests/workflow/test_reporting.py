@@ -9,7 +9,7 @@ from checkout import Checkout
 from tools.workflow_graphs import rule_graph
 
 ROOT = Path(__file__).parents[2]
-IN_README = re.compile(r"^\tid\d+\[(\w+)\]$", re.MULTILINE)
+IN_GUIDE = re.compile(r"^\tid\d+\[(\w+)\]$", re.MULTILINE)
 IN_PICTURE = re.compile(r"<title>(\w+)</title>")
 
 
@@ -58,7 +58,7 @@ def test_the_picture_has_the_jobs_that_an_edited_prompt_reruns(done: Checkout) -
     assert graph.said("generate_images") == "3 of 3 jobs run"
 
 
-def test_the_picture_in_the_readme_has_the_workflows_rules() -> None:
-    rules = set(IN_README.findall((ROOT / "README.md").read_text()))
+def test_the_picture_in_the_guide_has_the_workflows_rules() -> None:
+    rules = set(IN_GUIDE.findall((ROOT / "docs/guide/workflow.md").read_text()))
     picture = set(IN_PICTURE.findall((ROOT / "docs/images/rerun.svg").read_text()))
     assert picture - {"rerun"} == rules

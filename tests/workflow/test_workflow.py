@@ -195,11 +195,11 @@ def test_the_workflow_shows_itself_and_is_clean(fresh: Checkout, arguments: list
     assert not fresh.results.exists()
 
 
-def test_the_rule_graph_in_the_readme_is_the_workflows() -> None:
+def test_the_rule_graph_in_the_guide_is_the_workflows() -> None:
     command = [str(Path(sys.executable).with_name("snakemake")), "--rulegraph", "mermaid-js"]
     environment = os.environ | {"PYTHONHASHSEED": "0"}
     graph = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
-    assert f"```mermaid\n{graph.strip()}\n```" in (ROOT / "README.md").read_text()
+    assert f"```mermaid\n{graph.strip()}\n```" in (ROOT / "docs/guide/workflow.md").read_text()
 
 
 def test_a_thousand_shards_can_be_planned(fresh: Checkout) -> None:
