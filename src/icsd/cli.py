@@ -9,22 +9,26 @@ from typing import TypeAlias
 
 from icsd.config import SpiceConfig
 from icsd.core.errors import ICSDError
-from icsd.core.files import atomic_path
 from icsd.stages.evaluation.scoring import Scoring, score_results
 from icsd.stages.evaluation.spice import Spice
 from icsd.stages.evaluation.summary import HEADLINE, compare_runs
 from icsd.views.commands import add_resume, add_status
-from icsd.views.figure import alternative_text, draw_strip, read_strip
+from icsd.views.figure import add_figure
 from icsd.views.gallery import found_run, write_gallery
-from icsd.views.trace import describe, describe_all
+from icsd.views.trace import add_trace
 
 METRICS = ("BLEU", "METEOR", "ROUGE_L", "CIDEr", "SPICE")
+RENAMED = {"strip": "figure"}
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit status. What a user can mend is one message on stderr."""
-    options = _parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    if given and given[0] in RENAMED:
+        print(f"icsd: `icsd {given[0]}` is now `icsd {RENAMED[given[0]]}`, with the same options", file=sys.stderr)
+        return 1
+    options = _parser().parse_args(given)
     try:
         said = options.run(options)
         for text in [said] if isinstance(said, str) else said:
@@ -46,29 +50,13 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     add_status(commands)
     add_resume(commands)
-    _add_trace(commands)
+    add_trace(commands)
     _add_caption(commands)
     _add_scores(commands)
     _add_compare(commands)
-    _add_strip(commands)
+    add_figure(commands)
     _add_gallery(commands)
     return parser
-
-
-def _add_trace(commands: Commands) -> None:
-    command = commands.add_parser(
-        "trace",
-        help="show where an image comes from, and what became of a caption or group",
-        description="Show where an image comes from (its sentence, captions, prompt, model, seed, verdict) and what "
-        "became of it; what a group is made of and what was made of it; what became of a caption.",
-        epilog="An image's id is its arm and the id of its group or caption: multi-12, single-407, "
-        "single_matched-407, real-33. group-12 is the group that caption 12 heads, caption-12 the caption, "
-        "12 alone both. Without an id, the arms are shown with some of their images.",
-    )
-    command.add_argument("id", nargs="?", help="such as multi-12, group-12 or caption-12")
-    command.add_argument("--json", action="store_true", help="as JSON")
-    _add_results(command)
-    command.set_defaults(run=_trace)
 
 
 def _add_caption(commands: Commands) -> None:
@@ -135,28 +123,6 @@ def _add_compare(commands: Commands) -> None:
     command.set_defaults(run=lambda options: compare_runs(options.runs, options.metric))
 
 
-def _add_strip(commands: Commands) -> None:
-    command = commands.add_parser(
-        "strip",
-        help="draw a group's captions, sentence and pictures as one strip",
-        description="Draw a strip that shows the method on one group: its first captions with the pictures drawn from "
-        "each alone, by the arms single_matched or single, beside the one picture drawn from their sentence. Prints "
-        "what it shows, for the picture's alternative text.",
-    )
-    command.add_argument(
-        "--group",
-        type=int,
-        required=True,
-        metavar="ID",
-        help="the group's id: the number in an image's id, 12 of multi-12",
-    )
-    command.add_argument(
-        "--output", type=Path, default=Path("strip.png"), metavar="FILE", help="PNG file (default: %(default)s)"
-    )
-    _add_results(command)
-    command.set_defaults(run=_strip)
-
-
 def _add_gallery(commands: Commands) -> None:
     command = commands.add_parser(
         "gallery",
@@ -191,19 +157,6 @@ def _add_results(command: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="a run's folder (default: %(default)s)",
     )
-
-
-def _trace(options: argparse.Namespace) -> str:
-    if options.id is None:
-        return describe_all(options.results, json=options.json)
-    return describe(options.results, options.id, json=options.json)
-
-
-def _strip(options: argparse.Namespace) -> str:
-    strip = read_strip(options.results, options.group)
-    with atomic_path(options.output) as unfinished:
-        draw_strip(strip).save(unfinished, format="PNG")
-    return alternative_text(strip)
 
 
 def _caption(options: argparse.Namespace) -> Iterator[str]:

@@ -58,7 +58,7 @@ SUBCOMMANDS = {  # of icsd -> the tests that run it on tables
     "caption": "tests/unit/views/export/test_captioner.py",
     "scores": "tests/unit/stages/evaluation/test_results.py",
     "compare": "tests/unit/stages/evaluation/test_evaluation.py",
-    "strip": "tests/unit/views/test_figure.py",
+    "figure": "tests/unit/views/test_figure.py",
     "gallery": "tests/unit/views/test_gallery.py",
 }
 

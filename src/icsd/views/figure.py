@@ -1,7 +1,8 @@
-"""A strip that shows the method on one group: its captions, their sentence, and what is drawn of them."""
+"""Figure: one group's captions, their sentence, and the pictures drawn from each, side by side."""
 
+import argparse
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,10 @@ from PIL import Image, ImageDraw, ImageFont
 from icsd.core import tables
 from icsd.core.contact_sheet import fitted, wrapped
 from icsd.core.errors import InputError
+from icsd.core.files import atomic_path
 from icsd.core.pictures import read_picture
+from icsd.views.options import Commands, add_results
+from icsd.views.run import Run, found_run
 
 CAPTIONS = 5  # of a group at most
 SINGLE_ARMS = ("single_matched", "single")  # the first draws every selected caption, the second some
@@ -22,9 +26,39 @@ TITLES = ("Captions, each drawn alone", "Their sentence, drawn once")
 INK, FAINT = "#1f2328", "#59636e"
 
 
+def add_figure(commands: Commands) -> None:
+    """Add `icsd figure`."""
+    command = commands.add_parser(
+        "figure",
+        help="draw a group's captions, sentence and pictures as one figure",
+        description="Draw a figure that shows the method on one group: its first captions with the pictures drawn from "
+        "each alone, by the arm single_matched or single, beside the one picture drawn from their sentence. The "
+        "command prints an alternative text for the figure.",
+    )
+    command.add_argument(
+        "--group",
+        type=int,
+        required=True,
+        metavar="ID",
+        help="the group's id: the number in an image's id, 12 of multi-12",
+    )
+    command.add_argument(
+        "--output", type=Path, default=Path("figure.png"), metavar="FILE", help="PNG file (default: %(default)s)"
+    )
+    add_results(command)
+    command.set_defaults(run=_command)
+
+
+def _command(options: argparse.Namespace) -> str:
+    figure = read_figure(options.results, options.group)
+    with atomic_path(options.output) as unfinished:
+        draw_figure(figure).save(unfinished, format="PNG")
+    return alternative_text(figure)
+
+
 @dataclass(frozen=True)
-class Strip:
-    """A group's captions with the pictures drawn from each alone, as far as there are; the sentence with its own."""
+class GroupFigure:
+    """A group's captions, the pictures drawn from each alone (None: not drawn), its sentence and its picture."""
 
     captions: Sequence[str]
     pictures: Sequence[bytes | None]
@@ -32,39 +66,39 @@ class Strip:
     picture: bytes
 
 
-def read_strip(results: Path, group_id: int) -> Strip:
-    """The strip of a group of a run; InputError where it has no sentence, or no picture of it."""
-    summary = _summary(results, group_id)
-    pictures = _pictures(results, ["multi"], [summary["summary"]])
+def read_figure(results: Path, group_id: int) -> GroupFigure:
+    """The content of a group's figure; InputError for a group without a sentence or without its picture."""
+    run = found_run(results)
+    summary = _summary(run, group_id)
+    pictures = _pictures(run, ["multi"], [summary["summary"]])
     if summary["summary"] not in pictures:
         hint = f"take one of those that `icsd trace --results {results}` lists under multi"
         raise InputError(results, f"group {group_id}", "its sentence has not been drawn", hint)
-    captions = _captions(results, summary["selected"])
-    single = _pictures(results, SINGLE_ARMS, captions)
+    captions = _captions(run, summary["selected"])
+    single = _pictures(run, SINGLE_ARMS, captions)
     drawn = [single.get(caption) for caption in captions]
-    return Strip(captions, drawn, summary["summary"], pictures[summary["summary"]])
+    return GroupFigure(captions, drawn, summary["summary"], pictures[summary["summary"]])
 
 
-def _summary(results: Path, group_id: int) -> dict[str, Any]:
-    for path in sorted((results / "summaries").glob("*.parquet")):
-        for row in tables.read(path, tables.SUMMARIES).to_pylist():
-            if row["group_id"] == group_id and row["summary"] is not None:
-                return dict(row)
-    hint = "a group's id is the number in an image's id: 12 of multi-12"
-    raise InputError(results, f"group {group_id}", "there is no summary of it", hint)
+def _summary(run: Run, group_id: int) -> Mapping[str, Any]:
+    found = run.summaries.find(group_id)
+    if found is None or found[1]["summary"] is None:
+        hint = "a group's id is the number in an image's id: 12 of multi-12"
+        raise InputError(run.folder, f"group {group_id}", "there is no summary of it", hint)
+    return found[1]
 
 
-def _captions(results: Path, wanted: Sequence[int]) -> list[str]:
+def _captions(run: Run, wanted: Sequence[int]) -> list[str]:
     """The first different texts, in the order of `wanted`."""
-    rows = tables.read(results / "captions/all.parquet", tables.CAPTIONS, ["caption_id", "caption"])
+    rows = run.captions.select(wanted, ["caption_id", "caption"])
     texts = dict(zip(rows["caption_id"].to_pylist(), rows["caption"].to_pylist(), strict=True))
     return list(dict.fromkeys(texts[caption_id] for caption_id in wanted))[:CAPTIONS]
 
 
-def _pictures(results: Path, arms: Iterable[str], sentences: Sequence[str]) -> dict[str, bytes]:
+def _pictures(run: Run, arms: Iterable[str], sentences: Sequence[str]) -> dict[str, bytes]:
     """Sentence -> picture file, of the first arm that has it."""
     found: dict[str, bytes] = {}
-    for path in (path for arm in arms for path in sorted((results / "images" / arm).glob("*-of-*.parquet"))):
+    for path in (path for arm in arms for path in run.images(arm).there):
         drawn = tables.read(path, tables.IMAGES, ["sentence"])["sentence"].to_pylist()
         wanted = [row for row, sentence in enumerate(drawn) if sentence in sentences and sentence not in found]
         if wanted:
@@ -73,19 +107,19 @@ def _pictures(results: Path, arms: Iterable[str], sentences: Sequence[str]) -> d
     return found
 
 
-def alternative_text(strip: Strip) -> str:
-    """What the strip shows, for who does not see it."""
-    captions = "; ".join(f"“{caption}”" for caption in strip.captions)
+def alternative_text(figure: GroupFigure) -> str:
+    """The figure in words, for people who cannot see it."""
+    captions = "; ".join(f"“{caption}”" for caption in figure.captions)
     return (
-        f"{len(strip.captions)} captions, each below the picture drawn from it alone: {captions}. "
-        f"Beside them the one picture drawn from the sentence that has them all: “{strip.sentence}”"
+        f"{len(figure.captions)} captions, each below the picture drawn from it alone: {captions}. "
+        f"Beside them the one picture drawn from the sentence that has them all: “{figure.sentence}”"
     )
 
 
-def draw_strip(strip: Strip) -> Image.Image:
-    """To the left the captions' pictures, to the right the sentence's; the same pixels on every call."""
-    cells = [_cell(CELL, *each) for each in zip(strip.pictures, strip.captions, strict=True)]
-    left, right = _block(TITLES[0], cells), _block(TITLES[1], [_cell(LARGE, strip.picture, strip.sentence)])
+def draw_figure(figure: GroupFigure) -> Image.Image:
+    """Draw the captions' pictures on the left, the sentence's on the right; equal input gives equal pixels."""
+    cells = [_cell(CELL, *each) for each in zip(figure.pictures, figure.captions, strict=True)]
+    left, right = _block(TITLES[0], cells), _block(TITLES[1], [_cell(LARGE, figure.picture, figure.sentence)])
     height = max(left.height, right.height) + 2 * MARGIN
     sheet = Image.new("RGB", (left.width + ARROW + right.width + 2 * MARGIN, height), "white")
     sheet.paste(left, (MARGIN, (height - left.height) // 2))
@@ -109,7 +143,7 @@ def _block(title: str, cells: Sequence[Image.Image]) -> Image.Image:
 
 
 def _cell(side: int, picture: bytes | None, text: str) -> Image.Image:
-    """A picture, or a frame that says that there is none, above its text."""
+    """A picture above its text; without a picture, a frame with a note."""
     font = ImageFont.load_default(size=FONT_SIZE)
     lines = wrapped(text, font, side, LINES)
     cell = Image.new("RGB", (side, side + GAP // 2 + len(lines) * LINE), "white")

@@ -1,4 +1,4 @@
-"""A strip of a group's captions, sentence and pictures, from a run's tables."""
+"""A figure of a group's captions, sentence and pictures, from a run's tables."""
 
 import io
 from pathlib import Path
@@ -8,7 +8,7 @@ from PIL import Image
 
 from icsd.cli import main
 from icsd.core import tables
-from icsd.views.figure import CELL, LARGE, Strip, draw_strip, read_strip
+from icsd.views.figure import CELL, LARGE, GroupFigure, draw_figure, read_figure
 
 CAPTIONS = ["a red ball", "a blue <b>ball</b>", "a red ball", "a green cup", "a cup", "a tree", "a star"]
 SENTENCE = "A red ball, a blue ball and a green cup."
@@ -49,40 +49,40 @@ def results(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_strip_has_five_different_captions_each_with_its_own_picture(results: Path) -> None:
-    strip = read_strip(results, 0)
-    assert strip.captions == ["a red ball", "a blue <b>ball</b>", "a green cup", "a cup", "a tree"]
-    assert strip.pictures == [_png("red"), _png("blue"), _png("green"), None, None]
-    assert (strip.sentence, strip.picture) == (SENTENCE, _png("black"))
+def test_a_figure_has_five_different_captions_each_with_its_own_picture(results: Path) -> None:
+    figure = read_figure(results, 0)
+    assert figure.captions == ["a red ball", "a blue <b>ball</b>", "a green cup", "a cup", "a tree"]
+    assert figure.pictures == [_png("red"), _png("blue"), _png("green"), None, None]
+    assert (figure.sentence, figure.picture) == (SENTENCE, _png("black"))
 
 
 def test_the_drawing_shows_every_picture_and_is_the_same_every_time(results: Path) -> None:
-    strip = read_strip(results, 0)
-    drawn = draw_strip(strip)
+    figure = read_figure(results, 0)
+    drawn = draw_figure(figure)
     counts = {color: count for count, color in drawn.getcolors(drawn.width * drawn.height)}
     for color in ((255, 0, 0), (0, 0, 255), (0, 128, 0)):
         assert counts[color] == CELL * CELL
     assert counts[(0, 0, 0)] == LARGE * LARGE
-    assert drawn.tobytes() == draw_strip(strip).tobytes()
+    assert drawn.tobytes() == draw_figure(figure).tobytes()
 
 
 def test_a_large_picture_a_long_caption_and_one_caption_fit() -> None:
     wide = _png("red", (512, 256))
-    strip = Strip(["word " * 200 + "東京 ü"], [wide], "one", wide)
-    one, two = draw_strip(strip), draw_strip(Strip(["x"] * 2, [wide] * 2, "one", wide))
+    figure = GroupFigure(["word " * 200 + "東京 ü"], [wide], "one", wide)
+    one, two = draw_figure(figure), draw_figure(GroupFigure(["x"] * 2, [wide] * 2, "one", wide))
     assert 400 < one.height < 700
     assert one.width < two.width
 
 
 def test_the_command_writes_the_picture_and_says_what_it_shows(results: Path, capsys: pytest.CaptureFixture) -> None:
-    path = results / "new" / "strip.png"
-    assert main(["strip", "--results", str(results), "--group", "0", "--output", str(path)]) == 0
+    path = results / "new" / "figure.png"
+    assert main(["figure", "--results", str(results), "--group", "0", "--output", str(path)]) == 0
     said = capsys.readouterr().out
     assert said.startswith(
         "5 captions, each below the picture drawn from it alone: “a red ball”; “a blue <b>ball</b>”;"
     )
     assert f"“{SENTENCE}”" in said
-    assert Image.open(path).tobytes() == draw_strip(read_strip(results, 0)).tobytes()
+    assert Image.open(path).tobytes() == draw_figure(read_figure(results, 0)).tobytes()
 
 
 @pytest.mark.parametrize(
@@ -93,5 +93,10 @@ def test_the_command_writes_the_picture_and_says_what_it_shows(results: Path, ca
 def test_a_group_that_has_no_picture_is_named(
     results: Path, group: int, message: str, capsys: pytest.CaptureFixture
 ) -> None:
-    assert main(["strip", "--results", str(results), "--group", str(group)]) == 1
+    assert main(["figure", "--results", str(results), "--group", str(group)]) == 1
     assert message in capsys.readouterr().err
+
+
+def test_the_old_name_of_the_command_tells_the_new_one(capsys: pytest.CaptureFixture) -> None:
+    assert main(["strip", "--group", "0"]) == 1
+    assert capsys.readouterr().err == "icsd: `icsd strip` is now `icsd figure`, with the same options\n"

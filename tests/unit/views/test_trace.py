@@ -213,7 +213,7 @@ def test_a_caption_tells_its_groups_images_and_pairs(grouped: Path, capsys: pyte
         "caption   4: caption 4",
         "corpus    image 4, split train",
         "groups    in 3, selected in 1",
-        "group     4: selected, as its head (1.000)",
+        "group     4: selected, as its anchor (1.000)",
         "group     9: not summarised yet (0.750)",
         "group     5: not selected (0.500)",
         "image     multi-4",
@@ -223,7 +223,7 @@ def test_a_caption_tells_its_groups_images_and_pairs(grouped: Path, capsys: pyte
         "captioner multi/seed-0",
     ]
     lines = _trace(grouped, "caption-9", capsys).splitlines()
-    assert lines[3:5] == ["group     4: selected (0.750)", "group     9: not summarised yet, as its head (1.000)"]
+    assert lines[3:5] == ["group     4: selected (0.750)", "group     9: not summarised yet, as its anchor (1.000)"]
     assert "image     single-9" in lines
     assert "groups    in none" in _trace(grouped, "caption-3", capsys)
 

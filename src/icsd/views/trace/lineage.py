@@ -1,35 +1,34 @@
-"""What became of a caption."""
+"""The lineage of an image, a group or a caption, read from a run's tables as far as they are there."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from icsd.config import ARMS
 from icsd.core import tables
-from icsd.core.references import real_image_id
-from icsd.views.trace.tables import (
-    Membership,
-    Row,
-    captioners_of,
-    captioners_with,
-    captions_of,
-    find,
-    find_all,
-    holding,
-    memberships,
-    shards,
-    there,
-)
+from icsd.core.references import corpus_image_id
+from icsd.views.run import Run, RunTable
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Membership:
+    """The pairs that an arm's dataset has of an item, or the reason why it has none."""
+
+    pairs: int
+    reason: str | None = None
 
 
 @dataclass(frozen=True)
 class ImageTrace:
     """All that a run's tables say of an image; None or empty where no stage has come to it.
 
-    `predictions` are what captioners say of a picture that was not drawn.
+    `predictions` are the captions that captioners write for a photograph.
     """
 
     image_id: str
@@ -44,54 +43,8 @@ class ImageTrace:
     predictions: Mapping[str, str] = field(default_factory=dict)
 
 
-def trace_image(results: Path, image_id: str) -> ImageTrace | None:
-    """What the tables in `results` say of an image; None if nothing."""
-    arm, _, number = image_id.rpartition("-")
-    return _trace_real(results, image_id) if arm == "real" else _trace_drawn(results, arm, number)
-
-
-def _trace_drawn(results: Path, arm: str, number: str) -> ImageTrace | None:
-    image_id, images = f"{arm}-{number}", results / "images" / arm
-    _, sentence = find(there(images / "sentences.parquet"), tables.SENTENCES, "image_id", image_id)
-    shard, image = find(shards(images), tables.IMAGES, "image_id", image_id, ["seed", "model"])
-    _, safety = find(shards(results / "safety" / arm), tables.SAFETY, "image_id", image_id)
-    summary = None
-    if arm == "multi" and number.isdecimal():
-        _, summary = find(shards(results / "summaries"), tables.SUMMARIES, "group_id", int(number))
-    datasets = memberships(results, ["multi", "multi_head"] if arm == "multi" else [arm], image_id)
-    if not (sentence or summary or datasets):
-        return None
-    captions = captions_of(results, sentence["caption_ids"] if sentence else [])
-    captioners = captioners_with(results, datasets)
-    return ImageTrace(image_id, sentence, summary, captions, image, shard, safety, datasets, captioners)
-
-
-def _trace_real(results: Path, image_id: str) -> ImageTrace | None:
-    paths = sorted((results / "pictures").glob("*/images.parquet"))
-    shard, image = find(paths, tables.IMAGES, "image_id", image_id, ["seed", "model"])
-    if shard is None:
-        return None
-    rows = tables.read(shard.with_name("captions.parquet"), tables.CAPTIONS).to_pylist()
-    captions = [row for row in rows if real_image_id(row["image_id"]) == image_id]
-    datasets = memberships(results, ["real"], image_id)
-    return ImageTrace(
-        image_id, None, None, captions, image, shard, None, datasets, captioners_with(results, datasets),
-        _predictions(results, image_id),
-    )  # fmt: skip
-
-
-def _predictions(results: Path, image_id: str) -> dict[str, str]:
-    """By the captioner and the test set."""
-    said = {}
-    for path in sorted((results / "evaluation").glob("*/seed-*/*/predictions.parquet")):
-        _, row = find([path], tables.PREDICTIONS, "image_id", image_id)
-        if row is not None:
-            said[path.parent.relative_to(results / "evaluation").as_posix()] = row["caption"]
-    return said
-
-
 @dataclass(frozen=True)
-class Member:
+class GroupMember:
     """A caption of a group, `selected` if the summary is made of it; its text is None where it is not there."""
 
     caption_id: int
@@ -105,34 +58,14 @@ class GroupTrace:
     """All that a run's tables say of a group; `image` is the one drawn from its summary."""
 
     group_id: int
-    members: Sequence[Member]
+    members: Sequence[GroupMember]
     summary: Row | None
     image: ImageTrace | None
 
 
-def trace_group(results: Path, group_id: int) -> GroupTrace | None:
-    """What the tables in `results` say of a group; None if nothing."""
-    _, group = find(there(results / "groups" / "all.parquet"), tables.GROUPS, "group_id", group_id)
-    _, summary = find(shards(results / "summaries"), tables.SUMMARIES, "group_id", group_id)
-    if group is None and summary is None:
-        return None
-    members = _members(results, group, set(summary["selected"]) if summary else set()) if group else []
-    image = trace_image(results, f"multi-{group_id}")
-    return GroupTrace(group_id, members, summary, image)
-
-
-def _members(results: Path, group: Row, selected: set[int]) -> list[Member]:
-    """The head first, then by likeness."""
-    texts = {row["caption_id"]: row["caption"] for row in captions_of(results, group["caption_ids"])}
-    return [
-        Member(caption_id, texts.get(caption_id), similarity, caption_id in selected)
-        for caption_id, similarity in zip(group["caption_ids"], group["similarities"], strict=True)
-    ]
-
-
 @dataclass(frozen=True)
-class Place:
-    """A group that a caption is in: the how manyeth it is there (0: its head), and whether the summary is made of it.
+class GroupOfCaption:
+    """A group that holds a caption: the caption's rank in it (0: the anchor), and whether the summary is made of it.
 
     `selected` and `status` are None where there is no summary yet.
     """
@@ -148,58 +81,169 @@ class Place:
 class CaptionTrace:
     """All that a run's tables say of a caption.
 
-    `groups` is None where they are not formed yet, `images` those drawn or to be drawn from a sentence that it is in,
-    `pairs` counts by arm.
+    `groups` is None where they are not formed yet; `images` are those drawn or to be drawn from a sentence made of the
+    caption; `pairs` counts by arm.
     """
 
     caption: Row
-    groups: Sequence[Place] | None
+    groups: Sequence[GroupOfCaption] | None
     images: Sequence[str]
     pairs: Mapping[str, int]
     captioners: Sequence[str]
 
 
-def trace_caption(results: Path, caption_id: int) -> CaptionTrace | None:
-    """What the tables in `results` say of a caption of the corpus; None if nothing."""
-    _, caption = find(there(results / "captions" / "all.parquet"), tables.CAPTIONS, "caption_id", caption_id)
+# --- Images -----------------------------------------------------------------------------------------------------------
+
+
+def trace_image(run: Run, image_id: str) -> ImageTrace | None:
+    """The trace of an image; None if no table knows it."""
+    arm, _, number = image_id.rpartition("-")
+    if arm not in ARMS:
+        return None
+    return _trace_real(run, image_id) if arm == "real" else _trace_drawn(run, arm, number)
+
+
+def _trace_drawn(run: Run, arm: str, number: str) -> ImageTrace | None:
+    image_id = f"{arm}-{number}"
+    sentence = _row(run.sentences(arm), image_id)
+    shard, image = run.images(arm).find(image_id, ["seed", "model"]) or (None, None)
+    safety = _row(run.safety(arm), image_id)
+    summary = _row(run.summaries, int(number)) if arm == "multi" and number.isdecimal() else None
+    datasets = _memberships(run, ["multi", "multi_head"] if arm == "multi" else [arm], image_id)
+    if not (sentence or summary or datasets):
+        return None
+    captions = _captions(run, sentence["caption_ids"] if sentence else [])
+    captioners = _trained_on(run, datasets)
+    return ImageTrace(image_id, sentence, summary, captions, image, shard, safety, datasets, captioners)
+
+
+def _trace_real(run: Run, image_id: str) -> ImageTrace | None:
+    for split in run.splits:
+        if found := run.photographs(split).find(image_id, ["seed", "model"]):
+            shard, image = found
+            rows = run.photograph_captions(split).select([corpus_image_id(image_id)], key="image_id").to_pylist()
+            datasets = _memberships(run, ["real"], image_id)
+            return ImageTrace(
+                image_id, None, None, rows, image, shard, None, datasets, _trained_on(run, datasets),
+                _predictions(run, image_id),
+            )  # fmt: skip
+    return None
+
+
+def _memberships(run: Run, arms: Iterable[str], image_id: str) -> dict[str, Membership]:
+    """The membership of an image in the dataset of each arm that knows it."""
+    found = {}
+    for arm in arms:
+        reasons = run.ledger(arm).select([image_id], ["item_id", "reason"], key="item_id")["reason"].to_pylist()
+        if reasons:
+            ids = run.pairs(arm).rows(["image_id"])["image_id"]
+            count = pc.sum(pc.equal(ids, image_id)).as_py() or 0
+            found[arm] = Membership(count, None if count else reasons[-1])
+    return found
+
+
+def _trained_on(run: Run, datasets: Mapping[str, Membership]) -> list[str]:
+    """The captioners trained on pairs of these datasets."""
+    return _captioners(run, [arm for arm, membership in datasets.items() if membership.pairs])
+
+
+def _captioners(run: Run, arms: Iterable[str]) -> list[str]:
+    """The trained captioners of these arms, such as "multi/seed-0"."""
+    return sorted(f"{arm}/seed-{seed}" for arm in arms for seed in run.seeds if run.history(arm, seed).there)
+
+
+def _predictions(run: Run, image_id: str) -> dict[str, str]:
+    """The captions that captioners write for a photograph, by captioner and test set."""
+    found = {}
+    for arm, seed in run.captioners:
+        for split in run.splits:
+            if row := _row(run.predictions(arm, seed, split), image_id):
+                found[f"{arm}/seed-{seed}/{split}"] = row["caption"]
+    return dict(sorted(found.items()))
+
+
+# --- Groups -----------------------------------------------------------------------------------------------------------
+
+
+def trace_group(run: Run, group_id: int) -> GroupTrace | None:
+    """The trace of a group; None if no table knows it."""
+    group, summary = _row(run.groups, group_id), _row(run.summaries, group_id)
+    if group is None and summary is None:
+        return None
+    members = _members(run, group, set(summary["selected"]) if summary else set()) if group else []
+    return GroupTrace(group_id, members, summary, trace_image(run, f"multi-{group_id}"))
+
+
+def _members(run: Run, group: Row, selected: set[int]) -> list[GroupMember]:
+    """The anchor first, then the nearest."""
+    texts = {row["caption_id"]: row["caption"] for row in _captions(run, group["caption_ids"])}
+    return [
+        GroupMember(caption_id, texts.get(caption_id), similarity, caption_id in selected)
+        for caption_id, similarity in zip(group["caption_ids"], group["similarities"], strict=True)
+    ]
+
+
+# --- Captions ---------------------------------------------------------------------------------------------------------
+
+
+def trace_caption(run: Run, caption_id: int) -> CaptionTrace | None:
+    """The trace of a caption of the corpus; None if it has no such caption."""
+    caption = _row(run.captions, caption_id)
     if caption is None:
         return None
-    pairs = _pairs(results, caption_id)
-    return CaptionTrace(
-        caption, _groups(results, caption_id), _images(results, caption_id), pairs, captioners_of(results, pairs)
-    )
+    pairs = _pairs(run, caption_id)
+    images = [row["image_id"] for arm in run.drawn for row in _holding(run.sentences(arm), caption_id)]
+    return CaptionTrace(caption, _groups(run, caption_id), images, pairs, _captioners(run, pairs))
 
 
-def _groups(results: Path, caption_id: int) -> list[Place] | None:
-    """Those whose summary is made of it first, then by likeness."""
-    path = results / "groups" / "all.parquet"
-    if not path.exists():
+def _groups(run: Run, caption_id: int) -> list[GroupOfCaption] | None:
+    """The groups whose summary is made of the caption first, then the nearest."""
+    if not run.groups.there:
         return None
-    found = holding(path, tables.GROUPS, caption_id)
-    columns = ["group_id", "selected", "status"]
-    ids = [row["group_id"] for row in found]
-    summaries = find_all(shards(results / "summaries"), tables.SUMMARIES, "group_id", ids, columns)
-    places = [_place(row, caption_id, summaries.get(row["group_id"])) for row in found]
-    return sorted(places, key=lambda place: (not place.selected, -place.similarity, place.group_id))
+    found = _holding(run.groups, caption_id)
+    wanted, columns = [row["group_id"] for row in found], ["group_id", "selected", "status"]
+    summaries = {row["group_id"]: row for row in run.summaries.select(wanted, columns).to_pylist()}
+    groups = [_group_of(row, caption_id, summaries.get(row["group_id"])) for row in found]
+    return sorted(groups, key=lambda group: (not group.selected, -group.similarity, group.group_id))
 
 
-def _place(group: Row, caption_id: int, summary: Row | None) -> Place:
+def _group_of(group: Row, caption_id: int, summary: Row | None) -> GroupOfCaption:
     rank = group["caption_ids"].index(caption_id)
     selected = caption_id in summary["selected"] if summary else None
     status = summary["status"] if summary else None
-    return Place(group["group_id"], rank, group["similarities"][rank], selected, status)
+    return GroupOfCaption(group["group_id"], rank, group["similarities"][rank], selected, status)
 
 
-def _images(results: Path, caption_id: int) -> list[str]:
-    paths = sorted((results / "images").glob("*/sentences.parquet"))
-    return [row["image_id"] for path in paths for row in holding(path, tables.SENTENCES, caption_id)]
-
-
-def _pairs(results: Path, caption_id: int) -> dict[str, int]:
-    """By arm; those of real pictures are of their own captions."""
-    counts = Counter[str]()
-    for path in sorted((results / "dataset").glob("*/pairs.parquet")):
-        if path.parent.name != "real":
-            ids = tables.read(path, tables.PAIRS, columns=["caption_id"])["caption_id"]
-            counts[path.parent.name] = pc.sum(pc.equal(ids, pa.scalar(caption_id, pa.int64()))).as_py() or 0
+def _pairs(run: Run, caption_id: int) -> dict[str, int]:
+    """The number of pairs by arm, without `real`, whose captions are those of the photographs."""
+    counts = {}
+    for arm in sorted({*run.arms} - {"real"}):
+        ids = run.pairs(arm).rows(["caption_id"])["caption_id"]
+        counts[arm] = pc.sum(pc.equal(ids, pa.scalar(caption_id, pa.int64()))).as_py() or 0
     return {arm: count for arm, count in counts.items() if count}
+
+
+# --- Rows -------------------------------------------------------------------------------------------------------------
+
+
+def _row(found: RunTable, value: int | str) -> Row | None:
+    """The row with this key; None if there is none."""
+    row = found.find(value)
+    return row[1] if row else None
+
+
+def _captions(run: Run, wanted: Sequence[int]) -> list[Row]:
+    """The captions with the ids `wanted`, in that order, as far as they are there."""
+    found = {row["caption_id"]: row for row in run.captions.select(wanted).to_pylist()}
+    return [found[caption_id] for caption_id in wanted if caption_id in found]
+
+
+def _holding(found: RunTable, caption_id: int) -> list[Row]:
+    """The rows whose `caption_ids` hold a caption."""
+    rows: list[Row] = []
+    for path in found.there:
+        lists = tables.read(path, found.table, columns=["caption_ids"])["caption_ids"].combine_chunks()
+        inside = pc.equal(pc.list_flatten(lists), pa.scalar(caption_id, pa.int64()))
+        indices = pc.unique(pc.list_parent_indices(lists).filter(inside))
+        rows += tables.read(path, found.table).take(indices).to_pylist() if len(indices) else []
+    return rows

@@ -5,33 +5,41 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from icsd.views.trace.lineage import CaptionTrace, GroupTrace, ImageTrace, Member, Place
-from icsd.views.trace.tables import SHOWN, Membership, Row
+from icsd.views.trace.lineage import (
+    CaptionTrace,
+    GroupMember,
+    GroupOfCaption,
+    GroupTrace,
+    ImageTrace,
+    Membership,
+    Row,
+)
 
 Line = tuple[str, str]
-PLACES = 10  # groups of a caption that are shown; JSON has all
+SHOWN = 3  # ids of each arm in the overview
+SHOWN_GROUPS = 10  # groups of a caption; JSON has all
 
 
 def as_lines(found: Sequence[ImageTrace | GroupTrace | CaptionTrace]) -> str:
-    """For people: a name and what it is on each line, an empty line between two traces."""
+    """Lines for people, each with a name and a value; an empty line between two traces."""
     blocks = [[f"{name:<10}{text}" for name, text in _lines(each)] for each in found]
     return "\n\n".join("\n".join(block) for block in blocks)
 
 
 def as_json(found: Sequence[ImageTrace | GroupTrace | CaptionTrace]) -> str:
-    """An object with a member for each trace: image, group or caption."""
+    """A JSON object with a key for each trace: image, group or caption."""
     kinds = {ImageTrace: "image", GroupTrace: "group", CaptionTrace: "caption"}
     document = {kinds[type(each)]: asdict(each) for each in found}
     return json.dumps(document, ensure_ascii=False, indent=2, default=str)
 
 
 def overview_lines(known: Mapping[str, Sequence[str]]) -> str:
-    """For people: the arms that have images, how many, and some of their ids."""
+    """Lines for people: each arm that has images, their number, and some of their ids."""
     return "\n".join(f"{arm:<16}{len(ids):,} known, such as {', '.join(ids[:SHOWN])}" for arm, ids in known.items())
 
 
 def overview_json(known: Mapping[str, Sequence[str]]) -> str:
-    """All ids by arm."""
+    """A JSON object of all ids by arm."""
     return json.dumps(known, indent=2)
 
 
@@ -58,7 +66,7 @@ def _image_lines(found: ImageTrace) -> Iterator[Line]:
 
 
 def _drawn_lines(found: ImageTrace) -> Iterator[Line]:
-    """What became of it."""
+    """Lines on the drawn image, its verdict, datasets, captioners and predictions."""
     if found.image is None:
         yield "drawn", "not yet" if found.sentence else "no"
     else:
@@ -89,7 +97,7 @@ def _group_lines(found: GroupTrace) -> Iterator[Line]:
         yield from _drawn_lines(found.image)
 
 
-def _member_line(member: Member) -> Line:
+def _member_line(member: GroupMember) -> Line:
     text = "not among the captions" if member.caption is None else member.caption
     return "selected" if member.selected else "member", f"{member.caption_id}: {text} ({member.similarity:.3f})"
 
@@ -98,24 +106,24 @@ def _caption_lines(found: CaptionTrace) -> Iterator[Line]:
     row = found.caption
     yield "caption", f"{row['caption_id']}: {row['caption']}"
     yield "corpus", f"image {row['image_id']}, split {row['split']}"
-    yield from _place_lines(found.groups)
+    yield from _lines_of_groups(found.groups)
     yield from (("image", image_id) for image_id in found.images)
     yield from (("dataset", f"{arm}: {_membership(Membership(count))}") for arm, count in found.pairs.items())
     yield from (("captioner", name) for name in found.captioners)
 
 
-def _place_lines(groups: Sequence[Place] | None) -> Iterator[Line]:
+def _lines_of_groups(groups: Sequence[GroupOfCaption] | None) -> Iterator[Line]:
     if not groups:
         yield "groups", "not formed yet" if groups is None else "in none"
         return
-    selected = sum(bool(place.selected) for place in groups)
+    selected = sum(bool(group.selected) for group in groups)
     yield "groups", f"in {len(groups):,}, selected in {selected:,}"
-    for place in groups[:PLACES]:
-        state = {None: "not summarised yet", True: "selected", False: "not selected"}[place.selected]
-        head = ", as its head" if place.rank == 0 else ""
-        yield "group", f"{place.group_id}: {state}{head} ({place.similarity:.3f})"
-    if len(groups) > PLACES:
-        yield "group", f"and {len(groups) - PLACES:,} more (--json has all)"
+    for group in groups[:SHOWN_GROUPS]:
+        state = {None: "not summarised yet", True: "selected", False: "not selected"}[group.selected]
+        anchor = ", as its anchor" if group.rank == 0 else ""
+        yield "group", f"{group.group_id}: {state}{anchor} ({group.similarity:.3f})"
+    if len(groups) > SHOWN_GROUPS:
+        yield "group", f"and {len(groups) - SHOWN_GROUPS:,} more (--json has all)"
 
 
 def _prompt(summary: Row) -> Line:

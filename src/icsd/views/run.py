@@ -1,0 +1,332 @@
+"""A run's folder: where its tables lie, which shards count, and how they are read.
+
+This is the only module of the library that spells a path below results/; rules spell the same paths for Snakemake. All
+views read a run through it, and a run need not be finished: a table that is not there yet has no rows.
+"""
+
+import csv
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from icsd.config import ARMS, DRAWN_ARMS, Config
+from icsd.core import tables
+from icsd.core.errors import InputError
+from icsd.core.ids import shard_names, shard_number
+from icsd.core.tables import Table
+from icsd.corpora.entries import LARGEST
+
+RESULTS = Path("results")
+DEFAULT_RUN = RESULTS / "picturebook"
+SHARD = "????-of-????.parquet"
+SHARDED = ("embeddings", "groups/neighbors", "summaries", "images/*", "safety/*")  # folders of tables in shards
+NO_TEST = {"real", "val"}  # photographs that no captioner is tested on
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RunTable:
+    """The files of one kind of table of a run: one file, or one for each shard.
+
+    `name` is the path below the run's folder, without a suffix; `title` names the rows for people. A damaged file is an
+    InputError, or, with `skip_damaged`, a warning: it then counts as not there.
+    """
+
+    name: str
+    title: str
+    table: Table
+    paths: tuple[Path, ...]
+    skip_damaged: bool = False
+
+    @cached_property
+    def there(self) -> list[Path]:
+        """The files that exist."""
+        return [path for path in self.paths if path.is_file()]
+
+    @property
+    def missing(self) -> list[Path]:
+        """The files that do not exist."""
+        there = set(self.there)
+        return [path for path in self.paths if path not in there]
+
+    def read(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """Yield the rows of each file that exists."""
+        for path in self.there:
+            try:
+                yield tables.read(path, self.table, columns)
+            except InputError as error:
+                self._skip(error)
+
+    def rows(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """The rows of all files that exist."""
+        return pa.concat_tables([self._empty(columns), *self.read(columns)])
+
+    def select(
+        self, wanted: Iterable[int | str], columns: Sequence[str] | None = None, key: str | None = None
+    ) -> pa.Table:
+        """The rows whose `key`, by default the table's own, is one of those wanted; one file is in memory at a time."""
+        key = key or self.table.key[0]
+        values = pa.array(list(wanted), self.table.schema.field(key).type)
+        selected = (rows.filter(pc.is_in(rows[key], value_set=values)) for rows in self.read(columns))
+        return pa.concat_tables([self._empty(columns), *selected])
+
+    def find(self, value: int | str, columns: Sequence[str] | None = None) -> tuple[Path, dict[str, Any]] | None:
+        """The file that has a row with this key, and the row; None if no file has."""
+        if isinstance(value, int) and abs(value) > LARGEST:
+            return None
+        key = self.table.key[0]
+        for path in self.there:
+            keys = tables.read(path, self.table, columns=[key])[key]
+            index = pc.index(keys, pa.scalar(value, keys.type)).as_py()
+            if index >= 0:
+                return path, tables.read(path, self.table, columns).slice(index, 1).to_pylist()[0]
+        return None
+
+    def count(self) -> int:
+        """The number of rows in all files that exist; the rows are not read."""
+        return sum(self._count(path) for path in self.there)
+
+    def _count(self, path: Path) -> int:
+        try:
+            return tables.count(path, self.table)
+        except InputError as error:
+            self._skip(error)
+            return 0
+
+    def _skip(self, error: InputError) -> None:
+        if not self.skip_damaged:
+            raise error
+        _log.warning("taken as not there: %s", error)
+
+    def _empty(self, columns: Sequence[str] | None) -> pa.Table:
+        return self.table.schema.empty_table().select(list(columns) if columns else self.table.schema.names)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder, and the arms, shards, seeds and test sets that its tables are of.
+
+    `drawn` are the arms that have pictures of their own: multi_head has those of multi. `skip_damaged`: see RunTable.
+    """
+
+    folder: Path
+    arms: Sequence[str] = ()
+    drawn: Sequence[str] = ()
+    shards: Sequence[str] = ()
+    seeds: Sequence[int] = ()
+    tests: Sequence[str] = ()
+    skip_damaged: bool = False
+
+    @property
+    def name(self) -> str:
+        """The name of the run, which is that of its folder."""
+        return self.folder.name
+
+    @property
+    def captioners(self) -> list[tuple[str, int]]:
+        """The arm and the seed of each training."""
+        return list(product(self.arms, self.seeds))
+
+    @property
+    def splits(self) -> list[str]:
+        """All sets of photographs: those for training, for validation and for tests."""
+        return sorted({*NO_TEST, *self.tests})
+
+    # --- Tables, in the order of the stages ---------------------------------------------------------------------------
+
+    @property
+    def captions(self) -> RunTable:
+        """The captions of the corpus."""
+        return self._file("captions/all", "captions", tables.CAPTIONS)
+
+    @property
+    def embeddings(self) -> RunTable:
+        """The vectors of the captions."""
+        return self._sharded("embeddings", "embeddings", tables.EMBEDDINGS)
+
+    @property
+    def neighbors(self) -> RunTable:
+        """The nearest captions of each caption, before identical groups are merged."""
+        return self._sharded("groups/neighbors", "neighbors", tables.NEIGHBORS)
+
+    @property
+    def groups(self) -> RunTable:
+        """The groups: an anchor caption with its nearest captions."""
+        return self._file("groups/all", "groups", tables.GROUPS)
+
+    @property
+    def group_times(self) -> RunTable:
+        """The number of groups that each caption is in."""
+        return self._file("groups/group_times", "groups of each caption", tables.GROUP_TIMES)
+
+    @property
+    def summaries(self) -> RunTable:
+        """The answer for each group."""
+        return self._sharded("summaries", "summaries", tables.SUMMARIES)
+
+    def sentences(self, arm: str) -> RunTable:
+        """The sentences that an arm draws."""
+        return self._file(f"images/{arm}/sentences", f"sentences of {arm}", tables.SENTENCES)
+
+    def images(self, arm: str) -> RunTable:
+        """The pictures that an arm has drawn."""
+        return self._sharded(f"images/{arm}", f"pictures of {arm}", tables.IMAGES)
+
+    def safety(self, arm: str) -> RunTable:
+        """The safety verdicts on an arm's pictures."""
+        return self._sharded(f"safety/{arm}", f"verdicts on those of {arm}", tables.SAFETY)
+
+    def photographs(self, split: str) -> RunTable:
+        """The real pictures of a split, such as "real", "val" or a test set."""
+        return self._file(f"pictures/{split}/images", f"photographs of {split}", tables.IMAGES)
+
+    def photograph_captions(self, split: str) -> RunTable:
+        """The captions that people gave to the real pictures of a split."""
+        return self._file(f"pictures/{split}/captions", f"captions of {split}", tables.CAPTIONS)
+
+    def ledger(self, arm: str) -> RunTable:
+        """The items of an arm, kept or dropped with a reason, at each step."""
+        return self._file(f"dataset/{arm}/ledger", f"ledger of {arm}", tables.LEDGER)
+
+    def pairs(self, arm: str) -> RunTable:
+        """The training pairs of an arm."""
+        return self._file(f"dataset/{arm}/pairs", f"pairs of {arm}", tables.PAIRS)
+
+    def history(self, arm: str, seed: int) -> RunTable:
+        """The losses and validation scores of a training."""
+        name = f"captioner/{arm}/seed-{seed}/history"
+        return self._file(name, f"training of {arm}, seed {seed}", tables.HISTORY)
+
+    def predictions(self, arm: str, seed: int, test: str) -> RunTable:
+        """The captions that a captioner writes for the pictures of a test set."""
+        name = f"evaluation/{arm}/seed-{seed}/{test}/predictions"
+        return self._file(name, f"captions of {test} by {arm}, seed {seed}", tables.PREDICTIONS)
+
+    @property
+    def scores(self) -> RunTable:
+        """The scores of every captioner on every test set, a file each: they are there before they are collected."""
+        each = product(self.arms, self.seeds, self.tests)
+        paths = [self.folder / f"evaluation/{arm}/seed-{seed}/{test}/scores.parquet" for arm, seed, test in each]
+        return RunTable("evaluation", "scores", tables.SCORES, tuple(paths), self.skip_damaged)
+
+    @property
+    def collected_scores(self) -> RunTable:
+        """The scores of a finished run in one file."""
+        return self._file("evaluation/scores", "scores", tables.SCORES)
+
+    def _file(self, name: str, title: str, table: Table) -> RunTable:
+        return RunTable(name, title, table, (self.folder / f"{name}.parquet",), self.skip_damaged)
+
+    def _sharded(self, name: str, title: str, table: Table) -> RunTable:
+        paths = tuple(self.folder / name / f"{shard}.parquet" for shard in self.shards)
+        return RunTable(name, title, table, paths, self.skip_damaged)
+
+    # --- Other files --------------------------------------------------------------------------------------------------
+
+    def contact_sheet(self, arm: str, shard: str) -> Path:
+        """The contact sheet of a shard of an arm's pictures."""
+        return self.folder / "images" / arm / f"{shard}.png"
+
+    def log(self, job: str) -> Path:
+        """The log of a job, such as "train_captioner/multi-seed-0"."""
+        return self.folder / "logs" / f"{job}.log"
+
+    def benchmarks(self, jobs: str) -> list[Path]:
+        """The benchmark files that exist of a job, or of all jobs below a rule's name."""
+        folder = self.folder / "benchmarks"
+        return [*folder.glob(f"{jobs}.tsv"), *sorted(folder.glob(f"{jobs}/**/*.tsv"))]
+
+    @property
+    def estimate_page(self) -> Path:
+        """The page that `snakemake estimate` writes."""
+        return self.folder / "estimate.md"
+
+    @property
+    def gallery(self) -> Path:
+        """The folder of the gallery."""
+        return self.folder / "gallery"
+
+    def exported_captioner(self, arm: str, seed: int) -> Path:
+        """The folder of a captioner that `snakemake export` writes."""
+        return self.folder / "export" / arm / f"captioner-seed-{seed}"
+
+
+def run_folder(name: str) -> Path:
+    """The folder of the run of this name."""
+    return RESULTS / name
+
+
+def configured_run(config: Config, folder: Path | None = None) -> Run:
+    """The run that a config describes, in its folder or another one; damaged tables count as not there."""
+    place = run_folder(config.run) if folder is None else folder
+    seeds, tests = config.captioner.seeds, list(config.pictures.tests)
+    return Run(place, list(config.arms), config.drawn_arms, config.shard_names, seeds, tests, skip_damaged=True)
+
+
+# --- A run found by what is in its folder -----------------------------------------------------------------------------
+
+
+def found_run(folder: Path) -> Run:
+    """The run whose tables lie in `folder`, as far as it has come; InputError where there is no such folder.
+
+    Where a run was repeated with another number of shards, old tables lie beside the new ones: the newest file tells
+    which shards count, in all tables. Where nothing tells arms, seeds or tests, those of the simplest run are expected.
+    """
+    if not folder.is_dir():
+        raise InputError(folder, "", "there is no such folder", "give a run's folder with --results")
+    trained = folder.glob("captioner/*/seed-*")
+    seeds = sorted({int(path.name.removeprefix("seed-")) for path in trained})
+    tests = [path.name for path in sorted(folder.glob("pictures/*/")) if path.name not in NO_TEST]
+    drawn = [arm for arm in DRAWN_ARMS if (folder / "images" / arm).is_dir()]
+    return Run(folder, _found_arms(folder), drawn or ["multi"], _found_shards(folder), seeds or [0], tests or ["test"])
+
+
+def _found_arms(folder: Path) -> list[str]:
+    stages = ("images", "dataset", "captioner", "evaluation")
+    found = [arm for arm in ARMS if any((folder / stage / arm).is_dir() for stage in stages)]
+    return found or ["multi"]
+
+
+def _found_shards(folder: Path) -> list[str]:
+    found = [path for name in SHARDED for path in folder.glob(f"{name}/{SHARD}")]
+    if not found:
+        return []
+    newest = max(found, key=lambda path: (path.stat().st_mtime, path.stem))
+    return shard_names(shard_number(newest.stem)[1])
+
+
+# --- Benchmarks -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The time and memory that Snakemake measured of a job; 0 for what it could not measure."""
+
+    seconds: float
+    cpu_seconds: float
+    megabytes: float
+
+
+def read_benchmark(path: Path) -> Measured:
+    """The figures of a benchmark file, zeros if there is no such file."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file, delimiter="\t"))
+    except FileNotFoundError:
+        rows = []
+    seconds, cpu_seconds = (sum(_number(row.get(name)) for row in rows) for name in ("s", "cpu_time"))
+    return Measured(seconds, cpu_seconds, max((_number(row.get("max_rss")) for row in rows), default=0.0))
+
+
+def _number(text: str | None) -> float:
+    try:
+        return float(text or 0)
+    except ValueError:  # "NA" or "-"
+        return 0.0
