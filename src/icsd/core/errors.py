@@ -1,5 +1,7 @@
-"""What a user can mend: each error is one message that names the place, the value and the way out."""
+"""Errors that a user can mend: each is one message that names the place, the value and the way out."""
 
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 
@@ -37,6 +39,29 @@ class InputError(ICSDError):
     def __str__(self) -> str:
         where = f"{self.path}, {self.place}" if self.place else f"{self.path}"
         return f"{where}: {self.problem}; {self.hint}"
+
+
+class TooManyDroppedError(ICSDError):
+    """A stage that dropped a larger share of its items than its max_drop_share allows."""
+
+
+def check_drop_share(
+    dropped: Mapping[str, str], total: int, *, items: str, setting: str, limit: float, hint: str
+) -> None:
+    """Raise TooManyDroppedError if more than the share `limit` of `total` items were dropped.
+
+    `dropped` maps an item to its reason, "code: detail". `items` names them in the message, `setting` is the config
+    key of the limit, and `hint` is a way out besides a higher limit.
+    """
+    if len(dropped) <= limit * total:
+        return
+    counts = Counter(reason.partition(":")[0] for reason in dropped.values())
+    commonest = ", ".join(f"{code} ({count:,})" for code, count in counts.most_common(3))
+    item, reason = next(iter(dropped.items()))
+    raise TooManyDroppedError(
+        f"{len(dropped):,} of {total:,} {items} were dropped, more than {setting}={limit} allows. The commonest "
+        f"reasons: {commonest}; for example {item}: {reason}. {hint}, or raise the share in config/config.yaml"
+    )
 
 
 class DiskFullError(ICSDError):

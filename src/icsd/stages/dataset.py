@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from icsd.core import tables
-from icsd.core.errors import InputError
+from icsd.core.errors import InputError, check_drop_share
 from icsd.core.ids import drawing_order
 from icsd.core.references import real_image_id
 
@@ -63,8 +63,8 @@ class Step:
 def build_dataset(arm: str, paths: DrawnArm, pairs: Path, ledger: Path, max_drop_share: float) -> None:
     """Write the PAIRS of an arm that draws its pictures, by image and caption id, and its LEDGER.
 
-    InputError if no pair is left, if the checks drop a larger share of the pictures than `max_drop_share`, or
-    if the tables do not belong together.
+    TooManyDroppedError if the checks drop a larger share of the pictures than `max_drop_share`. InputError if no pair
+    is left, or if the tables do not belong together.
     """
     sentences = tables.read(paths.sentences, tables.SENTENCES).to_pylist()
     captions = _captions(paths.captions)
@@ -76,7 +76,15 @@ def build_dataset(arm: str, paths: DrawnArm, pairs: Path, ledger: Path, max_drop
         for row in rows
         for caption_id in ([row["group_id"]] if arm == "multi_head" else row["caption_ids"])
     ]
-    _check_drops(arm, steps, paths.safety[0].parent, max_drop_share)
+    safety = next(step for step in steps if step.stage == "safety")
+    check_drop_share(
+        safety.dropped,
+        len(safety.entered),
+        items=f"pictures of the arm {arm}",
+        setting="dataset.max_drop_share",
+        limit=max_drop_share,
+        hint=f"Look at the contact sheets in {paths.images[0].parent}",
+    )
     _write(arm, steps, found, pairs, ledger)
 
 
@@ -176,15 +184,6 @@ def _check_same(path: Path, other: str, ids: set[str], expected: set[str]) -> No
     if differing:
         problem = f"{len(differing):,} images are in only one of this table and {other}"
         raise InputError(path, differing[0], problem, "delete it and run snakemake again")
-
-
-def _check_drops(arm: str, steps: Sequence[Step], path: Path, limit: float) -> None:
-    checked = next(step for step in steps if step.stage == "safety")
-    if len(checked.dropped) > limit * len(checked.entered):
-        kinds = _counts(reason.partition(":")[0] for reason in checked.dropped.values())
-        share = f"{len(checked.dropped):,} of {len(checked.entered):,} pictures fell away ({kinds})"
-        hint = "look at the contact sheets in its images folder, or raise the share in config/config.yaml"
-        raise InputError(path, arm, f"{share}, more than dataset.max_drop_share={limit} allows", hint)
 
 
 def _write(arm: str, steps: Sequence[Step], found: list[dict[str, Any]], pairs: Path, ledger: Path) -> None:

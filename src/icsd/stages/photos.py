@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from icsd.core import tables
-from icsd.core.errors import InputError
+from icsd.core.errors import InputError, check_drop_share
 from icsd.core.pictures import PictureError, read_picture
 from icsd.core.references import real_image_id
 from icsd.corpora import Corpus, Picture
@@ -33,8 +33,8 @@ def read_pictures(corpus: Corpus, folder: Path | None, split: str, paths: Pictur
     """Write the IMAGES of a corpus, the bytes as they lie in `folder` or in the corpus, CAPTIONS, DOMAINS and LEDGER.
 
     A picture that cannot be decoded is dropped with its captions, and the ledger has the reason; one without a
-    caption is kept, and counted in the log. InputError, naming file and record, for a caption without its picture,
-    a picture file that is missing, and more dropped pictures than `max_drop_share` of all.
+    caption is kept, and counted in the log. InputError, naming file and record, for a caption without its picture
+    and a picture file that is missing; TooManyDroppedError for more dropped pictures than `max_drop_share` of all.
     """
     captions: list[Row] = []
     domains: list[Row] = []
@@ -113,11 +113,14 @@ def _captions(picture: Picture) -> list[Row]:
 
 
 def _check_drops(path: Path, ledger: Sequence[Row], limit: float) -> None:
-    dropped = [row for row in ledger if not row["kept"]]
-    for row in dropped:
-        _log.warning("%s of %s is dropped: it %s", row["item_id"], path, row["reason"])
-    if len(dropped) > limit * len(ledger):
-        share = f"{len(dropped):,} of {len(ledger):,} pictures cannot be decoded"
-        problem = f"{share}, more than pictures.max_drop_share={limit} allows; the first {dropped[0]['reason']}"
-        hint = "replace the files or remove their records, or raise the share in config/config.yaml"
-        raise InputError(path, dropped[0]["item_id"], problem, hint)
+    dropped = {row["item_id"]: row["reason"] for row in ledger if not row["kept"]}
+    for item, reason in dropped.items():
+        _log.warning("%s of %s is dropped: it %s", item, path, reason)
+    check_drop_share(
+        dropped,
+        len(ledger),
+        items=f"pictures of {path}",
+        setting="pictures.max_drop_share",
+        limit=limit,
+        hint="Replace the files or remove their records",
+    )

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from icsd.core import tables
-from icsd.core.errors import InputError
+from icsd.core.errors import InputError, TooManyDroppedError
 from icsd.core.ids import drawing_order
 from icsd.stages.dataset import DrawnArm, Step, build_dataset, build_real_dataset
 
@@ -168,7 +168,7 @@ def test_no_pairs_at_all_is_one_message(tmp_path: Path, make: Make) -> None:
 
 
 def test_too_many_dropped_pictures_fail_the_job(tmp_path: Path, make: Make) -> None:
-    with pytest.raises(InputError, match=r"1 of 3 pictures fell away.*dataset\.max_drop_share=0\.3 allows"):
+    with pytest.raises(TooManyDroppedError, match=r"1 of 3 pictures.*multi.*dataset\.max_drop_share=0\.3 allows"):
         _build(tmp_path / "out", "multi", make("multi"), limit=0.3)
     assert not list((tmp_path).glob("out/*"))
 

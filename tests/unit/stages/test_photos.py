@@ -10,7 +10,7 @@ from PIL import Image
 
 from icsd.config import Columns
 from icsd.core import tables
-from icsd.core.errors import InputError
+from icsd.core.errors import InputError, TooManyDroppedError
 from icsd.corpora import Corpus
 from icsd.stages.photos import PictureTables, read_pictures
 
@@ -122,9 +122,15 @@ def test_a_picture_that_cannot_be_decoded_is_dropped_with_its_captions(corpus: P
 
 def test_too_many_pictures_that_cannot_be_decoded_are_an_error(corpus: Path) -> None:
     (corpus / "images" / "seven.png").write_text("<html>not found</html>")
-    with pytest.raises(InputError) as error:
+    with pytest.raises(TooManyDroppedError) as error:
         _read(corpus, max_drop_share=0.4)
-    parts = ["real-7", "1 of 2 pictures cannot be decoded", "pictures.max_drop_share=0.4", "not the bytes of a picture"]
+    parts = [
+        "real-7: cannot be decoded",
+        "1 of 2 pictures",
+        "annotations.json",
+        "pictures.max_drop_share=0.4",
+        "not the bytes of a picture",
+    ]
     assert all(part in str(error.value) for part in parts), str(error.value)
     assert not list((corpus / "out").glob("*"))
 

@@ -1,7 +1,5 @@
 """From groups and captions to the SUMMARIES table."""
 
-from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +8,11 @@ import pyarrow.compute as pc
 
 from icsd.config import SummariesConfig
 from icsd.core import tables
-from icsd.core.errors import ICSDError, InputError
+from icsd.core.errors import InputError, check_drop_share
 from icsd.core.lock import lease
 from icsd.stages.summaries.prompts import load_prompt
 from icsd.stages.summaries.providers import answer, model_name
 from icsd.stages.summaries.quality import Group, Summary
-
-
-class TooManyDropped(ICSDError):
-    """More groups of a shard were dropped than summaries.max_drop_share allows."""
 
 
 def summarize_groups(
@@ -45,7 +39,14 @@ def summarize_groups(
             _row(group, summary, model_name(config), checked.hash)
             for group, summary in zip(members, answers, strict=True)
         ]
-        _refuse_if_too_many_dropped(f"{groups}, {shard}" if shard else str(groups), rows, config.max_drop_share)
+        check_drop_share(
+            {f"group {row['group_id']}": row["reason"] for row in rows if row["reason"]},
+            len(rows),
+            items=f"groups of {groups}" + (f", {shard}," if shard else ""),
+            setting="summaries.max_drop_share",
+            limit=config.max_drop_share,
+            hint="Mend what the reasons name (the model, the prompt, the server)",
+        )
         tables.write(summaries, tables.SUMMARIES, rows)
 
 
@@ -97,17 +98,3 @@ def _quality(group: Group, summary: Summary) -> dict[str, Any]:
         "covered": [selected[place] for place in found.covered] if selected else [],
         "image_tokens": found.image_tokens,
     }
-
-
-def _refuse_if_too_many_dropped(groups: str, rows: Sequence[dict[str, Any]], limit: float) -> None:
-    reasons = Counter(row["reason"].split(":")[0] for row in rows if row["reason"])
-    if reasons.total() <= limit * len(rows):
-        return
-    commonest = ", ".join(f"{code} ({count:,})" for code, count in reasons.most_common(3))
-    example = next(row for row in rows if row["reason"])
-    raise TooManyDropped(
-        f"{reasons.total():,} of {len(rows):,} groups of {groups} were dropped, more than "
-        f"summaries.max_drop_share={limit} allows. The commonest reasons: {commonest}; for example group "
-        f"{example['group_id']}: {example['reason']}. Mend what the reasons name (the model, the prompt, the server), "
-        "or raise the share in config/config.yaml"
-    )

@@ -5,7 +5,7 @@ import pytest
 
 from icsd.config import SummariesConfig
 from icsd.core import tables
-from icsd.core.errors import ConfigError, InputError
+from icsd.core.errors import ConfigError, InputError, TooManyDroppedError
 from icsd.stages.summaries import stage, summarize_groups
 from icsd.stages.summaries.prompts import load_prompt
 from icsd.stages.summaries.quality import Summary, dropped
@@ -84,7 +84,7 @@ def test_too_many_dropped_fail_with_the_commonest_reasons(
     answers = [dropped("not-json", "What?"), dropped("not-json", "Hm."), Summary("A dog.", (0,))]
     monkeypatch.setattr(stage, "answer", lambda *_: iter(answers))
     with pytest.raises(
-        stage.TooManyDropped, match=r"2 of 3 groups .*max_drop_share=0.5.*not-json \(2\).*group 1: not-json: What"
+        TooManyDroppedError, match=r"2 of 3 groups .*max_drop_share=0.5.*not-json \(2\).*group 1: not-json: What"
     ):
         summarize_groups(**files, results=files["summaries"].parents[1], config=SummariesConfig())
     assert not files["summaries"].exists()
