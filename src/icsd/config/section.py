@@ -7,6 +7,8 @@ from typing import Annotated, Any, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from icsd.core.text import SHOWN_CHARACTERS
+
 Share = Annotated[float, Field(ge=0, le=1)]
 Price = Annotated[float, Field(ge=0)]
 PromptName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
@@ -19,9 +21,6 @@ class Section(BaseModel):
     """A mapping of the config: unknown keys and values of another type are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-SHOWN_CHARACTERS = 60
 
 
 def fault(detail: Mapping[str, Any], values: Mapping[str, Any], whole: type[BaseModel]) -> str:

@@ -20,12 +20,12 @@ import pyarrow.parquet as pq
 from icsd.core import files
 from icsd.core.errors import InputError
 from icsd.core.ids import shard_number
+from icsd.core.text import truncated
 
 STAMP = b"icsd"
 ABOUT = b"icsd_about"
 HUGGINGFACE = b"huggingface"
 AGAIN = "delete the file and run snakemake again"
-SHOWN_CHARACTERS = 60
 Rows: TypeAlias = Sequence[Mapping[str, Any]] | pa.Table
 _log = logging.getLogger(__name__)
 
@@ -260,7 +260,7 @@ def gather(paths: Sequence[Path | str], table: Table, path: Path | str) -> None:
 def _check(path: Path | str, table: Table, schema: pa.Schema) -> None:
     stamp = (schema.metadata or {}).get(STAMP)
     if stamp != table.stamp:
-        found = _shown(stamp.decode(errors="replace")) if stamp else "a Parquet file without this project's stamp"
+        found = truncated(stamp.decode(errors="replace")) if stamp else "a Parquet file without this project's stamp"
         problem = f"is not a table {table.name} of version {table.version} but {found}"
         raise InputError(path, "", problem, AGAIN)
     missing = [name for name in table.schema.names if name not in schema.names]
@@ -280,13 +280,9 @@ def _doubled(data: pa.Table, key: Sequence[str]) -> str:
         return ""
     counts = data.group_by(list(key)).aggregate([([], "count_all")]).sort_by([("count_all", "descending")])
     first = counts.slice(0, 1).to_pylist()[0]
-    return _shown(", ".join(str(first[name]) for name in key)) if first["count_all"] > 1 else ""
+    return truncated(", ".join(str(first[name]) for name in key)) if first["count_all"] > 1 else ""
 
 
 def _differ(ids: pa.ChunkedArray) -> bool:
     """Whether these are integers that all differ; sorting takes a fifth of the memory of counting."""
     return pa.types.is_integer(ids.type) and bool((np.diff(np.sort(ids.to_numpy())) > 0).all())
-
-
-def _shown(text: str) -> str:
-    return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"

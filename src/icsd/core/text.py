@@ -3,7 +3,8 @@
 import re
 from collections.abc import Sequence
 
-SHOWN_CHARACTERS = 80
+SHOWN_CHARACTERS = 60  # of a value in a message
+ESCAPED_CHARACTERS = 80
 
 # what turns the line around, or cannot be seen: direction marks, controls and their kin
 UNSEEN = re.compile("[\u0000-\u0008\u000a-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]")
@@ -13,10 +14,15 @@ FENCE = re.compile(r"`{3,}")
 _ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
 
 
+def truncated(text: str, limit: int = SHOWN_CHARACTERS, end: str = "…") -> str:
+    """The text, or its beginning and `end` where it has more than `limit` characters."""
+    return text if len(text) <= limit else text[: limit - len(end)] + end
+
+
 def shown(text: str) -> str:
     """The beginning of a text from outside, in printable ASCII."""
     plain = text.encode("ascii", "backslashreplace").decode().translate(_ESCAPES)
-    return plain if len(plain) <= SHOWN_CHARACTERS else plain[: SHOWN_CHARACTERS - 3] + "..."
+    return truncated(plain, ESCAPED_CHARACTERS, "...")
 
 
 def as_text(text: str) -> str:

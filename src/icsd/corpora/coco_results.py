@@ -7,10 +7,10 @@ from typing import Any
 
 from icsd.core.errors import InputError
 from icsd.core.files import atomic_path
+from icsd.core.text import truncated
 from icsd.corpora.entries import LARGEST
 
 HINT = 'give a COCO results file of the form [{"image_id": 42, "caption": "a dog"}, …]'
-SHOWN_CHARACTERS = 60
 
 
 def write_results(path: Path | str, captions: Mapping[int, str]) -> None:
@@ -67,5 +67,4 @@ def _record(path: Path | str, place: str, record: Any) -> tuple[int, str]:
 
 
 def _shown(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
+    return truncated(json.dumps(value))

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from icsd.core.errors import InputError
+from icsd.core.text import truncated
 
 LARGEST = 2**63 - 1  # what a column of ids holds
-SHOWN_CHARACTERS = 60
 
 
 class Caption(NamedTuple):
@@ -96,8 +96,7 @@ def records(path: Path, values: list[Any], name: str, hint: str) -> Iterator[Rec
 
 def shown(value: object) -> str:
     """A value as a message shows it."""
-    text = json.dumps(value, ensure_ascii=False, default=repr)
-    return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
+    return truncated(json.dumps(value, ensure_ascii=False, default=repr))
 
 
 def unreadable(path: Path, error: OSError) -> InputError:

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from icsd.core import files
+from icsd.core.text import truncated
 
 BLUE, ORANGE, GREEN, PINK, BLACK = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#000000"
 SKY, VERMILION, YELLOW, GREY = "#56B4E9", "#D55E00", "#F0E442", "#999999"
@@ -130,4 +131,4 @@ def names_on_y(axes: Axes) -> None:
 def plain(text: str, limit: int | None = None) -> str:
     """On one line, without what XML does not take; cut short where it is longer than the limit."""
     line = _CONTROL.sub(" ", text).strip()
-    return line if limit is None or len(line) <= limit else line[: limit - 1] + "…"
+    return line if limit is None else truncated(line, limit)

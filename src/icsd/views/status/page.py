@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
-from icsd.core.text import markdown_table
+from icsd.core.text import markdown_table, truncated
 from icsd.views.status.states import Cluster, StageStatus
 
 HEAD = (
     "stage", "jobs", "done", "running", "queued", "failed", "items", "a second", "time left", "GPU hours", "estimated",
 )  # fmt: skip
 SHOWN_FAILURES = 5
-SHOWN_CHARACTERS = 200
+REASON_CHARACTERS = 200
 NOTES = """\
 Jobs that are neither done nor in another column are not submitted yet. *A second*: items of one job. *Time left*: with
 as many jobs at once as run now. *GPU hours*: of all attempts, by the accounting; beside them what `snakemake estimate`
@@ -54,13 +54,9 @@ def _failures(stages: Sequence[StageStatus]) -> list[str]:
     failures = [failure for stage in stages for failure in stage.failures]
     if not failures:
         return []
-    shown = [f"- {one.job.name}: {_cut(one.reason)}" for one in failures[:SHOWN_FAILURES]]
+    shown = [f"- {one.job.name}: {truncated(one.reason, REASON_CHARACTERS)}" for one in failures[:SHOWN_FAILURES]]
     more = [f"- and {len(failures) - SHOWN_FAILURES:,} more"] if len(failures) > SHOWN_FAILURES else []
     return ["", "Failed; each has its log, logs/<name>.log in the run's folder:", "", *shown, *more]
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
 
 
 def _shown(value: float | None, digits: int) -> str:
