@@ -23,7 +23,8 @@ sys.path.insert(0, str(ROOT / "tests/support"))
 from gallery_world import Made, png_of, write_run  # noqa: E402
 
 from icsd.core.text import markdown_table  # noqa: E402
-from icsd.views.gallery import found_run, write_gallery  # noqa: E402
+from icsd.views.gallery import write_gallery  # noqa: E402
+from icsd.views.run import found_run  # noqa: E402
 
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 DRAWN = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now()))))"

@@ -1,7 +1,8 @@
 from pathlib import Path
 
 from icsd.core.logs import job_log
-from icsd.views.gallery import Run, write_gallery
+from icsd.views.gallery import write_gallery
+from icsd.views.run import Run
 
 with job_log(snakemake.log[0]):
     params = snakemake.params

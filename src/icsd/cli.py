@@ -14,7 +14,7 @@ from icsd.stages.evaluation.spice import Spice
 from icsd.stages.evaluation.summary import HEADLINE, compare_runs
 from icsd.views.commands import add_resume, add_status
 from icsd.views.figure import add_figure
-from icsd.views.gallery import found_run, write_gallery
+from icsd.views.gallery import add_gallery
 from icsd.views.trace import add_trace
 
 METRICS = ("BLEU", "METEOR", "ROUGE_L", "CIDEr", "SPICE")
@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_scores(commands)
     _add_compare(commands)
     add_figure(commands)
-    _add_gallery(commands)
+    add_gallery(commands)
     return parser
 
 
@@ -123,40 +123,10 @@ def _add_compare(commands: Commands) -> None:
     command.set_defaults(run=lambda options: compare_runs(options.runs, options.metric))
 
 
-def _add_gallery(commands: Commands) -> None:
-    command = commands.add_parser(
-        "gallery",
-        help="make a run's pictures a page",
-        description="Make the pictures of a run, be it half done, a page that opens from disk. "
-        "A finished run has one in its folder gallery/ already.",
-    )
-    _add_results(command)
-    command.add_argument(
-        "--output",
-        type=Path,
-        metavar="FOLDER",
-        help="a folder for it, replaced where it holds one (default: gallery/ in the run's)",
-    )
-    command.add_argument(
-        "--pictures", type=_count, default=2000, metavar="N", help="of each arm, at most (default: %(default)s)"
-    )
-    command.set_defaults(run=_gallery)
-
-
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text} must be a whole number of at least 1")
     return int(text)
-
-
-def _add_results(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--results",
-        type=Path,
-        default=Path("results/picturebook"),
-        metavar="FOLDER",
-        help="a run's folder (default: %(default)s)",
-    )
 
 
 def _caption(options: argparse.Namespace) -> Iterator[str]:
@@ -170,12 +140,6 @@ def _caption(options: argparse.Namespace) -> Iterator[str]:
             faults.append(said)
     if faults:
         raise PicturesWithoutCaption(faults, len(options.pictures))
-
-
-def _gallery(options: argparse.Namespace) -> str:
-    folder = options.output or options.results / "gallery"
-    missing = write_gallery(found_run(options.results), folder, options.pictures)
-    return "\n".join([f"{folder / 'index.html'}", *(f"not there yet: {line}" for line in missing)])
 
 
 def _scores(options: argparse.Namespace) -> str:

@@ -9,9 +9,10 @@ import pytest
 from gallery_world import ODD, TESTS, Made, flat_png, write_run
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from icsd.views.gallery import found_run, write_gallery
+from icsd.views.gallery import write_gallery
+from icsd.views.run import found_run
 
-HEADS = 30  # 60 pictures: two pages
+ANCHORS = 30  # 60 pictures: two pages
 VIEWS = ["pictures", "side-by-side", "captions"]
 OUTLINE = """() => {
   const style = getComputedStyle(document.activeElement);
@@ -25,7 +26,7 @@ CONTRAST = Path(__file__).with_name("contrast.js").read_text(encoding="utf-8")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run of whose pictures the gallery is. Do not write into it."""
     folder = tmp_path_factory.mktemp("made") / "tiny"
-    write_run(folder, Made(HEADS))
+    write_run(folder, Made(ANCHORS))
     write_gallery(found_run(folder), folder / "gallery", 1000)
     return folder
 
@@ -222,10 +223,10 @@ def test_all_that_can_be_used_is_reached_by_tab_and_its_focus_seen(page: Page, m
 
 def test_side_by_side_has_both_pictures_of_a_head_caption(gallery: Page, tmp_path: Path) -> None:
     gallery.get_by_role("link", name="Side by side").click()
-    expect(gallery.locator("#count")).to_have_text("30 head captions drawn more than once")
+    expect(gallery.locator("#count")).to_have_text("30 anchor captions drawn more than once")
     expect(gallery.locator("#pages")).to_have_text("Page 1 of 3")
     gallery.get_by_label("Search").fill("multi-12")
-    expect(gallery.locator("#count")).to_have_text("1 head captions drawn more than once")
+    expect(gallery.locator("#count")).to_have_text("1 anchor captions drawn more than once")
     expect(gallery.get_by_role("heading", name="a blue boat number 12")).to_be_visible()
     assert ids(gallery) == ["multi-12", "single-12"]
     tops = cards(gallery).evaluate_all("(cards) => cards.map((card) => card.getBoundingClientRect().top)")
@@ -285,7 +286,7 @@ def test_a_half_done_run_says_what_is_missing(page: Page, made: Path, tmp_path: 
     expect(page.locator(".frame", has_text="no picture yet").first).to_be_visible()
     expect(page.locator("#list img").first).to_be_visible()
     page.get_by_role("link", name="Side by side").click()
-    expect(page.locator("#list")).to_contain_text("No head caption that is drawn in both arms matches.")
+    expect(page.locator("#list")).to_contain_text("No anchor caption drawn in both arms matches.")
     page.get_by_role("link", name="Test captions").click()
     expect(page.locator("#count")).to_have_text("30 test pictures")
 

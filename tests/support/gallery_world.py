@@ -1,4 +1,4 @@
-"""The tables of a made-up run: pictures of the same head captions in the arms multi and single, and a test set."""
+"""The tables of a made-up run: pictures of the same anchor captions in the arms multi and single, and a test set."""
 
 import io
 from collections.abc import Callable, Sequence, Set
@@ -36,21 +36,21 @@ def plain(number: int) -> str:
 
 @dataclass(frozen=True)
 class Made:
-    """How a run is made up: `heads` captions, each the head of a group of `k` and drawn alone as well."""
+    """How a run is made up: `anchors` captions, each the anchor of a group of `k` and drawn alone as well."""
 
-    heads: int
+    anchors: int
     shards: int = 2
     k: int = 4
     caption: Callable[[int], str] = plain
     png: Callable[[int], bytes] = flat_png
 
-    def members(self, head: int) -> list[int]:
+    def members(self, anchor: int) -> list[int]:
         """The caption ids of a group."""
-        return [(head + step) % self.heads for step in range(min(self.k, self.heads))]
+        return [(anchor + step) % self.anchors for step in range(min(self.k, self.anchors))]
 
-    def selected(self, head: int) -> list[int]:
+    def selected(self, anchor: int) -> list[int]:
         """The caption ids that a group's summary is of."""
-        return self.members(head)[: (self.k + 1) // 2]
+        return self.members(anchor)[: (self.k + 1) // 2]
 
 
 def write_run(folder: Path, made: Made) -> None:
@@ -59,10 +59,10 @@ def write_run(folder: Path, made: Made) -> None:
     Every fifth picture of multi is unsafe. The captioner of multi repeats a reference of test picture 7, single's says
     nothing right.
     """
-    ids, caption = list(range(made.heads)), made.caption
+    ids, caption = list(range(made.anchors)), made.caption
     captions = [{"caption_id": i, "image_id": i // 5, "caption": caption(i), "split": "train"} for i in ids]
     tables.write(folder / "captions" / "all.parquet", tables.CAPTIONS, captions)
-    near = [1.0, *(0.9 - 0.8 * step / made.k for step in range(1, made.k))][: made.heads]
+    near = [1.0, *(0.9 - 0.8 * step / made.k for step in range(1, made.k))][: made.anchors]
     groups = [{"group_id": i, "caption_ids": made.members(i), "similarities": near} for i in ids]
     tables.write(folder / "groups" / "all.parquet", tables.GROUPS, groups)
     summaries = [_summary(i, made) for i in ids]
@@ -104,9 +104,9 @@ def _summary(number: int, made: Made) -> Row:
 def _write_arm(folder: Path, made: Made, rows: Sequence[Row]) -> None:
     """The n-th row is of the n-th caption."""
     arm = rows[0]["arm"]
-    ids = [f"{arm}-{number}" for number in range(made.heads)]
-    captions = [made.selected(number) if arm == "multi" else [number] for number in range(made.heads)]
-    given = zip(ids, captions, rows, range(made.heads), strict=True)
+    ids = [f"{arm}-{number}" for number in range(made.anchors)]
+    captions = [made.selected(number) if arm == "multi" else [number] for number in range(made.anchors)]
+    given = zip(ids, captions, rows, range(made.anchors), strict=True)
     sentences = [row | {"image_id": one, "caption_ids": of, "seed": 2**61 + number} for one, of, row, number in given]
     tables.write(folder / "images" / arm / "sentences.parquet", tables.SENTENCES, sentences)
     images = [_image(image_id, made.png(number)) for number, image_id in enumerate(ids)]

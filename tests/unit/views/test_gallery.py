@@ -18,18 +18,18 @@ from icsd.cli import main
 from icsd.core import tables
 from icsd.core.errors import InputError
 from icsd.core.ids import shard_names
-from icsd.views.gallery import found_run, write_gallery
+from icsd.views.gallery import missing_lines, write_gallery
 from icsd.views.gallery.packs import FULL, THUMBNAIL, Packs, script_json, thumbnail_and_full
 from icsd.views.gallery.pictures import NOT_CHECKED, NOT_DRAWN
-from icsd.views.gallery.run import Shelf
+from icsd.views.run import RunTable, found_run
 
-HEADS = 12
+ANCHORS = 12
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """A whole run of 12 head captions in two shards."""
-    write_run(tmp_path / "made", Made(HEADS))
+    """A whole run of 12 anchor captions in two shards."""
+    write_run(tmp_path / "made", Made(ANCHORS))
     return tmp_path / "made"
 
 
@@ -55,7 +55,7 @@ def test_a_picture_has_its_sentence_captions_verdict_and_lineage(run: Path) -> N
     gallery, missing = _written(run)
     assert missing == []
     shown = _pictures(gallery)
-    assert len(shown) == 2 * HEADS
+    assert len(shown) == 2 * ANCHORS
     row = shown["multi-3"]
     assert row["sentence"] == "Together: a red boat number 3"
     assert [(number, near, chosen) for number, _, near, chosen in row["captions"]] == [
@@ -83,7 +83,7 @@ def test_a_dropped_picture_has_its_reason(run: Path) -> None:
     assert row["datasets"] == {"multi": "unsafe: the safety checker's score is 0.500"}
 
 
-def test_pictures_of_one_head_caption_stand_together_and_the_limit_keeps_them(run: Path) -> None:
+def test_pictures_of_one_anchor_caption_stand_together_and_the_limit_keeps_them(run: Path) -> None:
     gallery, _ = _written(run, pictures=4)
     ids = [image_id.split("-") for image_id in _pictures(gallery)]
     assert [arm for arm, _ in ids] == ["multi", "single"] * 4
@@ -131,7 +131,7 @@ def test_a_run_whose_pictures_are_still_to_be_drawn_has_their_sentences(run: Pat
         path.unlink()
     shown = _pictures(_written(run)[0])
     assert {row["verdict"] for row in shown.values()} == {NOT_DRAWN}
-    assert len(shown) == 2 * HEADS
+    assert len(shown) == 2 * ANCHORS
 
 
 def test_a_run_that_has_only_begun_has_an_empty_gallery(tmp_path: Path) -> None:
@@ -142,12 +142,12 @@ def test_a_run_that_has_only_begun_has_an_empty_gallery(tmp_path: Path) -> None:
 
 
 def test_of_two_numbers_of_shards_the_newest_tables_count(run: Path, tmp_path: Path) -> None:
-    write_run(tmp_path / "again", Made(HEADS, shards=3))
+    write_run(tmp_path / "again", Made(ANCHORS, shards=3))
     for path in run.rglob("*.parquet"):
         os.utime(path, (1, 1))
     shutil.copytree(tmp_path / "again", run, dirs_exist_ok=True)
     assert found_run(run).shards == [f"000{number}-of-0003" for number in range(3)]
-    assert len(_pictures(_written(run)[0])) == 2 * HEADS
+    assert len(_pictures(_written(run)[0])) == 2 * ANCHORS
 
 
 def test_a_gallery_is_replaced_whole(run: Path) -> None:
@@ -223,10 +223,11 @@ def test_missing_shards_are_counted_and_some_named(tmp_path: Path) -> None:
     paths = [tmp_path / "summaries" / f"{name}.parquet" for name in shard_names(6)]
     (tmp_path / "summaries").mkdir()
     paths[1].touch()
-    shelf = Shelf(tmp_path)
-    assert shelf.there([*paths, tmp_path / "groups" / "all.parquet"]) == paths[1:2]
+    summaries = RunTable("summaries", "summaries", tables.SUMMARIES, tuple(paths))
+    groups = RunTable("groups/all", "groups", tables.GROUPS, (tmp_path / "groups/all.parquet",))
+    assert summaries.there == paths[1:2]
     some = "0000-of-0006, 0002-of-0006, 0003-of-0006 …"
-    assert shelf.missing() == [f"summaries/: 5 of 6 shards: {some}", "groups/all.parquet"]
+    assert missing_lines([summaries, groups]) == [f"summaries/: 5 of 6 shards: {some}", "groups/all.parquet"]
 
 
 def test_the_command_says_where_the_page_is_and_what_is_missing(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""Data that a page opened from disk can load: scripts that each hand over one value, written as pure ASCII."""
+"""Packs: scripts of pure ASCII that each pass one value to the page, since a page from disk can load no JSON."""
 
 import base64
 import io
@@ -16,40 +16,41 @@ PACK = 600_000  # characters of a file with many thumbnails: loaded in some mill
 FULL_PACK = 4_000_000  # of pictures that are looked at one by one
 THUMBNAIL = 224  # pixels; a smaller picture is kept as it is
 FULL = 768  # pixels, of a picture that is looked at by itself
+Position = tuple[str, int]  # the name of a script, and the index of a value in it
 _ESCAPED = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026"}
 
 
 def script_json(value: Any) -> str:
-    """JSON that is text wherever a script may stand: ASCII without <, > and &. NaN is refused."""
+    """JSON in ASCII without <, > and &, so that it is safe inside HTML. ValueError for NaN."""
     text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return text.translate(_ESCAPED)
 
 
 def write_script(folder: Path, name: str, value: Any) -> None:
-    """Write a script that hands `value` to the page under its name."""
+    """Write a script that passes `value` to the page under its name."""
     call = f"gallery.receive({script_json(name)},{script_json(value)});\n"
     (folder / f"{name}.js").write_text(call, encoding="ascii")
 
 
 class Packs:
-    """Values in files of about `limit` characters, for a page to load one file for many of them."""
+    """Values in scripts of about `limit` characters, so that a page loads many of them with one file."""
 
     def __init__(self, folder: Path, name: str, limit: int = PACK) -> None:
         self._folder, self._name, self._limit = folder, name, limit
         self._values: list[Any] = []
         self._size, self._files = 0, 0
 
-    def add(self, value: Any) -> tuple[str, int]:
-        """The name of the script in which the value will be, and its place there."""
-        place = f"{self._name}-{self._files:04d}", len(self._values)
+    def add(self, value: Any) -> Position:
+        """Add a value and return its position."""
+        position = f"{self._name}-{self._files:04d}", len(self._values)
         self._values.append(value)
         self._size += len(script_json(value))
         if self._size >= self._limit:
             self.close()
-        return place
+        return position
 
     def close(self) -> None:
-        """Write what is waiting."""
+        """Write the values that are in no script yet."""
         if self._values:
             write_script(self._folder, f"{self._name}-{self._files:04d}", self._values)
             self._files += 1
@@ -57,7 +58,7 @@ class Packs:
 
 
 def image_files(paths: Iterable[Path], wanted: Mapping[str, Any]) -> Iterable[tuple[str, bytes]]:
-    """The pictures of IMAGES tables that are wanted, a part of a table in memory at a time."""
+    """Yield the wanted pictures of IMAGES tables; one row group is in memory at a time."""
     for path in paths:
         for part in tables.parts(path, tables.IMAGES, ["image_id", "image"]):
             for image_id, image in zip(part["image_id"].to_pylist(), part["image"], strict=True):
@@ -66,7 +67,7 @@ def image_files(paths: Iterable[Path], wanted: Mapping[str, Any]) -> Iterable[tu
 
 
 def thumbnail_and_full(data: bytes, image_id: str) -> tuple[str, str]:
-    """A picture file as two data: addresses, the second empty where the first shows all of it."""
+    """A thumbnail and a larger picture as data: URLs; the second is empty where the first has full size."""
     with naming("images", image_id, "make the images anew"):
         header = read_header(data)
         if max(header.size) <= THUMBNAIL and header.mime in {"image/png", "image/jpeg", "image/webp"}:

@@ -1,35 +1,63 @@
-"""What the tables say of each picture that the gallery shows."""
+"""The rows on each picture that the gallery shows, and on each predicted caption, joined from a run's tables."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 
-from icsd.core import tables
 from icsd.core.ids import drawing_order, shard_of
-from icsd.core.references import corpus_image_id, real_image_id
-from icsd.views.gallery.run import Run, Shelf
+from icsd.core.metrics import cider, plain_tokens
+from icsd.core.references import corpus_image_id, read_references, real_image_id
+from icsd.views.run import Run, RunTable
 
 Row = Mapping[str, Any]
 NOT_DRAWN, NOT_CHECKED, PHOTOGRAPH = "not drawn yet", "not checked yet", "photograph"
 KEPT, NO_DATASET = "in the dataset", "no dataset yet"
 
 
+def tables_shown(run: Run) -> list[RunTable]:
+    """All tables that the gallery is made of."""
+    return [*_tables_of_drawn(run), *_tables_of_real(run), *_tables_of_tests(run)]
+
+
+def _tables_of_drawn(run: Run) -> Iterator[RunTable]:
+    if run.drawn:
+        yield from (run.captions, run.groups, run.summaries)
+    for arm in run.drawn:
+        yield from (run.sentences(arm), run.images(arm), run.safety(arm))
+    for arm in run.arms:
+        yield from (run.pairs(arm), run.ledger(arm))
+
+
+def _tables_of_real(run: Run) -> Iterator[RunTable]:
+    if "real" in run.arms:
+        yield from (run.photographs("real"), run.photograph_captions("real"))
+
+
+def _tables_of_tests(run: Run) -> Iterator[RunTable]:
+    for test in run.tests:
+        yield from (run.photographs(test), run.photograph_captions(test))
+        yield from (run.predictions(arm, seed, test) for arm, seed in run.captioners)
+
+
+# --- Pictures ---------------------------------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True)
-class Member:
-    """A caption of a picture's group: how near it is to the head caption, and whether the summary is of it."""
+class GalleryCaption:
+    """A caption of a picture's group: its similarity to the anchor, and whether the summary is made of it."""
 
     caption_id: int
-    caption: str
+    text: str
     similarity: float | None
     selected: bool
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture, or a sentence that is still to be drawn; `number` is the id of its head caption, or photograph."""
+class GalleryPicture:
+    """A picture, or a sentence still to be drawn; `number` is the id of its anchor caption, or of the photograph."""
 
     image_id: str
     arm: str
@@ -41,35 +69,35 @@ class Picture:
     seed: int | None = None
     model: str = ""
     prompt_hash: str = ""
-    members: Sequence[Member] = ()
+    captions: Sequence[GalleryCaption] = ()
     summary: Row | None = None
     datasets: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def reason(self) -> str:
-        """Why no pairs are made of it, without the numbers, so that many share one; or that they are."""
-        said = next(iter(self.datasets.values()), NO_DATASET)
-        return KEPT if said.endswith(" pairs") else said.partition(":")[0]
+        """The reason why it has no pairs, without numbers, so that many pictures share one; or that it has pairs."""
+        state = next(iter(self.datasets.values()), NO_DATASET)
+        return KEPT if state.endswith(" pairs") else state.partition(":")[0]
 
     @property
     def similarity(self) -> float | None:
-        """The mean similarity of the selected captions and the head, which is itself left out."""
-        found = [m.similarity for m in self.members if m.selected and m.similarity is not None]
-        others = found[1:] if self.members and self.members[0].selected else found
+        """The mean similarity of the selected captions to the anchor, which itself does not count."""
+        found = [c.similarity for c in self.captions if c.selected and c.similarity is not None]
+        others = found[1:] if self.captions and self.captions[0].selected else found
         return sum(others) / len(others) if others else None
 
 
-def drawn_pictures(run: Run, shelf: Shelf, arm: str, limit: int) -> tuple[list[Picture], int]:
-    """The first `limit` pictures that the arm draws, in drawing order, and how many there are in all."""
-    sentences = shelf.read(run.file(f"images/{arm}/sentences"), tables.SENTENCES).to_pylist()
+def drawn_pictures(run: Run, arm: str, limit: int) -> tuple[list[GalleryPicture], int]:
+    """The first `limit` pictures that the arm draws, in drawing order, and the number of all."""
+    sentences = run.sentences(arm).rows().to_pylist()
     sentences.sort(key=lambda row: drawing_order(_number(row["image_id"])))
-    said = _said_of(run, shelf, arm, sentences[:limit])
-    return [_drawn(row, run, said) for row in sentences[:limit]], len(sentences)
+    rows = _arm_rows(run, arm, sentences[:limit])
+    return [_drawn(row, run, rows) for row in sentences[:limit]], len(sentences)
 
 
 @dataclass(frozen=True)
-class _Said:
-    """What the tables say of an arm's pictures, by the id of the picture, group or caption."""
+class _ArmRows:
+    """The rows on an arm's pictures, by the id of the picture, group or caption."""
 
     models: Mapping[str, str]
     checks: Mapping[str, Row]
@@ -79,54 +107,82 @@ class _Said:
     datasets: Mapping[str, Mapping[str, str]]
 
 
-def _said_of(run: Run, shelf: Shelf, arm: str, shown: Sequence[Row]) -> _Said:
+def _arm_rows(run: Run, arm: str, shown: Sequence[Row]) -> _ArmRows:
     ids = [row["image_id"] for row in shown]
-    images = shelf.read(run.of_shards(f"images/{arm}"), tables.IMAGES, ["image_id", "model"])
+    images = run.images(arm).rows(["image_id", "model"])
     models = dict(zip(images["image_id"].to_pylist(), images["model"].to_pylist(), strict=True))
-    checks = shelf.of(run.of_shards(f"safety/{arm}"), tables.SAFETY, "image_id", ids)
-    groups, summaries = _groups(run, shelf, shown)
-    captions = _captions(run, shelf, shown, groups)
-    datasets = _datasets(run, shelf, ["multi", "multi_head"] if arm == "multi" else [arm], ids)
-    return _Said(models, _by(checks, "image_id"), groups, summaries, captions, datasets)
+    checks = _by(run.safety(arm).select(ids), "image_id")
+    group_ids = [row["group_id"] for row in shown if row["group_id"] is not None]  # none of captions drawn alone
+    groups = _by(run.groups.select(group_ids), "group_id") if group_ids else {}
+    summaries = _by(run.summaries.select(group_ids), "group_id") if group_ids else {}
+    caption_ids = {number for row in [*shown, *groups.values()] for number in row["caption_ids"]}
+    captions = {number: row["caption"] for number, row in _by(run.captions.select(caption_ids), "caption_id").items()}
+    datasets = _datasets(run, ["multi", "multi_head"] if arm == "multi" else [arm], ids)
+    return _ArmRows(models, checks, groups, summaries, captions, datasets)
 
 
-def _drawn(row: Row, run: Run, said: _Said) -> Picture:
+def _drawn(row: Row, run: Run, rows: _ArmRows) -> GalleryPicture:
     image_id, group_id = row["image_id"], row["group_id"]
-    check = said.checks.get(image_id, {})
-    return Picture(
+    check = rows.checks.get(image_id, {})
+    return GalleryPicture(
         image_id,
         row["arm"],
         _number(image_id),
         row["sentence"],
         run.shards[shard_of(image_id, len(run.shards))] if run.shards else "",
-        check.get("verdict", NOT_CHECKED if image_id in said.models else NOT_DRAWN),
+        check.get("verdict", NOT_CHECKED if image_id in rows.models else NOT_DRAWN),
         check.get("score"),
         row["seed"],
-        said.models.get(image_id, ""),
+        rows.models.get(image_id, ""),
         row["prompt_hash"] or "",
-        _members(row, said.groups.get(group_id), said.captions),
-        said.summaries.get(group_id),
-        said.datasets[image_id],
+        _captions(row, rows.groups.get(group_id), rows.captions),
+        rows.summaries.get(group_id),
+        rows.datasets[image_id],
     )
 
 
-def real_pictures(run: Run, shelf: Shelf, limit: int) -> tuple[list[Picture], int]:
-    """The first `limit` photographs of the arm real, by id, with what people said of them."""
-    ids = shelf.read(run.file("dataset/real/ledger"), tables.LEDGER, ["item_id"])["item_id"].to_pylist()
+def _captions(sentence: Row, group: Row | None, texts: Mapping[int, str]) -> list[GalleryCaption]:
+    """The group's captions, the nearest first; without a group, those that the sentence is made of."""
+    selected = set(sentence["caption_ids"])
+    ids = group["caption_ids"] if group else sentence["caption_ids"]
+    similarities = group["similarities"] if group else [None] * len(ids)
+    pairs = zip(ids, similarities, strict=True)
+    return [GalleryCaption(number, texts.get(number, ""), near, number in selected) for number, near in pairs]
+
+
+def real_pictures(run: Run, limit: int) -> tuple[list[GalleryPicture], int]:
+    """The first `limit` photographs of the arm real, by id, with the captions that people gave, and the number of all.
+
+    They are those of the arm's ledger.
+    """
+    ids = run.ledger("real").rows(["item_id"])["item_id"].to_pylist()
     shown = sorted(ids, key=corpus_image_id)[:limit]
     wanted = [corpus_image_id(image_id) for image_id in shown]
-    rows = shelf.of(run.file("pictures/real/captions"), tables.CAPTIONS, "image_id", wanted).to_pylist()
-    members: dict[str, list[Member]] = defaultdict(list)
+    rows = run.photograph_captions("real").select(wanted, key="image_id").to_pylist()
+    captions: dict[str, list[GalleryCaption]] = defaultdict(list)
     for row in sorted(rows, key=lambda row: row["caption_id"]):
-        members[real_image_id(row["image_id"])].append(Member(row["caption_id"], row["caption"], None, True))
-    datasets = _datasets(run, shelf, ["real"], shown)
-    return [_photograph(image_id, members[image_id], datasets[image_id]) for image_id in shown], len(ids)
+        captions[real_image_id(row["image_id"])].append(GalleryCaption(row["caption_id"], row["caption"], None, True))
+    datasets = _datasets(run, ["real"], shown)
+    return [_photograph(image_id, captions[image_id], datasets[image_id]) for image_id in shown], len(ids)
 
 
-def _photograph(image_id: str, members: Sequence[Member], datasets: Mapping[str, str]) -> Picture:
-    sentence = members[0].caption if members else ""
+def _photograph(image_id: str, captions: Sequence[GalleryCaption], datasets: Mapping[str, str]) -> GalleryPicture:
+    sentence = captions[0].text if captions else ""
     number = corpus_image_id(image_id)
-    return Picture(image_id, "real", number, sentence, verdict=PHOTOGRAPH, members=members, datasets=datasets)
+    return GalleryPicture(image_id, "real", number, sentence, verdict=PHOTOGRAPH, captions=captions, datasets=datasets)
+
+
+def _datasets(run: Run, arms: Iterable[str], ids: Sequence[str]) -> dict[str, dict[str, str]]:
+    """For each picture and each arm of the run that has a dataset: its number of pairs, or why it has none."""
+    found: dict[str, dict[str, str]] = {image_id: {} for image_id in ids}
+    for arm in [arm for arm in arms if arm in run.arms]:
+        counts = Counter(run.pairs(arm).rows(["image_id"])["image_id"].to_pylist())
+        ledger = run.ledger(arm).select(ids, key="item_id").to_pylist()
+        reasons = {row["item_id"]: row["reason"] for row in ledger if not row["kept"]}
+        for image_id in ids:
+            if image_id in counts or image_id in reasons:
+                found[image_id][arm] = reasons.get(image_id) or f"{counts[image_id]:,} pairs"
+    return found
 
 
 def _number(image_id: str) -> int:
@@ -137,40 +193,36 @@ def _by(rows: pa.Table, key: str) -> dict[Any, Row]:
     return {row[key]: row for row in rows.to_pylist()}
 
 
-def _groups(run: Run, shelf: Shelf, shown: Sequence[Row]) -> tuple[dict[int, Row], dict[int, Row]]:
-    """The groups that the sentences are of, and their summaries, by id; nothing of captions drawn alone."""
-    wanted = [row["group_id"] for row in shown if row["group_id"] is not None]
-    if not wanted:
-        return {}, {}
-    groups = shelf.of(run.file("groups/all"), tables.GROUPS, "group_id", wanted)
-    summaries = shelf.of(run.of_shards("summaries"), tables.SUMMARIES, "group_id", wanted)
-    return _by(groups, "group_id"), _by(summaries, "group_id")
+# --- Predicted captions -----------------------------------------------------------------------------------------------
 
 
-def _captions(run: Run, shelf: Shelf, shown: Sequence[Row], groups: Mapping[int, Row]) -> dict[int, str]:
-    wanted = {number for row in [*shown, *groups.values()] for number in row["caption_ids"]}
-    rows = shelf.of(run.file("captions/all"), tables.CAPTIONS, "caption_id", wanted)
-    return dict(zip(rows["caption_id"].to_pylist(), rows["caption"].to_pylist(), strict=True))
+@dataclass(frozen=True)
+class Predictions:
+    """The pictures [n] of a test set: the references of each, and the caption of each captioner [captioners][n].
+
+    `scores` [captioners][n] is CIDEr-D on plain tokens, without Java: it ranks pictures and is no score to report.
+    """
+
+    name: str
+    ids: Sequence[str]
+    references: Sequence[Sequence[str]]
+    captioners: Sequence[str]
+    captions: Sequence[Sequence[str]]
+    scores: Sequence[Sequence[float]]
 
 
-def _members(sentence: Row, group: Row | None, captions: Mapping[int, str]) -> list[Member]:
-    """The group's captions, the nearest first; without a group those that the sentence is of."""
-    selected = set(sentence["caption_ids"])
-    ids = group["caption_ids"] if group else sentence["caption_ids"]
-    similarities = group["similarities"] if group else [None] * len(ids)
-    pairs = zip(ids, similarities, strict=True)
-    return [Member(number, captions.get(number, ""), near, number in selected) for number, near in pairs]
-
-
-def _datasets(run: Run, shelf: Shelf, arms: Iterable[str], ids: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Of each picture, for each arm of the run that has a dataset: its number of pairs, or why it has none."""
-    found: dict[str, dict[str, str]] = {image_id: {} for image_id in ids}
-    for arm in [arm for arm in arms if arm in run.arms]:
-        pairs = shelf.read(run.file(f"dataset/{arm}/pairs"), tables.PAIRS, ["image_id"])
-        counts = Counter(pairs["image_id"].to_pylist())
-        ledger = shelf.of(run.file(f"dataset/{arm}/ledger"), tables.LEDGER, "item_id", ids)
-        reasons = {row["item_id"]: row["reason"] for row in ledger.to_pylist() if not row["kept"]}
-        for image_id in ids:
-            if image_id in counts or image_id in reasons:
-                found[image_id][arm] = reasons.get(image_id) or f"{counts[image_id]:,} pairs"
-    return found
+def read_predictions(run: Run, test: str) -> Predictions:
+    """A test set with the predictions that are there."""
+    paths = run.photograph_captions(test).there
+    references = read_references(paths[0]) if paths else {}
+    ids = sorted(references, key=_number)
+    found = {}
+    for arm, seed in run.captioners:
+        rows = run.predictions(arm, seed, test).rows().to_pylist()
+        if rows:
+            texts = {row["image_id"]: row["caption"] for row in rows}
+            found[arm if len(run.seeds) == 1 else f"{arm}, seed {seed}"] = [texts.get(each, "") for each in ids]
+    ordered = [references[image_id] for image_id in ids]
+    tokens = [[plain_tokens(text) for text in texts] for texts in ordered]
+    scores = [cider(tokens, [plain_tokens(text) for text in texts]).round(3).tolist() for texts in found.values()]
+    return Predictions(test, ids, ordered, list(found), list(found.values()), scores)

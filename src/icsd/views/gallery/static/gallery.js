@@ -11,7 +11,7 @@ const find = (id) => document.getElementById(id);
 const state = { view: "pictures", page: 0, found: [], open: null, problem: "" };
 const rows = []; // of the catalogue
 const byId = new Map();
-const byNumber = new Map(); // head caption -> its pictures by arm
+const byNumber = new Map(); // anchor caption -> its pictures by arm
 
 // Data in scripts
 
@@ -217,7 +217,7 @@ function show() {
 }
 
 function countText() {
-  const things = { pictures: "pictures", "side-by-side": "head captions drawn more than once", captions: "test pictures" }[state.view];
+  const things = { pictures: "pictures", "side-by-side": "anchor captions drawn more than once", captions: "test pictures" }[state.view];
   const of = state.view === "pictures" && state.found.length < rows.length ? ` of ${count(rows.length)}` : "";
   return `${count(state.found.length)}${of} ${things}`;
 }
@@ -226,7 +226,7 @@ function nothing() {
   if (state.view === "captions" && state.problem) return state.problem;
   if (state.view === "captions") return "No test picture matches, or no captioner has written captions yet.";
   if (rows.length === 0) return "This run has no picture yet.";
-  return state.view === "pictures" ? "No picture matches." : "No head caption that is drawn in both arms matches.";
+  return state.view === "pictures" ? "No picture matches." : "No anchor caption drawn in both arms matches.";
 }
 
 function turn(by) {
@@ -344,7 +344,7 @@ function others(row) {
   const same = MATCHED.includes(row.arm) ? byNumber.get(row.number) : {};
   const cards = MATCHED.filter((arm) => same[arm] && arm !== row.arm).map((arm) => card(same[arm], arm));
   if (cards.length === 0) return null;
-  const heading = element("h3", {}, "Drawn of the same head caption");
+  const heading = element("h3", {}, "Drawn from the same anchor caption");
   return element("div", { class: "others" }, heading, element("div", { class: "pair" }, ...cards));
 }
 
@@ -355,7 +355,7 @@ function lineage(row, detail) {
     ["Shard", row.shard],
     ["Verdict", row.score === null ? row.verdict : `${row.verdict}, safety score ${number(row.score)}`],
     ...(datasets.length ? datasets : [["Dataset", row.reason]]),
-    ["Similarity", row.similarity === null ? "" : `${number(row.similarity)}, mean of the selected captions with the head caption`],
+    ["Similarity", row.similarity === null ? "" : `${number(row.similarity)}, mean of the selected captions with the anchor caption`],
     ["Seed", detail.seed],
     ["Image model", detail.image_model],
     ["Summary by", detail.model],
