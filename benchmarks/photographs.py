@@ -22,7 +22,7 @@ from icsd.core import metrics, tables
 from icsd.core.ids import drawing_order
 from icsd.core.references import read_references
 from icsd.core.text import markdown_table
-from icsd.stages.evaluation.scores import Score, Tokenised, resampled, score, tokenise, with_interval
+from icsd.stages.evaluation.bootstrap import Score, Tokenised, resampled, score, tokenise, with_interval
 
 ROOT = Path(__file__).parents[1]
 PHOTOGRAPHS = ROOT.parent / "shared" / "data" / "flickr8k_images_1000.parquet"

@@ -1,5 +1,5 @@
 from icsd.core.logs import job_log
-from icsd.stages.evaluation.summary import collect_scores
+from icsd.stages.evaluation.comparison import collect_scores
 
 with job_log(snakemake.log[0]):
     files, params = snakemake.input, snakemake.params

@@ -9,9 +9,9 @@ from typing import TypeAlias
 
 from icsd.config import SpiceConfig
 from icsd.core.errors import ICSDError
+from icsd.stages.evaluation.comparison import HEADLINE, compare_runs
 from icsd.stages.evaluation.scoring import Scoring, score_results
 from icsd.stages.evaluation.spice import Spice
-from icsd.stages.evaluation.summary import HEADLINE, compare_runs
 from icsd.views.commands import add_resume, add_status
 from icsd.views.figure import add_figure
 from icsd.views.gallery import add_gallery

@@ -16,9 +16,9 @@ from icsd.core.references import read_references
 from icsd.core.text import markdown_table
 from icsd.picturebook.mentions import Objects, count_objects, named_objects
 from icsd.picturebook.probe import see_objects
-from icsd.stages.evaluation.scores import Score, Tokenised, resampled, tokenise, with_interval
+from icsd.stages.evaluation.bootstrap import Score, Tokenised, resampled, tokenise, with_interval
+from icsd.stages.evaluation.comparison import training_size
 from icsd.stages.evaluation.scoring import read_predictions
-from icsd.stages.evaluation.summary import training_size
 
 PAIR_MEASURES = ("objects named", "of them seen", "objects seen", "of them named")
 

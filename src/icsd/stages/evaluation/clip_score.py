@@ -1,4 +1,4 @@
-"""CLIPScore and RefCLIPScore (Hessel et al. 2021, arXiv:2104.08718) from unit vectors of pictures and captions."""
+"""CLIPScore and RefCLIPScore (Hessel et al. 2021, arXiv:2104.08718), from unit vectors of pictures and captions."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,17 +10,17 @@ from icsd.core.errors import InputError
 from icsd.core.references import real_image_id
 from icsd.core.vectors import from_lists, to_lists
 
-PROMPT = "A photo depicts "  # what every caption begins with, true and predicted
+PROMPT = "A photo depicts "  # stands before every caption, true or predicted
 WEIGHT = 2.5
 
 
 def clip_scores(
     pictures: np.ndarray, candidates: np.ndarray, references: Sequence[np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """Both scores of each of n pictures, by unit vectors [n, d], [n, d] and n times [references, d].
+    """Return both scores of n pictures [n], from unit vectors [n, d], [n, d] and n times [references, d].
 
-    CLIPScore is 2.5 times the cosine of picture and caption, not below 0; RefCLIPScore the harmonic mean of that and
-    the highest cosine of the caption and a true one, not below 0.
+    CLIPScore is 2.5 times the cosine of picture and caption. RefCLIPScore is the harmonic mean of CLIPScore and the
+    caption's highest cosine with a true caption. Negative cosines count as 0.
     """
     by_picture = WEIGHT * np.maximum((pictures * candidates).sum(axis=1), 0.0)
     highest = [float((true @ candidate).max()) for true, candidate in zip(references, candidates, strict=True)]
@@ -31,7 +31,7 @@ def clip_scores(
 
 
 def embed_test_pictures(images: str, captions: str, vectors: str, model: str, batch_size: int) -> None:
-    """Write the CLIP_VECTORS of the pictures and of their captions, once for all captioners."""
+    """Write the CLIP_VECTORS of the test pictures and of their true captions. All captioners share them."""
     from icsd.models.open_clip_model import load_clip_model
 
     clip = load_clip_model(model, "evaluation.clip_model")
@@ -49,7 +49,7 @@ def embed_test_pictures(images: str, captions: str, vectors: str, model: str, ba
 
 
 def clip_scores_of(vectors: str, model: str, predicted: Mapping[str, str], batch_size: int) -> dict[str, np.ndarray]:
-    """Both scores of the predicted captions, [n], in their order; `vectors` are those of the pictures."""
+    """Return both scores of the predicted captions, [n], in their order. `vectors` is the CLIP_VECTORS file."""
     from icsd.models.open_clip_model import load_clip_model
 
     pictures, references = _read_vectors(vectors)
@@ -63,7 +63,7 @@ def clip_scores_of(vectors: str, model: str, predicted: Mapping[str, str], batch
 
 
 def _read_vectors(path: str) -> tuple[dict[str, np.ndarray], dict[str, list[np.ndarray]]]:
-    """The vector of each picture, and those of its captions."""
+    """Return the vector of each picture, and the vectors of its captions."""
     table = tables.read(path, tables.CLIP_VECTORS)
     pictures, captions = dict[str, np.ndarray](), dict[str, list[np.ndarray]]()
     ids = zip(table["image_id"].to_pylist(), table["caption_id"].to_pylist(), strict=True)

