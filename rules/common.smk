@@ -20,11 +20,16 @@ wildcard_constraints:
 
 
 def arm_images(wildcards):
-    """The IMAGES of an arm: multi_head has multi's pictures, real the photographs."""
-    if wildcards.arm == "real":
+    """The IMAGES of an arm: its own, those of the arm that draws them, or the photographs."""
+    arm = ARMS[wildcards.arm].drawn_by
+    if arm.photographs:
         return ["<results>/pictures/real/images.parquet"]
-    arm = "multi" if wildcards.arm == "multi_head" else wildcards.arm
-    return collect(f"<results>/images/{arm}/{{shard}}.parquet", shard=SHARDS)
+    return collect(f"<results>/images/{arm.name}/{{shard}}.parquet", shard=SHARDS)
+
+
+def arms_where(holds):
+    """A wildcard's pattern: the arms for which `holds`."""
+    return "|".join(name for name, arm in ARMS.items() if holds(arm))
 
 
 def model_input(*models):

@@ -1,27 +1,38 @@
 # dataset: an arm's training pairs, and a ledger of all that was kept or fell away
 #
-# in:  <results>/captions/all.parquet                    CAPTIONS   } all shards; for the arm "real"
-#      <results>/summaries/{shard}.parquet               SUMMARIES  } <results>/pictures/real/ alone
-#      <results>/images/{arm}/sentences.parquet          SENTENCES  } multi_head has those of multi
+# in:  <results>/captions/all.parquet                    CAPTIONS   } of an arm with drawn pictures, all shards; an
+#      <results>/summaries/{shard}.parquet               SUMMARIES  } arm may have the pictures of another one
+#      <results>/images/{arm}/sentences.parquet          SENTENCES  } (src/icsd/config/arms.py)
 #      <results>/images/{arm}/{shard}.parquet            IMAGES     }
 #      <results>/safety/{arm}/{shard}.parquet            SAFETY     }
-#      <results>/dataset/multi/pairs.parquet             PAIRS: for the arm single, which has as many pictures
+#      <results>/dataset/multi/pairs.parquet             PAIRS: for an arm that is to have as many pictures
+#      <results>/pictures/real/{ledger,captions}.parquet LEDGER, CAPTIONS: of the photographs, for the arm real
 # out: <results>/dataset/{arm}/pairs.parquet             PAIRS: a picture with a caption
 #      <results>/dataset/{arm}/ledger.parquet            LEDGER: input = kept + dropped, with reasons
 
 
+def dataset_tables(wildcards):
+    """What the dataset of an arm with drawn pictures is made of."""
+    arm = ARMS[wildcards.arm]
+    drawn_by = arm.drawn_by.name
+    return {
+        "captions": "<results>/captions/all.parquet",
+        "summaries": collect("<results>/summaries/{shard}.parquet", shard=SHARDS),
+        "sentences": f"<results>/images/{drawn_by}/sentences.parquet",
+        "images": arm_images(wildcards),
+        "safety": collect(f"<results>/safety/{drawn_by}/{{shard}}.parquet", shard=SHARDS),
+        "balance": f"<results>/dataset/{METHOD}/pairs.parquet" if arm.balanced else [],
+    }
+
+
 rule build_dataset:
     input:
-        captions="<results>/captions/all.parquet",
-        summaries=collect("<results>/summaries/{shard}.parquet", shard=SHARDS),
-        sentences="<results>/images/{arm}/sentences.parquet",
-        images=collect("<results>/images/{{arm}}/{shard}.parquet", shard=SHARDS),
-        safety=collect("<results>/safety/{{arm}}/{shard}.parquet", shard=SHARDS),
+        unpack(dataset_tables),
     output:
         pairs="<results>/dataset/{arm}/pairs.parquet",
         ledger="<results>/dataset/{arm}/ledger.parquet",
     wildcard_constraints:
-        arm="multi|single_matched",
+        arm=arms_where(lambda arm: not arm.photographs),
     params:
         arm="{arm}",
         revision=REVISIONS["dataset"],
@@ -36,43 +47,6 @@ rule build_dataset:
         runtime=jobs.minutes(30),
     script:
         "../scripts/build_dataset.py"
-
-
-use rule build_dataset as build_single_dataset with:
-    input:
-        captions="<results>/captions/all.parquet",
-        summaries=collect("<results>/summaries/{shard}.parquet", shard=SHARDS),
-        sentences="<results>/images/single/sentences.parquet",
-        images=collect("<results>/images/single/{shard}.parquet", shard=SHARDS),
-        safety=collect("<results>/safety/single/{shard}.parquet", shard=SHARDS),
-        multi="<results>/dataset/multi/pairs.parquet",
-    output:
-        pairs="<results>/dataset/single/pairs.parquet",
-        ledger="<results>/dataset/single/ledger.parquet",
-    params:
-        arm="single",
-        revision=REVISIONS["dataset"],
-        max_drop_share=cfg.dataset.max_drop_share,
-    log:
-        "<results>/logs/build_dataset/single.log",
-
-
-use rule build_dataset as build_head_dataset with:
-    input:
-        captions="<results>/captions/all.parquet",
-        summaries=collect("<results>/summaries/{shard}.parquet", shard=SHARDS),
-        sentences="<results>/images/multi/sentences.parquet",
-        images=collect("<results>/images/multi/{shard}.parquet", shard=SHARDS),
-        safety=collect("<results>/safety/multi/{shard}.parquet", shard=SHARDS),
-    output:
-        pairs="<results>/dataset/multi_head/pairs.parquet",
-        ledger="<results>/dataset/multi_head/ledger.parquet",
-    params:
-        arm="multi_head",
-        revision=REVISIONS["dataset"],
-        max_drop_share=cfg.dataset.max_drop_share,
-    log:
-        "<results>/logs/build_dataset/multi_head.log",
 
 
 rule build_real_dataset:

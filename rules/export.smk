@@ -25,7 +25,7 @@ rule export_dataset:
         ledger="<results>/dataset/{arm}/ledger.parquet",
         images=arm_images,
         summaries=lambda wildcards: (
-            [] if wildcards.arm == "real" else collect("<results>/summaries/{shard}.parquet", shard=SHARDS)
+            [] if ARMS[wildcards.arm].photographs else collect("<results>/summaries/{shard}.parquet", shard=SHARDS)
         ),
     output:
         directory("<results>/export/{arm}/{layout}"),

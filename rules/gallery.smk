@@ -12,7 +12,7 @@
 #      <results>/gallery/data/*.js                          what it loads when it is looked at, in files of about 0.6 MB
 
 
-GALLERY_PICTURES = list(cfg.pictures.tests) + ["real"] * ("real" in cfg.arms)
+GALLERY_PICTURES = list(cfg.pictures.tests) + ["real"] * cfg.has_photographs
 
 
 rule write_gallery:

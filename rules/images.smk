@@ -2,7 +2,7 @@
 #
 # in:  <results>/summaries/{shard}.parquet             SUMMARIES, all shards
 #      <results>/captions/all.parquet                  CAPTIONS
-#      <results>/dataset/multi/pairs.parquet           PAIRS: of the arm single_matched alone
+#      <results>/dataset/multi/pairs.parquet           PAIRS: for arms that draw the captions of these
 # out: <results>/images/{arm}/sentences.parquet        SENTENCES: what to draw, in the shard of the image's id; a row
 #                                                      group a shard
 #      <results>/images/{arm}/{shard}.parquet          IMAGES
@@ -19,12 +19,12 @@ rule select_sentences:
     output:
         sentences="<results>/images/{arm}/sentences.parquet",
     wildcard_constraints:
-        arm="multi|single",
+        arm=arms_where(lambda arm: arm.sentences in ("summaries", "captions")),
     params:
         revision=REVISIONS["images"],
         shards=cfg.shards,
         pictures=cfg.images.pictures,
-        spare=lambda wildcards: cfg.images.spare if wildcards.arm == "single" else 0,
+        spare=lambda wildcards: cfg.images.spare if ARMS[wildcards.arm].sentences == "captions" else 0,
         seed=cfg.images.seed,
     log:
         "<results>/logs/select_sentences/{arm}.log",
@@ -40,16 +40,18 @@ rule select_sentences:
 
 rule select_matched_sentences:
     input:
-        pairs="<results>/dataset/multi/pairs.parquet",
+        pairs=f"<results>/dataset/{METHOD}/pairs.parquet",
         captions="<results>/captions/all.parquet",
     output:
-        sentences="<results>/images/single_matched/sentences.parquet",
+        sentences="<results>/images/{arm}/sentences.parquet",
+    wildcard_constraints:
+        arm=arms_where(lambda arm: arm.sentences == "pairs"),
     params:
         revision=REVISIONS["images"],
         shards=cfg.shards,
         seed=cfg.images.seed,
     log:
-        "<results>/logs/select_matched_sentences.log",
+        "<results>/logs/select_matched_sentences/{arm}.log",
     conda:
         "../envs/icsd.yaml"
     threads: 1
@@ -68,7 +70,7 @@ rule generate_images:
         images="<results>/images/{arm}/{shard}.parquet",
         contact_sheet="<results>/images/{arm}/{shard}.png",
     wildcard_constraints:
-        arm="multi|single|single_matched",
+        arm=arms_where(lambda arm: arm.sentences),
     params:
         revision=REVISIONS["images"],
         settings=cfg.images.deciding(),

@@ -11,7 +11,7 @@ rule check_safety:
     output:
         safety="<results>/safety/{arm}/{shard}.parquet",
     wildcard_constraints:
-        arm="multi|single|single_matched",
+        arm=arms_where(lambda arm: arm.sentences),
     params:
         revision=REVISIONS["safety"],
         model=cfg.safety.model or cfg.images.model,

@@ -1,18 +1,18 @@
 from pathlib import Path
 
 from icsd.core.logs import job_log
-from icsd.stages.dataset import DrawnArm, build_dataset
+from icsd.stages.dataset import DrawnTables, build_dataset
 
 with job_log(snakemake.log[0]):
     inputs = snakemake.input
-    multi = inputs.get("multi")
-    tables_of_arm = DrawnArm(
+    balance = inputs.get("balance")
+    tables_of_arm = DrawnTables(
         Path(inputs.captions),
         [Path(path) for path in inputs.summaries],
         Path(inputs.sentences),
         [Path(path) for path in inputs.images],
         [Path(path) for path in inputs.safety],
-        Path(multi) if multi else None,
+        Path(balance) if balance else None,
     )
     pairs, ledger = Path(snakemake.output.pairs), Path(snakemake.output.ledger)
     build_dataset(snakemake.params.arm, tables_of_arm, pairs, ledger, snakemake.params.max_drop_share)

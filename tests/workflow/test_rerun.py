@@ -23,9 +23,7 @@ JOBS = {
     "select_matched_sentences": 1,
     "generate_images": 3,
     "check_safety": 3,
-    "build_dataset": 2,
-    "build_single_dataset": 1,
-    "build_head_dataset": 1,
+    "build_dataset": 4,
     "train_captioner": 4,  # those of the arms that draw
     "predict_captions": 4,
     "write_gallery": 1,

@@ -6,13 +6,14 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
+from icsd.config.arms import ARMS, METHOD, Arm, ArmName, arms_with_pictures_of, drawn_arms
 from icsd.config.captioner import Captioner, CaptionerDecoder
 from icsd.config.corpus import CaptionsConfig, Columns, PicturesConfig, PicturesSplit
 from icsd.config.downloads import DownloadsConfig
 from icsd.config.embeddings import EmbeddingsConfig, GroupsConfig
 from icsd.config.estimate import EstimateConfig
 from icsd.config.evaluation import EvaluationConfig, SpiceConfig
-from icsd.config.export import Arm, ExportConfig, provenance
+from icsd.config.export import ExportConfig, provenance
 from icsd.config.images import DatasetConfig, GalleryConfig, ImagesConfig, SafetyConfig
 from icsd.config.section import Section, fault, known_keys
 from icsd.config.shipped import completed, located
@@ -21,15 +22,13 @@ from icsd.core.errors import ConfigError
 from icsd.core.ids import shard_names
 
 __all__ = [
-    "ARMS", "DRAWN_ARMS", "BatchConfig", "Captioner", "CaptionerDecoder", "CaptionsConfig", "Columns", "Config",
+    "ARMS", "METHOD", "Arm", "BatchConfig", "Captioner", "CaptionerDecoder", "CaptionsConfig", "Columns", "Config",
     "DatasetConfig", "DownloadsConfig", "EmbeddingsConfig", "EstimateConfig", "EvaluationConfig", "ExportConfig",
     "GalleryConfig", "GroupsConfig", "ImagesConfig", "PicturesConfig", "PicturesSplit", "QualityConfig", "SafetyConfig",
-    "SpiceConfig", "SummariesConfig", "known_keys", "load_config", "located",
+    "SpiceConfig", "SummariesConfig", "arms_with_pictures_of", "drawn_arms", "known_keys", "load_config", "located",
 ]  # fmt: skip
 
 SOURCE = "config/config.yaml, or in the file given with --configfile"
-ARMS = ("multi", "single", "single_matched", "multi_head", "real")
-DRAWN_ARMS = ARMS[:3]
 
 # what may be the id of a model that `downloads` fetches. Not summaries.openai.model: an endpoint's models are its own
 MODEL_KEYS = (
@@ -46,7 +45,7 @@ class Config(Section):
         description="Name of the run; its tables go to results/<run>/."
     )
     shards: Annotated[int, Field(ge=1, le=9999)] = Field(description="Parts of every table, one job each.")
-    arms: Annotated[list[Arm], Field(min_length=1)] = Field(description="What is trained and compared.")
+    arms: Annotated[list[ArmName], Field(min_length=1)] = Field(description="What is trained and compared.")
     captions: CaptionsConfig
     pictures: PicturesConfig
     embeddings: EmbeddingsConfig
@@ -68,9 +67,9 @@ class Config(Section):
         return shard_names(self.shards)
 
     @property
-    def exported_arms(self) -> list[Arm]:
+    def exported_arms(self) -> list[str]:
         """The arms whose datasets and captioners `snakemake export` writes."""
-        return [arm for arm in self.arms if arm != "real"] if self.export.arms is None else self.export.arms
+        return [arm for arm in self.arms if not ARMS[arm].photographs] if self.export.arms is None else self.export.arms
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -79,14 +78,19 @@ class Config(Section):
 
     @property
     def drawn_arms(self) -> list[str]:
-        """The arms of which a run draws pictures: multi_head has those of multi, and the others count on multi."""
-        return [] if set(self.arms) == {"real"} else [arm for arm in DRAWN_ARMS if arm == "multi" or arm in self.arms]
+        """The arms that pictures are drawn for."""
+        return drawn_arms(self.arms)
+
+    @property
+    def has_photographs(self) -> bool:
+        """Whether an arm is made of the corpus's photographs."""
+        return any(ARMS[arm].photographs for arm in self.arms)
 
     @model_validator(mode="after")
     def _arms_can_be_made(self) -> "Config":
         if len(set(self.arms)) < len(self.arms):
             raise ValueError(f"arms={self.arms} must differ from one another")
-        if "real" in self.arms and self.pictures.real is None:
+        if self.has_photographs and self.pictures.real is None:
             raise ValueError("the arm real needs pictures.real, which is null")
         if foreign := set(self.export.arms or ()) - set(self.arms):
             raise ValueError(f"export.arms={self.export.arms}: {min(foreign)} is not among arms={self.arms}")

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
+from icsd.config.arms import ArmName
 from icsd.config.downloads import DownloadsConfig
 from icsd.config.section import Section
 from icsd.config.summaries import SummariesConfig
@@ -11,7 +12,6 @@ from icsd.config.summaries import SummariesConfig
 if TYPE_CHECKING:
     from icsd.config import Config
 
-Arm = Literal["multi", "single", "single_matched", "multi_head", "real"]
 Format = Literal["huggingface", "webdataset", "coco"]
 Licence = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
 
@@ -19,7 +19,7 @@ Licence = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
 class ExportConfig(Section):
     """Datasets and captioners to pass on."""
 
-    arms: list[Arm] | None = Field(
+    arms: list[ArmName] | None = Field(
         None, description="Which of arms; null for all of them but real, whose pictures are other people's."
     )
     formats: list[Format] = Field(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from icsd.config.arms import ARMS, METHOD
 from icsd.core import tables
 from icsd.core.errors import InputError, check_drop_share
 from icsd.core.ids import drawing_order
@@ -17,10 +18,10 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class DrawnArm:
-    """The tables that an arm's dataset is made of; `multi_head` has those of multi.
+class DrawnTables:
+    """The tables that the dataset of an arm with drawn pictures is made of.
 
-    `multi` is the PAIRS of that arm: of its captions are those of `single_matched`, and `single` has as many pictures.
+    `balance` is the PAIRS of the method, where the arm is to have as many pictures.
     """
 
     captions: Path
@@ -28,7 +29,7 @@ class DrawnArm:
     sentences: Path
     images: Sequence[Path]
     safety: Sequence[Path]
-    multi: Path | None = None
+    balance: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,8 @@ class Step:
         return f"{self.stage}: {kept:,} of {len(self.entered):,} kept"
 
 
-def build_dataset(arm: str, paths: DrawnArm, pairs: Path, ledger: Path, max_drop_share: float) -> None:
-    """Write the PAIRS of an arm that draws its pictures, by image and caption id, and its LEDGER.
+def build_dataset(arm: str, paths: DrawnTables, pairs: Path, ledger: Path, max_drop_share: float) -> None:
+    """Write the PAIRS of an arm with drawn pictures, by image and caption id, and its LEDGER.
 
     TooManyDroppedError if the checks drop a larger share of the pictures than `max_drop_share`. InputError if no pair
     is left, or if the tables do not belong together.
@@ -74,7 +75,7 @@ def build_dataset(arm: str, paths: DrawnArm, pairs: Path, ledger: Path, max_drop
     found = [
         _pair(row["image_id"], caption_id, captions, paths.sentences)
         for row in rows
-        for caption_id in ([row["group_id"]] if arm == "multi_head" else row["caption_ids"])
+        for caption_id in _captions_of(row, ARMS[arm].captions)
     ]
     safety = next(step for step in steps if step.stage == "safety")
     check_drop_share(
@@ -86,6 +87,14 @@ def build_dataset(arm: str, paths: DrawnArm, pairs: Path, ledger: Path, max_drop
         hint=f"Look at the contact sheets in {paths.images[0].parent}",
     )
     _write(arm, steps, found, pairs, ledger)
+
+
+def _captions_of(row: Row, limit: int | None) -> Sequence[int]:
+    """The captions that go with a picture: all of its sentence, or at most `limit`, the group's anchor first."""
+    if limit is None:
+        return list(row["caption_ids"])
+    anchor = [] if row["group_id"] is None else [row["group_id"]]
+    return list(dict.fromkeys([*anchor, *row["caption_ids"]]))[:limit]
 
 
 def build_real_dataset(pictures: Path, captions: Path, pairs: Path, ledger: Path) -> None:
@@ -110,12 +119,12 @@ def build_real_dataset(pictures: Path, captions: Path, pairs: Path, ledger: Path
     _write("real", [step], found, pairs, ledger)
 
 
-def _steps(arm: str, paths: DrawnArm, sentences: Sequence[Row], captions: Mapping[int, str]) -> list[Step]:
+def _steps(arm: str, paths: DrawnTables, sentences: Sequence[Row], captions: Mapping[int, str]) -> list[Step]:
     """The way to the arm's pictures, each stage entered by what the one before it kept."""
     drawn = {row["image_id"] for row in sentences}
     first, candidates = _candidates(arm, paths, captions)
     _check_same(paths.sentences, "the captions or summaries", drawn - set(candidates), set())
-    reason = _REASONS[arm].format(count=f"{len(drawn):,}")
+    reason = _REASONS[ARMS[arm].drawn_by.sentences or ""].format(count=f"{len(drawn):,}")
     images = Step("images", candidates, {item: reason for item in candidates if item not in drawn})
     made = set(tables.concat(paths.images, tables.IMAGES, columns=["image_id"])["image_id"].to_pylist())
     _check_same(paths.images[0].parent, "the sentences", made, set(images.kept))
@@ -123,42 +132,41 @@ def _steps(arm: str, paths: DrawnArm, sentences: Sequence[Row], captions: Mappin
     _check_same(paths.safety[0].parent, "the images", set(checks), made)
     dropped = {image_id: _fault(row) for image_id, row in checks.items() if row["verdict"] != "safe"}
     safety = Step("safety", images.kept, dropped)
-    balance = [_balance(safety.kept, paths)] if arm == "single" else []
+    balance = [_balance(arm, safety.kept, paths)] if ARMS[arm].balanced else []
     return [*first, images, safety, *balance]
 
 
-_OF_GROUPS = "not among the first {count} of images.pictures"
-_REASONS = {
-    "multi": _OF_GROUPS,
-    "multi_head": _OF_GROUPS,
-    "single": "not among the first {count}: as many as multi draws, and images.spare more",
-    "single_matched": "in no pair of multi",
+_REASONS = {  # why an item was not drawn, by what the arm's sentences are
+    "summaries": "not among the first {count} of images.pictures",
+    "captions": f"not among the first {{count}}: as many as {METHOD} draws, and images.spare more",
+    "pairs": f"in no pair of {METHOD}",
 }
 
 
-def _balance(safe: Sequence[str], paths: DrawnArm) -> Step:
-    """As many pictures as multi has, those that were chosen first."""
-    if paths.multi is None:
-        raise ValueError("the arm single needs the pairs of multi")
-    wanted = len(set(tables.read(paths.multi, tables.PAIRS, columns=["image_id"])["image_id"].to_pylist()))
+def _balance(arm: str, safe: Sequence[str], paths: DrawnTables) -> Step:
+    """Keep as many pictures as the method has, those that were chosen first."""
+    if paths.balance is None:
+        raise ValueError(f"the arm {arm} needs the pairs of {METHOD}")
+    wanted = len(set(tables.read(paths.balance, tables.PAIRS, columns=["image_id"])["image_id"].to_pylist()))
     if len(safe) < wanted:
-        problem = f"{len(safe):,} safe pictures are fewer than the {wanted:,} that multi has"
+        problem = f"{len(safe):,} safe pictures are fewer than the {wanted:,} that {METHOD} has"
         hint = "raise images.spare in config/config.yaml, or lower images.pictures if every caption is drawn already"
-        raise InputError(paths.safety[0].parent, "single", problem, hint)
-    in_order = sorted(safe, key=lambda image_id: drawing_order(int(image_id.removeprefix("single-"))))
-    reason = f"not among the first {wanted:,} safe ones, as many as multi has"
+        raise InputError(paths.safety[0].parent, arm, problem, hint)
+    in_order = sorted(safe, key=lambda image_id: drawing_order(int(image_id.rpartition("-")[2])))
+    reason = f"not among the first {wanted:,} safe ones, as many as {METHOD} has"
     return Step("balance", safe, dict.fromkeys(in_order[wanted:], reason))
 
 
-def _candidates(arm: str, paths: DrawnArm, captions: Mapping[int, str]) -> tuple[list[Step], list[str]]:
+def _candidates(arm: str, paths: DrawnTables, captions: Mapping[int, str]) -> tuple[list[Step], list[str]]:
     """The steps before the choice of what to draw, and the ids of all images among which it was made."""
-    if arm not in {"multi", "multi_head"}:
-        return [], [f"{arm}-{caption_id}" for caption_id in sorted(captions)]
+    drawn_by = ARMS[arm].drawn_by
+    if drawn_by.sentences != "summaries":
+        return [], [f"{drawn_by.name}-{caption_id}" for caption_id in sorted(captions)]
     columns = ["group_id", "status", "reason"]
     rows = tables.concat(paths.summaries, tables.SUMMARIES, columns=columns).sort_by("group_id").to_pylist()
     dropped = {str(row["group_id"]): row["reason"] or "no reason" for row in rows if row["status"] != "ok"}
     step = Step("summaries", [str(row["group_id"]) for row in rows], dropped)
-    return [step], [f"multi-{group_id}" for group_id in step.kept]
+    return [step], [f"{drawn_by.name}-{group_id}" for group_id in step.kept]
 
 
 def _fault(check: Row) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from icsd.config.arms import ARMS
 from icsd.core import tables
 from icsd.core.ids import drawing_order, item_seed, shard_of
 
@@ -23,25 +24,25 @@ def select_sentences(
     spare: float,
     seed: int,
 ) -> None:
-    """Write the SENTENCES of `multi` or `single`, each in the shard that the image's id names.
+    """Write the SENTENCES of an arm that draws summaries or captions, each in the shard that the image's id names.
 
-    `multi` draws `pictures` summaries at most. `single` draws as many captions and a share `spare` more, so that as
-    many pictures are left when the unsafe ones have fallen away.
+    At most `pictures` summaries are drawn. An arm of captions draws as many of them and a share `spare` more, so that
+    as many pictures are left after unsafe ones are dropped.
     """
     groups = choose_groups(tables.concat(summaries, tables.SUMMARIES).to_pylist(), pictures)
-    if arm == "multi":
-        rows = [_of_group(group, seed) for group in groups]
+    if ARMS[arm].sentences == "summaries":
+        rows = [_of_group(arm, group, seed) for group in groups]
     else:
         chosen = choose_captions(_corpus(captions), math.ceil(len(groups) * (1 + spare)))
         rows = [_of_caption(arm, row, seed) for row in chosen]
     _write_sentences(arm, rows, sentences, shards)
 
 
-def select_matched_sentences(pairs: Path, captions: Path, sentences: Path, shards: int, seed: int) -> None:
-    """Write the SENTENCES of `single_matched`: each different caption of multi's PAIRS, to be drawn by itself."""
+def select_matched_sentences(arm: str, pairs: Path, captions: Path, sentences: Path, shards: int, seed: int) -> None:
+    """Write the SENTENCES of an arm that draws each different caption of the method's PAIRS by itself."""
     paired = set(tables.read(pairs, tables.PAIRS, columns=["caption_id"])["caption_id"].to_pylist())
-    rows = [_of_caption("single_matched", row, seed) for row in _corpus(captions) if row["caption_id"] in paired]
-    _write_sentences("single_matched", rows, sentences, shards)
+    rows = [_of_caption(arm, row, seed) for row in _corpus(captions) if row["caption_id"] in paired]
+    _write_sentences(arm, rows, sentences, shards)
 
 
 def choose_groups(summaries: Iterable[Row], pictures: int) -> list[Row]:
@@ -67,8 +68,8 @@ def _write_sentences(arm: str, rows: Sequence[Row], sentences: Path, shards: int
     tables.write_batches(sentences, tables.SENTENCES, by_shard)
 
 
-def _of_group(group: Row, seed: int) -> dict[str, Any]:
-    row = _sentence("multi", group["group_id"], group["summary"], group["selected"], seed)
+def _of_group(arm: str, group: Row, seed: int) -> dict[str, Any]:
+    row = _sentence(arm, group["group_id"], group["summary"], group["selected"], seed)
     return row | {"group_id": group["group_id"], "prompt_hash": group["prompt_hash"]}
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from icsd.config import ARMS, DRAWN_ARMS, Config
+from icsd.config import ARMS, Config
 from icsd.core import tables
 from icsd.core.errors import InputError
 from icsd.core.ids import shard_names, shard_number
@@ -284,7 +284,7 @@ def found_run(folder: Path) -> Run:
     trained = folder.glob("captioner/*/seed-*")
     seeds = sorted({int(path.name.removeprefix("seed-")) for path in trained})
     tests = [path.name for path in sorted(folder.glob("pictures/*/")) if path.name not in NO_TEST]
-    drawn = [arm for arm in DRAWN_ARMS if (folder / "images" / arm).is_dir()]
+    drawn = [arm for arm in ARMS if ARMS[arm].sentences and (folder / "images" / arm).is_dir()]
     return Run(folder, _found_arms(folder), drawn or ["multi"], _found_shards(folder), seeds or [0], tests or ["test"])
 
 

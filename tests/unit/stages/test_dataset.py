@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from icsd.config.arms import ARMS, Arm
 from icsd.core import tables
 from icsd.core.errors import InputError, TooManyDroppedError
 from icsd.core.ids import drawing_order
-from icsd.stages.dataset import DrawnArm, Step, build_dataset, build_real_dataset
+from icsd.stages.dataset import DrawnTables, Step, _captions_of, build_dataset, build_real_dataset
 
 SUMMARY = {"prompt_tokens": None, "completion_tokens": None, "model": "merge", "prompt_hash": "abc"}
 # groups 1, 2, 4 and 5 are usable, 1, 2 and 4 are drawn, 4 is unsafe
@@ -22,12 +23,12 @@ DRAWN = {
     "single_matched": {i: [i] for i in range(1, 4)},
 }
 VERDICTS = {1: "safe", 2: "safe", 3: "blank", 4: "unsafe", 5: "safe"}
-Make = Callable[..., DrawnArm]
+Make = Callable[..., DrawnTables]
 
 
 @pytest.fixture
 def make(tmp_path: Path) -> Make:
-    def write(arm: str, verdicts: dict[int, str] = VERDICTS) -> DrawnArm:
+    def write(arm: str, verdicts: dict[int, str] = VERDICTS) -> DrawnTables:
         ids = {f"{arm}-{i}": (i, captions) for i, captions in DRAWN[arm].items()}
         captions = [{"caption_id": i, "image_id": i, "caption": f"caption {i}", "split": "train"} for i in range(1, 7)]
         sentences = [
@@ -48,7 +49,7 @@ def make(tmp_path: Path) -> Make:
             {"image_id": image_id, "score": 0.5 if verdicts[i] == "unsafe" else -0.5, "verdict": verdicts[i]}
             for image_id, (i, _) in ids.items()
         ]
-        return DrawnArm(
+        return DrawnTables(
             _file(tmp_path / "captions.parquet", tables.CAPTIONS, captions),
             _shards(tmp_path / "summaries", tables.SUMMARIES, SUMMARIES),
             _file(tmp_path / "sentences.parquet", tables.SENTENCES, sentences),
@@ -80,7 +81,7 @@ def _shards(folder: Path, table: tables.Table, rows: list[dict]) -> list[Path]:
     return paths
 
 
-def _build(folder: Path, arm: str, paths: DrawnArm, limit: float = 0.9) -> tuple[list[tuple], list[tuple]]:
+def _build(folder: Path, arm: str, paths: DrawnTables, limit: float = 0.9) -> tuple[list[tuple], list[tuple]]:
     build_dataset(arm, paths, folder / "pairs.parquet", folder / "ledger.parquet", limit)
     return _read(folder)
 
@@ -118,6 +119,28 @@ def test_multi_head_pairs_the_same_pictures_with_the_head_only(tmp_path: Path, m
     assert ledger == _build(tmp_path / "multi", "multi", make("multi"))[1]
 
 
+def test_an_added_arm_pairs_the_pictures_and_captions_that_its_entry_names(
+    tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ARMS, "multi_two", Arm("multi_two", "Multi's pictures.", pictures="multi", captions=2))
+    monkeypatch.setitem(ARMS, "matched", Arm("matched", "Few pictures.", sentences="pairs", balanced=True))
+    monkeypatch.setitem(DRAWN, "matched", DRAWN["single_matched"])
+    pairs, ledger = _build(tmp_path / "two", "multi_two", make("multi"))
+    assert pairs == [("multi-1", 1), ("multi-1", 2), ("multi-2", 2), ("multi-2", 3)]
+    assert ledger == _build(tmp_path / "multi", "multi", make("multi"))[1]
+    paths = replace(make("matched"), balance=_pairs_of_multi(tmp_path / "pairs.parquet", 1))
+    pairs, ledger = _build(tmp_path / "matched", "matched", paths)
+    first, second = sorted((1, 2), key=drawing_order)
+    assert pairs == [(f"matched-{first}", first)]
+    assert ("balance", f"matched-{second}", "not among the first 1 safe ones, as many as multi has") in ledger
+
+
+def test_an_arm_of_two_captions_has_the_groups_anchor_first() -> None:
+    row = {"group_id": 7, "caption_ids": [3, 5, 7]}
+    assert [_captions_of(row, limit) for limit in (1, 2, None)] == [[7], [7, 3], [3, 5, 7]]
+    assert _captions_of({"group_id": None, "caption_ids": [4]}, 2) == [4]
+
+
 def test_single_pairs_as_many_pictures_as_multi_with_their_captions(tmp_path: Path, make: Make) -> None:
     pairs, ledger = _build(tmp_path, "single", make("single"))
     first, second, third = sorted((1, 2, 5), key=drawing_order)
@@ -130,7 +153,7 @@ def test_single_pairs_as_many_pictures_as_multi_with_their_captions(tmp_path: Pa
 
 
 def test_fewer_safe_pictures_than_multi_has_are_one_message(tmp_path: Path, make: Make) -> None:
-    paths = replace(make("single"), multi=_pairs_of_multi(tmp_path / "more.parquet", 4))
+    paths = replace(make("single"), balance=_pairs_of_multi(tmp_path / "more.parquet", 4))
     with pytest.raises(InputError, match=r"single: 3 safe pictures are fewer than the 4 that multi has.*images\.spare"):
         _build(tmp_path / "out", "single", paths)
     assert not list((tmp_path).glob("out/*"))

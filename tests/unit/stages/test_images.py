@@ -65,7 +65,7 @@ def _select(folder: Path, arm: str, pictures: int, shards: int = 1, seed: int = 
             for caption_id in row["caption_ids"]
         ]
         tables.write(folder / "pairs.parquet", tables.PAIRS, pairs)
-        select_matched_sentences(folder / "pairs.parquet", captions, path, shards, seed)
+        select_matched_sentences(arm, folder / "pairs.parquet", captions, path, shards, seed)
     else:
         select_sentences(arm, summaries, captions, path, shards, pictures, spare, seed)
     for number, name in enumerate(shard_names(shards)):

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from icsd.config import Config, EstimateConfig
+from icsd.config import ARMS, Config, EstimateConfig
 from icsd.llm.batch_records import BATCH_PRICE
 from icsd.llm.budget import Prices
 from icsd.views.estimate.counts import Amount, Counts
@@ -95,10 +95,11 @@ def _steps(config: Config, counts: Counts) -> float:
 
 
 def _pairs(arm: str, config: Config, counts: Counts) -> float:
-    if arm == "real":  # as many as the corpus of captions has, for the pictures of both are often the same
+    if ARMS[arm].photographs:  # as many as the corpus of captions has, for the pictures of both are often the same
         return counts.captions.total
-    pictures = counts.arms["multi" if arm == "multi_head" else arm]
-    return pictures * (config.estimate.captions_per_summary if arm == "multi" else 1.0)
+    drawn_by = ARMS[arm].drawn_by
+    of_picture = config.estimate.captions_per_summary if drawn_by.sentences == "summaries" else 1.0
+    return counts.arms[drawn_by.name] * min(of_picture, ARMS[arm].captions or of_picture)
 
 
 def _disk(counts: Counts, rates: EstimateConfig) -> Amount:

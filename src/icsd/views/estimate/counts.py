@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
-from icsd.config import Config
+from icsd.config import ARMS, Config
 from icsd.core import tables
 from icsd.core.errors import InputError
 from icsd.core.logs import progress
@@ -228,12 +228,13 @@ def _arms(config: Config, corpus: Texts, groups: Amount, summarized: Summarized)
     if not config.drawn_arms:
         return {}
     usable = summarized.usable + groups.left * (1 - config.estimate.unusable_share)
-    multi = min(config.images.pictures, round(usable))
-    others = {
-        "single": math.ceil(multi * (1 + config.images.spare)),
-        "single_matched": round(multi * config.estimate.captions_per_summary),
+    summaries = min(config.images.pictures, round(usable))
+    sentences = {
+        "summaries": summaries,
+        "captions": min(corpus.count, math.ceil(summaries * (1 + config.images.spare))),
+        "pairs": min(corpus.count, round(summaries * config.estimate.captions_per_summary)),
     }
-    return {"multi": multi} | {arm: min(n, corpus.count) for arm, n in others.items() if arm in config.arms}
+    return {arm: sentences[ARMS[arm].sentences or ""] for arm in config.drawn_arms}
 
 
 def _trainings(config: Config, results: Path) -> Amount:

@@ -8,12 +8,12 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
+from icsd.config.arms import ARMS
 from icsd.core import tables
 from icsd.core.files import atomic_path
 from icsd.core.text import as_code, markdown_table
 from icsd.stages.captioner.folder import Manner, write_folder
 from icsd.views.export.provenance import (
-    ARMS,
     PAPER,
     Provenance,
     hub_id,
@@ -78,7 +78,7 @@ def captioner_card(trained: Trained, scores: Sequence[Row], source: Provenance) 
         "Writing captions": USE,
         "Scores": "\n".join(_scores(scores)),
         "Training": "\n".join(_training(trained)),
-        "Training pictures": "\n".join([ARMS[trained.arm], "", *model_lines(trained.arm, source)]),
+        "Training pictures": "\n".join([ARMS[trained.arm].about, "", *model_lines(trained.arm, source)]),
         "Sources of the captions": "\n".join(source_lines(trained.arm, source)),
         "Limits": LIMITS,
         "Licence": licence_line(source),

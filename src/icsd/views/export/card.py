@@ -5,9 +5,10 @@ from pathlib import Path
 
 from huggingface_hub import DatasetCardData
 
+from icsd.config.arms import ARMS
 from icsd.core.text import as_block, as_code, as_text, markdown_table
 from icsd.views.export.facts import Facts, Stage
-from icsd.views.export.provenance import ARMS, PAPER, Provenance, licence_line, model_lines, shown_path, source_lines
+from icsd.views.export.provenance import PAPER, Provenance, licence_line, model_lines, shown_path, source_lines
 
 HOUR_S = 3600.0
 
@@ -72,12 +73,14 @@ def dataset_card(arm: str, layout: str, facts: Facts, source: Provenance) -> str
         "From captions to pairs": "\n".join(_funnel(facts.funnel)),
         "What it took": "\n".join(_cost(facts)),
         "Examples": "\n".join(_examples(facts)),
-        "Limits": PHOTOGRAPH_LIMITS if arm == "real" else LIMITS,
+        "Limits": PHOTOGRAPH_LIMITS if ARMS[arm].photographs else LIMITS,
         "Licence": licence_line(source),
         "The method": PAPER,
     }
     body = "\n\n".join(f"## {title}\n\n{text.strip()}" for title, text in sections.items() if text)
-    return f"---\n{_header(arm, layout, facts, source)}\n---\n\n# {source['run']}: {arm}\n\n{ARMS[arm]}\n\n{body}\n"
+    return (
+        f"---\n{_header(arm, layout, facts, source)}\n---\n\n# {source['run']}: {arm}\n\n{ARMS[arm].about}\n\n{body}\n"
+    )
 
 
 def _header(arm: str, layout: str, facts: Facts, source: Provenance) -> str:
@@ -87,7 +90,7 @@ def _header(arm: str, layout: str, facts: Facts, source: Provenance) -> str:
         license=source["licence"] or "unknown",
         task_categories=["image-to-text"],
         size_categories=[next((name for limit, name in SIZES.items() if facts.pictures < limit), "n>10M")],
-        tags=["image-captioning", "icsd"] + ([] if arm == "real" else ["synthetic"]),
+        tags=["image-captioning", "icsd"] + ([] if ARMS[arm].photographs else ["synthetic"]),
         configs=configs if layout in CONFIGS else None,
     ).to_yaml()
 
@@ -105,7 +108,7 @@ def _contents(facts: Facts) -> Iterator[str]:
 
 
 def _prompt(arm: str, facts: Facts, source: Provenance) -> str:
-    if arm in {"single", "real"} or source["provider"] == "merge":
+    if not ARMS[arm].uses_groups or source["provider"] == "merge":
         return ""
     hashes = ", ".join(map(as_code, facts.asked.prompt_hashes))
     text = Path(source["prompt"]).read_text(encoding="utf-8")

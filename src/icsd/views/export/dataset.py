@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from icsd.config.arms import ARMS
 from icsd.core.files import atomic_path
 from icsd.views.export.card import dataset_card
 from icsd.views.export.facts import facts_of
@@ -46,8 +47,8 @@ def export_dataset(
 
 def _timed(arm: str) -> list[str]:
     """The folders of benchmarks with the times of what made the arm's pictures."""
-    if arm == "real":
+    if ARMS[arm].photographs:
         return []
-    drawn = "multi" if arm == "multi_head" else arm
-    before = [] if arm == "single" else ["embed_captions", "find_neighbors", "form_groups", "summarize_groups"]
-    return [*before, f"generate_images/{drawn}", f"check_safety/{drawn}"]
+    drawn_by = ARMS[arm].drawn_by.name
+    grouping = ["embed_captions", "find_neighbors", "form_groups", "summarize_groups"]
+    return [*(grouping if ARMS[arm].uses_groups else []), f"generate_images/{drawn_by}", f"check_safety/{drawn_by}"]

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from icsd.config.arms import ARMS
 from icsd.config.downloads import MARKER
 from icsd.core.errors import ModelError
 from icsd.core.text import as_code
@@ -45,13 +46,6 @@ def _fetched(folder: Path) -> tuple[str, str]:
 
 Provenance = Mapping[str, Any]  # of the config
 
-ARMS = {
-    "multi": "Pictures drawn from sentences that each put several captions together, with each of those captions.",
-    "multi_head": "The pictures of the arm multi, drawn from sentences of several captions, with one caption each.",
-    "single": "Pictures drawn from one caption each, with that caption; as many as the arm multi has.",
-    "single_matched": "A picture drawn from each caption that the arm multi uses, with that caption.",
-    "real": "Photographs with the captions that people gave them.",
-}
 PAPER = """\
 ```bibtex
 @inproceedings{ma2024icsd,
@@ -66,18 +60,18 @@ PAPER = """\
 
 def source_lines(arm: str, source: Provenance) -> Iterator[str]:
     """A line for each file that captions were read from."""
-    files = source["photographs" if arm == "real" else "captions"]
+    files = source["photographs" if ARMS[arm].photographs else "captions"]
     for path, address in files.items():
         yield f"- {as_code(shown_path(path))}" + (f", from {as_code(address)}" if address else "")
-    if arm != "real":
+    if not ARMS[arm].photographs:
         yield f"- of its splits, where it has any: {as_code(source['split'])}"
 
 
 def model_lines(arm: str, source: Provenance) -> Iterator[str]:
     """A line for each model that took part in an arm's pictures."""
-    if arm == "real":
+    if ARMS[arm].photographs:
         return
-    if arm != "single":
+    if ARMS[arm].uses_groups:
         yield f"- Captions' vectors, by which groups of {source['k']} were formed: {model_line(source['embeddings'])}"
         yield f"- Sentences: {_summarizer(source)}"
     drawing = dict(source["images"])

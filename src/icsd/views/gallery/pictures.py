@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from icsd.config.arms import arms_with_pictures_of
 from icsd.core.ids import drawing_order, shard_of
 from icsd.core.metrics import cider, plain_tokens
 from icsd.core.references import corpus_image_id, read_references, real_image_id
@@ -117,7 +118,7 @@ def _arm_rows(run: Run, arm: str, shown: Sequence[Row]) -> _ArmRows:
     summaries = _by(run.summaries.select(group_ids), "group_id") if group_ids else {}
     caption_ids = {number for row in [*shown, *groups.values()] for number in row["caption_ids"]}
     captions = {number: row["caption"] for number, row in _by(run.captions.select(caption_ids), "caption_id").items()}
-    datasets = _datasets(run, ["multi", "multi_head"] if arm == "multi" else [arm], ids)
+    datasets = _datasets(run, arms_with_pictures_of(arm), ids)
     return _ArmRows(models, checks, groups, summaries, captions, datasets)
 
 

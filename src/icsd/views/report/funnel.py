@@ -8,6 +8,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from icsd.config.arms import ARMS
 from icsd.views.report.page import HtmlTable, save_page
 from icsd.views.report.run import Run
 from icsd.views.report.style import BLUE, PARTS, WIDTH, entitle, names_on_y, plain, save_figure, save_notice
@@ -85,7 +86,7 @@ def _kind(reason: str | None) -> str:
 def _groups(run: Run, arm: str) -> list[Step]:
     """That identical groups are kept once is in no ledger: only the kept ones are a row."""
     captions, groups = (len(each.rows(each.table.key)) for each in (run.captions, run.groups))
-    if arm not in {"multi", "multi_head"} or not captions or run.groups.missing:
+    if ARMS[arm].drawn_by.sentences != "summaries" or not captions or run.groups.missing:
         return []
     return [Step("groups", captions, Counter({SAME_SET: captions - groups} if captions > groups else {}))]
 

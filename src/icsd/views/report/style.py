@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
@@ -17,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
+from icsd.config.arms import ARMS
 from icsd.core import files
 from icsd.core.text import truncated
 
@@ -53,13 +55,16 @@ class ArmStyle:
     line: Any
 
 
-ARM_STYLES = {
-    "multi": ArmStyle(BLUE, "o", "-"),
-    "single": ArmStyle(VERMILION, "s", "--"),
-    "single_matched": ArmStyle(GREEN, "D", "-."),
-    "multi_head": ArmStyle(PINK, "^", ":"),
-    "real": ArmStyle(BLACK, "X", (0, (6, 1, 1, 1, 1, 1))),
-}
+_STYLES = (
+    ArmStyle(BLUE, "o", "-"),
+    ArmStyle(VERMILION, "s", "--"),
+    ArmStyle(GREEN, "D", "-."),
+    ArmStyle(PINK, "^", ":"),
+    ArmStyle(BLACK, "X", (0, (6, 1, 1, 1, 1, 1))),
+    ArmStyle(ORANGE, "v", "--"),
+    ArmStyle(SKY, "P", "-."),
+)
+ARM_STYLES = dict(zip(ARMS, cycle(_STYLES), strict=False))  # in the arms' order
 # of parts that stand side by side; the first are the most
 PARTS = ((ORANGE, "//"), (SKY, "\\\\"), (YELLOW, ".."), (PINK, "xx"), (GREEN, "--"), (GREY, "++"), (VERMILION, "oo"))
 

@@ -4,11 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from icsd.config import Config
+from icsd.config import ARMS, Config
 from icsd.core import tables
 from icsd.core.tables import Table
-
-DATASET_RULES = {"single": "build_single_dataset", "multi_head": "build_head_dataset", "real": "build_real_dataset"}
 
 
 @dataclass(frozen=True)
@@ -60,11 +58,10 @@ def _of_arm(stage: str, rule: str, arm: str, shard: str, table: Table) -> StageJ
 
 
 def _dataset(arm: str) -> StageJob:
-    rule, output = DATASET_RULES.get(arm, "build_dataset"), f"dataset/{arm}/pairs.parquet"
-    if arm == "real":
-        return StageJob(rule, (), output, rule, tables.PAIRS)
-    wildcards = (arm,) if rule == "build_dataset" else ()
-    return StageJob(rule, wildcards, output, f"build_dataset/{arm}", tables.PAIRS)
+    output = f"dataset/{arm}/pairs.parquet"
+    if ARMS[arm].photographs:
+        return StageJob("build_real_dataset", (), output, "build_real_dataset", tables.PAIRS)
+    return StageJob("build_dataset", (arm,), output, f"build_dataset/{arm}", tables.PAIRS)
 
 
 def _training(arm: str, seed: int) -> StageJob:

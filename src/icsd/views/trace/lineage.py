@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from icsd.config import ARMS
+from icsd.config.arms import ARMS, arms_with_pictures_of
 from icsd.core import tables
 from icsd.core.references import corpus_image_id
 from icsd.views.run import Run, RunTable
@@ -100,7 +100,7 @@ def trace_image(run: Run, image_id: str) -> ImageTrace | None:
     arm, _, number = image_id.rpartition("-")
     if arm not in ARMS:
         return None
-    return _trace_real(run, image_id) if arm == "real" else _trace_drawn(run, arm, number)
+    return _trace_real(run, image_id) if ARMS[arm].photographs else _trace_drawn(run, arm, number)
 
 
 def _trace_drawn(run: Run, arm: str, number: str) -> ImageTrace | None:
@@ -108,8 +108,8 @@ def _trace_drawn(run: Run, arm: str, number: str) -> ImageTrace | None:
     sentence = _row(run.sentences(arm), image_id)
     shard, image = run.images(arm).find(image_id, ["seed", "model"]) or (None, None)
     safety = _row(run.safety(arm), image_id)
-    summary = _row(run.summaries, int(number)) if arm == "multi" and number.isdecimal() else None
-    datasets = _memberships(run, ["multi", "multi_head"] if arm == "multi" else [arm], image_id)
+    summary = _row(run.summaries, int(number)) if ARMS[arm].sentences == "summaries" and number.isdecimal() else None
+    datasets = _memberships(run, arms_with_pictures_of(arm), image_id)
     if not (sentence or summary or datasets):
         return None
     captions = _captions(run, sentence["caption_ids"] if sentence else [])

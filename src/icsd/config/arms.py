@@ -1,0 +1,92 @@
+"""The arms of the comparison, as data: a new arm is an entry of ARMS and its test."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+METHOD = "multi"  # the arm that the others are compared with
+
+
+@dataclass(frozen=True)
+class Arm:
+    """An arm: what is drawn for it, and which captions go with each picture.
+
+    Its pictures are its own, drawn from `sentences`; or those of the arm `pictures`; or photographs of the corpus.
+    `sentences` are the "summaries" of groups; or "captions" of the corpus, as many as summaries are drawn; or each
+    caption of the method's "pairs". `captions` limits the captions that go with one picture, the group's anchor first;
+    None: all that its sentence came from. A `balanced` arm has as many pictures as the method.
+    """
+
+    name: str
+    about: str
+    sentences: Literal["summaries", "captions", "pairs"] | None = None
+    pictures: str | None = None
+    captions: int | None = None
+    balanced: bool = False
+    photographs: bool = False
+
+    @property
+    def drawn_by(self) -> "Arm":
+        """The arm whose pictures these are."""
+        return ARMS[self.pictures] if self.pictures else self
+
+    @property
+    def uses_groups(self) -> bool:
+        """Whether its pictures depend on groups and their summaries."""
+        return self.drawn_by.sentences in ("summaries", "pairs")
+
+    @property
+    def needs(self) -> set[str]:
+        """The other arms without whose tables it cannot be made."""
+        needed = {self.drawn_by.name} | ({METHOD} if self.balanced or self.sentences == "pairs" else set())
+        return needed - {self.name}
+
+
+ARMS = {
+    arm.name: arm
+    for arm in (
+        Arm(
+            "multi",
+            "Pictures drawn from sentences that each put several captions together, with each of those captions.",
+            sentences="summaries",
+        ),
+        Arm(
+            "single",
+            "Pictures drawn from one caption each, with that caption; as many as the arm multi has.",
+            sentences="captions",
+            balanced=True,
+        ),
+        Arm(
+            "single_matched",
+            "A picture drawn from each caption that the arm multi uses, with that caption.",
+            sentences="pairs",
+        ),
+        Arm(
+            "multi_head",
+            "The pictures of the arm multi, drawn from sentences of several captions, with one caption each.",
+            pictures="multi",
+            captions=1,
+        ),
+        Arm("real", "Photographs with the captions that people gave them.", photographs=True),
+    )
+}
+
+# the config's type of an arm: its names, for messages and for the schema
+if TYPE_CHECKING:
+    ArmName = str
+else:
+    ArmName = Literal[tuple(ARMS)]
+
+
+def drawn_arms(arms: Iterable[str]) -> list[str]:
+    """The arms that pictures are drawn for in a run of these `arms`, which may need those of others."""
+    found, new = set[str](), set(arms)
+    while new:
+        found |= new
+        new = {needed for name in new for needed in ARMS[name].needs} - found
+    return [name for name, arm in ARMS.items() if name in found and arm.sentences]
+
+
+def arms_with_pictures_of(name: str) -> list[str]:
+    """The arms that have the pictures of the arm `name`: itself, and those that share them."""
+    return [name, *(arm.name for arm in ARMS.values() if arm.pictures == name)]
