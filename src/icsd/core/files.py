@@ -1,4 +1,4 @@
-"""SHA-256 of files; of large ones remembered, so that a thousand jobs do not read the same weights a thousand times."""
+"""Files written whole or not at all, and SHA-256 of files."""
 
 import errno
 import glob
@@ -14,19 +14,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from icsd.core import files
 from icsd.core.errors import DiskFullError
-from icsd.core.lock import Holder
+from icsd.core.lock import Process
 
 UNFINISHED = ".unfinished"
 ABANDONED_S = 86_400.0
-THERE_AGAIN = {errno.ENOTEMPTY, errno.EEXIST, errno.EISDIR}  # another writer's folder, since this one's was put away
+REPLACED = {errno.ENOTEMPTY, errno.EEXIST, errno.EISDIR}  # another writer has put a folder there in the meantime
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # the disk, the user's share of it, a limit of the file system
 
 
 @contextmanager
 def room_for(path: Path | str) -> Iterator[None]:
-    """DiskFullError, which names `path`, where a write inside finds no room."""
+    """Turn the error of a write that finds no room into a DiskFullError that names `path`."""
     try:
         yield
     except OSError as error:
@@ -37,18 +36,18 @@ def room_for(path: Path | str) -> Iterator[None]:
 
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
-    """A path beside `path` to write a file or folder to; renamed to `path` on success, deleted on failure.
+    """Yield a path beside `path` for a file or folder; it is renamed to `path` on success and deleted on failure.
 
-    The folder is made where it is missing. A folder that stands at `path` is replaced. Each writer has a name of its
-    own: of several, on several machines, the last to end has its whole file there. What a killed one left is deleted.
-    DiskFullError where there is no room.
+    A missing parent folder is created, and a folder at `path` is replaced. Each writer has its own temporary name: of
+    several writers, on several machines, the last one to finish wins. What killed writers left is deleted.
+    DiskFullError if there is no room.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*{UNFINISHED}"):
-        if _is_left(left, path.name):
-            _remove(left)
-    unfinished = _own(path)
+    for other in path.parent.glob(f".{glob.escape(path.name)}.*{UNFINISHED}"):
+        if _is_abandoned(other, path.name):
+            _remove(other)
+    unfinished = _temporary_name(path)
     try:
         with room_for(path):
             yield unfinished
@@ -57,47 +56,47 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         _remove(unfinished)
 
 
-def _own(path: Path) -> Path:
-    """A name beside `path` that nobody else has, and that tells whose it is."""
-    here = Holder.here()
+def _temporary_name(path: Path) -> Path:
+    """A unique name beside `path` that names its writer."""
+    here = Process.here()
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.{here.host}.{here.pid}{UNFINISHED}")
 
 
-def _is_left(unfinished: Path, name: str) -> bool:
-    """Whether nobody writes to it: its writer is dead, or, on another machine, has not touched it for a day."""
+def _is_abandoned(unfinished: Path, name: str) -> bool:
+    """Whether its writer is dead, or, on another machine, has not touched it for a day."""
     host, _, pid = unfinished.name[len(f".{name}.") : -len(UNFINISHED)].partition(".")[2].rpartition(".")
-    if pid.isdecimal() and Holder(host, int(pid)).is_dead:
+    if pid.isdecimal() and Process(host, int(pid)).is_dead:
         return True
     try:
-        return time.time() - _touched(unfinished) > ABANDONED_S
+        return time.time() - _last_write(unfinished) > ABANDONED_S
     except FileNotFoundError:
         return False  # just renamed or deleted by its writer
 
 
-def _touched(path: Path) -> float:
-    """When something was last written, of a folder in any file below it."""
+def _last_write(path: Path) -> float:
+    """Time of the last write to the file, or to any file in the folder."""
     return max(found.stat().st_mtime for found in [path, *path.rglob("*")])
 
 
 def _put(unfinished: Path, path: Path) -> None:
-    """Rename, over a file or folder that is there; another writer may do the same at this moment."""
+    """Rename over a file or folder, also while another writer does the same."""
     while True:
         if path.is_dir():
-            old = _own(path)
+            old = _temporary_name(path)
             with suppress(FileNotFoundError):
                 path.rename(old)
             _remove(old)
         try:
             unfinished.replace(path)
         except OSError as error:
-            if error.errno not in THERE_AGAIN:
+            if error.errno not in REPLACED:
                 raise
         else:
             return
 
 
 def new_file(path: Path) -> BinaryIO:
-    """A new file in a folder that is there, to write bytes to; its name outlives a crash."""
+    """Create a file in an existing folder and open it for bytes; its name outlives a crash."""
     file = path.open("xb")
     folder = os.open(path.parent, os.O_RDONLY)
     try:
@@ -108,10 +107,10 @@ def new_file(path: Path) -> BinaryIO:
 
 
 def write_all(file: BinaryIO, data: bytes) -> None:
-    """Write `data` past the file's buffer, so that what found no room is not tried again when the file is closed."""
-    left = memoryview(data)
-    while left:
-        left = left[os.write(file.fileno(), left) :]
+    """Write `data` without the file's buffer: closing the file would try again to write what found no room."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(file.fileno(), rest) :]
 
 
 def _remove(path: Path) -> None:
@@ -122,7 +121,7 @@ def _remove(path: Path) -> None:
 
 
 LARGE_BYTES = 2**20
-SETTLED_S = 60.0  # a file that changed since may change again within one tick of the file system's clock
+SETTLED_S = 60.0  # a file that changed later may change again within one tick of the file system's clock
 
 
 def file_sha256(path: Path) -> str:
@@ -133,13 +132,14 @@ def file_sha256(path: Path) -> str:
 
 @dataclass(frozen=True)
 class FileDigests:
-    """What is remembered in the JSON file `memory`, which need not exist. Deleting it is safe.
+    """SHA-256 of files; those of large files are cached, so that a thousand jobs do not all read the same weights.
 
-    A file is the same one as long as its path, size, inode, and times of modification and change are; the last of
-    these no tool sets back. Of two jobs that write at once, one is forgotten: its files are read once more.
+    The JSON file `cache` need not exist, and may be deleted. A file is taken as unchanged while its path, size, inode
+    and times of modification and change are the same; no tool sets back the last one. When two jobs write the cache at
+    once, one entry is lost, and that file is read once more.
     """
 
-    memory: Path
+    cache: Path
 
     def sha256(self, path: Path) -> str:
         """SHA-256 of a file's content."""
@@ -147,28 +147,24 @@ class FileDigests:
         if before.st_size < LARGE_BYTES:
             return file_sha256(path)
         name, stamp = str(path.resolve()), _stamp(before)
-        stamped, digest = self._known().get(name, (None, ""))
-        if stamped == stamp:
+        cached_stamp, digest = self._read().get(name, (None, ""))
+        if cached_stamp == stamp:
             return digest
         digest = file_sha256(path)
         if _stamp(path.stat()) == stamp and time.time() - max(before.st_mtime, before.st_ctime) > SETTLED_S:
-            self._remember(name, stamp, digest)
+            self._add(name, stamp, digest)
         return digest
 
-    def _known(self) -> dict[str, Any]:
+    def _read(self) -> dict[str, Any]:
         try:
-            known = json.loads(self.memory.read_text(encoding="utf-8"))
+            cached = json.loads(self.cache.read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
             return {}
-        return known if isinstance(known, dict) else {}
+        return cached if isinstance(cached, dict) else {}
 
-    def _remember(self, name: str, stamp: list[int], digest: str) -> None:
-        self.memory.parent.mkdir(parents=True, exist_ok=True)
-        # of one file there are many writers here: each has an unfinished one of its own
-        unfinished = self.memory.with_name(f".{self.memory.name}.{secrets.token_hex(8)}.unfinished")
-        with files.room_for(self.memory):
-            unfinished.write_text(json.dumps(self._known() | {name: [stamp, digest]}), encoding="utf-8")
-        unfinished.replace(self.memory)
+    def _add(self, name: str, stamp: list[int], digest: str) -> None:
+        with atomic_path(self.cache) as unfinished:
+            unfinished.write_text(json.dumps(self._read() | {name: [stamp, digest]}), encoding="utf-8")
 
 
 def _stamp(status: os.stat_result) -> list[int]:

@@ -1,9 +1,9 @@
-"""A lease: one process at a time works on a file, also where several machines share a file system.
+"""A lock on a file, also where several machines share a file system.
 
-It is a file beside the one that is worked on, `.<name>.lease`, with its holder in it. `link` gives a name to one
-process only, on network file systems too, which keep locks badly. The holder touches it every few seconds. Whoever
-waits takes it over from a holder that is known to be dead, or that has not touched it for a minute, by the waiter's own
-clock: the machines' clocks need not agree. Deleting a lease that nobody holds is safe.
+The lock is a file beside the locked one, `.<name>.lease`, that names its owner. `link` gives a name to one process
+only, on network file systems too, where flock is unreliable. The owner touches the lock every few seconds. A process
+that waits takes the lock over if its owner is known to be dead, or has not touched it for a minute by the waiter's own
+clock, so that the machines' clocks need not agree. A lock file that nobody owns may be deleted.
 """
 
 import json
@@ -19,9 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+HEARTBEAT_S = 5.0
+STALE_S = 60.0  # without a heartbeat; a network file system may show one half a minute late
+POLL_S = 1.0
+_log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
-class Holder:
+class Process:
     """A process of a machine."""
 
     host: str
@@ -34,14 +39,14 @@ class Holder:
 
     @property
     def is_dead(self) -> bool:
-        """Whether it is known to have ended; of another machine's processes nothing is known."""
-        return self.host == socket.gethostname() and not _lives(self.pid)
+        """Whether it is known to have ended; nothing is known about processes of other machines."""
+        return self.host == socket.gethostname() and not _is_alive(self.pid)
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}"
 
 
-def _lives(pid: int) -> bool:
+def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -52,112 +57,112 @@ def _lives(pid: int) -> bool:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:  # it has just ended, or the system has no /proc
         return not Path("/proc/self").exists()
-    return state != "Z"  # ended, and not yet asked for by its parent
-
-
-BEAT_S = 5.0  # between two touches
-DEAD_S = 60.0  # without a touch; a network file system may show one half a minute late
-LOOK_S = 1.0  # between two looks of one who waits
-_log = logging.getLogger(__name__)
+    return state != "Z"  # a zombie: ended, and its parent has not waited for it yet
 
 
 @dataclass(frozen=True)
-class Seen:
-    """A lease as it was seen: whose it is, a word that no other has, and when it was touched."""
+class LockState:
+    """A lock as it was read: its owner, a token that no other lock has, and the time of the last heartbeat."""
 
-    holder: Holder
+    owner: Process
     token: str
     touched_ns: int
 
 
 @contextmanager
-def lease(path: Path | str) -> Iterator[str]:
-    """Hold the lease of `path` while inside, after waiting for whoever holds it; gives the lease's own word.
+def locked(path: Path | str) -> Iterator[str]:
+    """Hold the lock of `path`, after waiting for its owner; yield the lock's token.
 
-    Its folder is made where it is missing.
+    A missing folder is created.
     """
-    file, token = lease_file(path), secrets.token_hex(8)
+    file, token = lock_file(path), secrets.token_hex(8)
     file.parent.mkdir(parents=True, exist_ok=True)
-    while not _take(file, token):
-        wait_for(path)
-    ended = threading.Event()
-    beats = threading.Thread(target=_beat, args=(file, token, ended), daemon=True)
-    beats.start()
+    while not _create(file, token):
+        _wait_until_free(path)
+    released = threading.Event()
+    heartbeat = threading.Thread(target=_beat, args=(file, token, released), daemon=True)
+    heartbeat.start()
     try:
         yield token
     finally:
-        ended.set()
-        beats.join()
-        if (seen := look(path)) and seen.token == token:
+        released.set()
+        heartbeat.join()
+        if (state := read_lock(path)) and state.token == token:
             file.unlink(missing_ok=True)
 
 
-def lease_file(path: Path | str) -> Path:
-    """Where the lease of `path` is."""
+def lock_file(path: Path | str) -> Path:
+    """The file that is the lock of `path`."""
     path = Path(path)
     return path.with_name(f".{path.name}.lease")
 
 
-def look(path: Path | str) -> Seen | None:
-    """The lease of `path`; None where nobody has one."""
-    return _read(lease_file(path))
+def read_lock(path: Path | str) -> LockState | None:
+    """The lock of `path`; None if nobody holds it."""
+    return _read(lock_file(path))
 
 
-def living_holder(path: Path | str) -> Holder | None:
-    """Who holds the lease of `path`, and is alive: of another machine's holder that takes a minute to see."""
-    first, since = look(path), time.monotonic()
-    if first is None or first.holder.is_dead:
+def living_owner(path: Path | str) -> Process | None:
+    """The process that holds the lock of `path`, if it is alive; this takes up to a minute for another machine."""
+    state = read_lock(path)
+    if state is None or state.owner.is_dead:
         return None
-    if first.holder.host == Holder.here().host:
-        return first.holder
-    while (seen := look(path)) == first:
-        if time.monotonic() - since > DEAD_S:
-            return None
-        time.sleep(LOOK_S)
-    return seen.holder if seen else None
+    if state.owner.host == Process.here().host:
+        return state.owner
+    changed = _wait_for_change(path, state)
+    return changed.owner if changed and changed != state else None
 
 
-def wait_for(path: Path | str) -> None:
-    """Return when nobody holds the lease of `path`; one whose holder is dead is put away."""
-    last, since = look(path), time.monotonic()
-    if last and not last.holder.is_dead:
-        _log.info("%s works on %s: waiting for it", last.holder, path)
-    while seen := look(path):
-        if seen != last:
-            last, since = seen, time.monotonic()
-        if seen.holder.is_dead or time.monotonic() - since > DEAD_S:
-            _put_away(lease_file(path), seen)
+def _wait_until_free(path: Path | str) -> None:
+    """Return when nobody holds the lock of `path`; a dead owner's lock is removed."""
+    state = read_lock(path)
+    if state and not state.owner.is_dead:
+        _log.info("%s works on %s: waiting for it", state.owner, path)
+    while state:
+        changed = _wait_for_change(path, state)
+        if changed == state:
+            _remove(lock_file(path), state)
             return
-        time.sleep(LOOK_S)
+        state = changed
 
 
-def _take(file: Path, token: str) -> bool:
-    """Make the lease; False if there is one."""
-    own, holder = file.with_name(f"{file.name}.{token}"), Holder.here()
-    own.write_text(json.dumps({"token": token, "host": holder.host, "pid": holder.pid}))
+def _wait_for_change(path: Path | str, state: LockState) -> LockState | None:
+    """The lock when it differs from `state`, None when it is gone; `state` itself if its owner is dead."""
+    since = time.monotonic()
+    while (now := read_lock(path)) == state:
+        if state.owner.is_dead or time.monotonic() - since > STALE_S:
+            return state
+        time.sleep(POLL_S)
+    return now
+
+
+def _create(file: Path, token: str) -> bool:
+    """Create the lock; False if there is one."""
+    own, owner = file.with_name(f"{file.name}.{token}"), Process.here()
+    own.write_text(json.dumps({"token": token, "host": owner.host, "pid": owner.pid}))
     try:
         file.hardlink_to(own)
     except FileExistsError:
-        return own.stat().st_nlink == 2  # the answer to a link that succeeded may have been lost on the network
+        return own.stat().st_nlink == 2  # the network may have lost the answer to a link that succeeded
     finally:
         own.unlink()
     return True
 
 
-def _read(file: Path) -> Seen | None:
+def _read(file: Path) -> LockState | None:
     try:
-        with file.open() as opened:  # opening asks the server anew, where stat may tell what it was half a minute ago
-            said, touched_ns = json.load(opened), os.fstat(opened.fileno()).st_mtime_ns
+        with file.open() as opened:  # to open a file asks the server; stat may return a cached time
+            content, touched_ns = json.load(opened), os.fstat(opened.fileno()).st_mtime_ns
     except FileNotFoundError:
         return None
-    return Seen(Holder(said["host"], said["pid"]), said["token"], touched_ns)
+    return LockState(Process(content["host"], content["pid"]), content["token"], touched_ns)
 
 
-def _beat(file: Path, token: str, ended: threading.Event) -> None:
-    while not ended.wait(BEAT_S):
+def _beat(file: Path, token: str, released: threading.Event) -> None:
+    while not released.wait(HEARTBEAT_S):
         try:
-            seen = _read(file)
-            if seen is None or seen.token != token:
+            state = _read(file)
+            if state is None or state.token != token:
                 _log.warning("%s was taken over: this process did not touch it for too long", file)
                 return
             os.utime(file)
@@ -165,16 +170,16 @@ def _beat(file: Path, token: str, ended: threading.Event) -> None:
             _log.warning("%s cannot be touched: %s", file, error)
 
 
-def _put_away(file: Path, seen: Seen) -> None:
-    """Remove the lease `seen`, and no other: of two who wait, one may have taken it over already."""
+def _remove(file: Path, state: LockState) -> None:
+    """Remove the lock if it is still `state`: another process that waited may have taken it over already."""
     aside = file.with_name(f"{file.name}.{secrets.token_hex(8)}")
     try:
         file.rename(aside)
     except FileNotFoundError:
         return
     found = _read(aside)
-    if found and found.token != seen.token:
+    if found and found.token != state.token:
         file.hardlink_to(aside)
     else:
-        _log.info("%s no longer works on it: its lease is taken over", seen.holder)
+        _log.info("%s is dead: its lock is taken over", state.owner)
     aside.unlink()

@@ -1,9 +1,12 @@
 """Captions: a corpus as published, sorted into shards."""
 
 import logging
+import tempfile
+from collections import defaultdict
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
+from typing import IO, Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -11,10 +14,9 @@ import pyarrow as pa
 from icsd.core import tables
 from icsd.core.errors import InputError
 from icsd.core.ids import shard_of
-from icsd.core.partition import Spill
 from icsd.corpora import Corpus, Row
 
-RUN = 100_000  # captions in memory at once, before they are spilled
+BATCH = 100_000  # captions in memory at once
 _log = logging.getLogger(__name__)
 
 
@@ -26,25 +28,25 @@ def read_captions(corpus: Corpus, max_characters: int, captions: Path, shards: i
     doubled or misshapen, for a caption longer than `max_characters`, and for a corpus or split without captions.
     """
     rows, ids = corpus.captions(), list[np.ndarray]()
-    with Spill(captions.parent) as spill:
-        while run := list(islice(rows, RUN)):
-            for row in run:
+    with ShardSorter(captions.parent) as sorter:
+        while batch := list(islice(rows, BATCH)):
+            for row in batch:
                 _check_length(row, max_characters)
-            table = _table(run, corpus.split)
+            table = _table(batch, corpus.split)
             ids.append(table["caption_id"].to_numpy())
-            spill.add(table, [shard_of(row.caption_id, shards) for row in run])
+            sorter.add(table, [shard_of(row.caption_id, shards) for row in batch])
             _log.info("captions: %s are read", f"{sum(map(len, ids)):,}")
         _check_distinct(corpus, np.concatenate(ids))
-        by_shard = (spill.read(shard, tables.CAPTIONS.schema).sort_by("caption_id") for shard in range(shards))
+        by_shard = (sorter.read(shard, tables.CAPTIONS.schema).sort_by("caption_id") for shard in range(shards))
         tables.write_batches(captions, tables.CAPTIONS, by_shard)
 
 
-def _table(run: Sequence[Row], split: str | None) -> pa.Table:
+def _table(batch: Sequence[Row], split: str | None) -> pa.Table:
     columns = {
-        "caption_id": [row.caption_id for row in run],
-        "image_id": [row.image_id for row in run],
-        "caption": [row.text for row in run],
-        "split": [row.split or split for row in run],
+        "caption_id": [row.caption_id for row in batch],
+        "image_id": [row.image_id for row in batch],
+        "caption": [row.text for row in batch],
+        "split": [row.split or split for row in batch],
     }
     return pa.table(columns, schema=tables.CAPTIONS.schema)
 
@@ -64,3 +66,61 @@ def _check_length(row: Row, limit: int) -> None:
         problem = f"its caption has {len(row.text):,} characters, where captions.max_characters={limit:,} are allowed"
         hint = "shorten or remove it, or raise the limit in config/config.yaml"
         raise InputError(row.path, f"{row.place}, caption {row.caption_id}", problem, hint)
+
+
+class ShardSorter:
+    """Rows sorted by shard in a temporary file in `folder`, so that they need not all be in memory.
+
+    The file has no name: it is gone when it is closed or its process is killed. A single batch stays in memory, so
+    that nothing is written for a small corpus.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._first: list[tuple[pa.Table, np.ndarray]] = []
+        self._file: IO[bytes] | None = None
+        self._writer: Any = None
+        self._reader: Any = None
+        self._parts: defaultdict[int, list[int]] = defaultdict(list)  # by shard, their numbers in the file
+        self._written = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def add(self, rows: pa.Table, shards: Sequence[int]) -> None:
+        """Add a batch of rows, each to the shard at its place in `shards`."""
+        batch = rows, np.asarray(shards)
+        if self._writer is None and not self._first:
+            self._first.append(batch)
+            return
+        for each in [*self._first, batch]:
+            self._write(*each)
+        self._first.clear()
+
+    def read(self, shard: int, schema: pa.Schema) -> pa.Table:
+        """The rows of a shard, in the order in which they were added; nothing can be added afterwards."""
+        if self._writer is None:
+            parts = [rows.filter(shards == shard) for rows, shards in self._first]
+            return pa.concat_tables([schema.empty_table(), *parts])
+        if self._reader is None:
+            self._writer.close()
+            self._reader = pa.ipc.open_file(self._file)
+        return pa.Table.from_batches([self._reader.get_batch(number) for number in self._parts[shard]], schema)
+
+    def _write(self, rows: pa.Table, shards: np.ndarray) -> None:
+        if self._writer is None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115, closed on exit
+            self._writer = pa.ipc.new_file(self._file, rows.schema)
+        order = np.argsort(shards, kind="stable")
+        ordered, numbers = rows.take(order).combine_chunks(), shards[order]
+        starts = np.flatnonzero(np.diff(numbers, prepend=-1))
+        for start, end in zip(starts, [*starts[1:], len(numbers)], strict=True):
+            (part,) = ordered.slice(start, end - start).to_batches()
+            self._writer.write_batch(part)
+            self._parts[int(numbers[start])].append(self._written)
+            self._written += 1

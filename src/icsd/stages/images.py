@@ -13,7 +13,7 @@ from icsd.config.revisions import REVISIONS
 from icsd.core import files, tables
 from icsd.core.contact_sheet import contact_sheet
 from icsd.core.files import FileDigests
-from icsd.core.lock import lease
+from icsd.core.lock import locked
 from icsd.core.logs import Progress
 from icsd.core.store import KeptPictures, Segment
 
@@ -87,7 +87,7 @@ def generate_images(
     """
     columns = ["image_id", "sentence", "seed"]
     rows = tables.read(sentences, tables.SENTENCES, columns, shard=shard).to_pylist()
-    with lease(images):
+    with locked(images):
         pictures = _pictures(rows, settings, batch_size, kept, load or load_generator()) if rows else []
         _write(images, rows, pictures, settings.model)
         sheet = io.BytesIO()

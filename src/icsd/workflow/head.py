@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from icsd.core.errors import ClusterError
-from icsd.core.lock import Holder, lease, living_holder, look
+from icsd.core.lock import Process, living_owner, locked, read_lock
 from icsd.workflow import slurm
 from icsd.workflow.slurm import RUN_ENDS, Job
 
@@ -27,27 +27,27 @@ def lease_of(results: Path) -> Path:
 
 def take_lead(results: Path) -> None:
     """Be the run's head until this process ends; ClusterError while another is."""
-    if holder := living_holder(lease_of(results)):
+    if holder := living_owner(lease_of(results)):
         raise ClusterError(f"{holder} runs {results} already: let it end, or stop it with Ctrl-C")
     held = ExitStack()
-    os.environ[HEAD] = held.enter_context(lease(lease_of(results)))
+    os.environ[HEAD] = held.enter_context(locked(lease_of(results)))
     atexit.register(held.close)
 
 
-def living(results: Path) -> Holder | None:
+def living(results: Path) -> Process | None:
     """The run's head; None where there is none, or it is dead."""
-    return living_holder(lease_of(results))
+    return living_owner(lease_of(results))
 
 
 def check_shared(results: Path, late_s: float = LATE_S) -> None:
     """ClusterError in a job that sees another folder than its head does, or that a dead head has left behind."""
     token = os.environ.get(HEAD)
     deadline = time.monotonic() + late_s
-    while token and ((seen := look(lease_of(results))) is None or seen.token != token):
+    while token and ((seen := read_lock(lease_of(results))) is None or seen.token != token):
         if time.monotonic() < deadline:
             time.sleep(1.0)
         elif seen:
-            raise ClusterError(f"{seen.holder} has taken over {results}: this job is of an earlier one, and stops")
+            raise ClusterError(f"{seen.owner} has taken over {results}: this job is of an earlier one, and stops")
         else:
             node = os.environ.get("SLURMD_NODENAME", os.uname().nodename)
             raise ClusterError(

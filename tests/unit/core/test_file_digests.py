@@ -32,32 +32,30 @@ def test_a_large_file_that_has_settled_is_read_once(
     tmp_path: Path, large: Path, read: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(files, "SETTLED_S", -1.0)
-    memory = tmp_path / "drawn" / "digests.json"
+    cache = tmp_path / "drawn" / "digests.json"
     expected = hashlib.sha256(large.read_bytes()).hexdigest()
-    assert [FileDigests(memory).sha256(large) for _ in range(3)] == [expected] * 3
+    assert [FileDigests(cache).sha256(large) for _ in range(3)] == [expected] * 3
     assert read == [large]
     times = large.stat().st_atime_ns, large.stat().st_mtime_ns
     large.write_bytes(b"b" * LARGE_BYTES)
     os.utime(large, ns=times)  # as `cp -p` and rsync do
-    assert FileDigests(memory).sha256(large) == hashlib.sha256(b"b" * LARGE_BYTES).hexdigest()
-    assert [path.name for path in memory.parent.iterdir()] == ["digests.json"]
+    assert FileDigests(cache).sha256(large) == hashlib.sha256(b"b" * LARGE_BYTES).hexdigest()
+    assert [path.name for path in cache.parent.iterdir()] == ["digests.json"]
 
 
 def test_small_and_fresh_files_are_read_each_time(tmp_path: Path, large: Path, read: list[Path]) -> None:
-    small, memory = tmp_path / "small", tmp_path / "digests.json"
+    small, cache = tmp_path / "small", tmp_path / "digests.json"
     small.write_bytes(b"a")
     for path in (small, large, small, large):
-        FileDigests(memory).sha256(path)
+        FileDigests(cache).sha256(path)
     assert read == [small, large, small, large]
-    assert not memory.exists()
+    assert not cache.exists()
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"cut'])
-def test_a_damaged_memory_is_forgotten(
-    tmp_path: Path, large: Path, content: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_damaged_cache_is_ignored(tmp_path: Path, large: Path, content: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "SETTLED_S", -1.0)
-    memory = tmp_path / "digests.json"
-    memory.write_text(content)
-    assert FileDigests(memory).sha256(large) == hashlib.sha256(large.read_bytes()).hexdigest()
-    assert FileDigests(memory)._known()
+    cache = tmp_path / "digests.json"
+    cache.write_text(content)
+    assert FileDigests(cache).sha256(large) == hashlib.sha256(large.read_bytes()).hexdigest()
+    assert FileDigests(cache)._read()

@@ -62,11 +62,13 @@ def test_the_order_of_the_file_changes_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("run", [1, 2, 7, 60])
-def test_a_corpus_read_in_runs_gives_the_same_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: int) -> None:
+def test_a_corpus_read_in_batches_gives_the_same_shards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: int
+) -> None:
     """As a corpus that does not fit into memory is."""
     annotations = [{"id": 7 * n % 60, "image_id": 1 + n % 2, "caption": f"caption {n}"} for n in range(60)]
     at_once = _read(tmp_path, GOOD | {"annotations": annotations}, shards=5).read_bytes()
-    monkeypatch.setattr("icsd.stages.captions.RUN", run)
+    monkeypatch.setattr("icsd.stages.captions.BATCH", run)
     assert _read(tmp_path, GOOD | {"annotations": annotations}, shards=5).read_bytes() == at_once
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["all.parquet"]
 
@@ -86,7 +88,7 @@ def test_several_files_are_one_corpus(tmp_path: Path) -> None:
 def test_an_id_doubled_in_joined_files_is_named_with_both(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: int
 ) -> None:
-    monkeypatch.setattr("icsd.stages.captions.RUN", run)
+    monkeypatch.setattr("icsd.stages.captions.BATCH", run)
     one, two = tmp_path / "one.csv", tmp_path / "two.csv"
     one.write_text("caption,caption_id\na,4\nb,5\n")
     two.write_text("caption,caption_id\nc,6\nd,5\n")

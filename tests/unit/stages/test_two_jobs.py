@@ -14,7 +14,7 @@ from PIL import Image
 
 from icsd.config import SummariesConfig
 from icsd.core import tables
-from icsd.core.lock import lease_file
+from icsd.core.lock import lock_file
 from icsd.core.store import KeptPictures
 from icsd.stages.images import Drawing, generate_images
 from icsd.stages.summaries import summarize_groups
@@ -86,7 +86,7 @@ def test_a_job_takes_over_from_one_that_was_killed(tmp_path: Path) -> None:
             time.sleep(0.02)
         second = _start("images", tmp_path)
         first.kill()
-    assert lease_file(tmp_path / "images.parquet").exists()
+    assert lock_file(tmp_path / "images.parquet").exists()
     assert second.wait(WAIT_S) == 0
     drawn = Counter(_drawn(tmp_path))
     assert len(drawn) == PICTURES

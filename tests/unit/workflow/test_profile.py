@@ -9,7 +9,7 @@ from snakemake.common.tbdstring import TBDString
 from snakemake.profiles import ProfileConfigFileParser
 
 from icsd.core.errors import ClusterError
-from icsd.core.lock import lease, lease_file
+from icsd.core.lock import lock_file, locked
 from icsd.workflow import head as head_module
 from icsd.workflow import head as resume_module
 from icsd.workflow import slurm
@@ -203,8 +203,8 @@ def test_a_job_knows_whether_it_sees_its_heads_folder(tmp_path: Path, monkeypatc
         check_shared(tmp_path / "unseen", late_s=0)
     with pytest.raises(ClusterError, match=f"process {os.getpid()} on .* runs .* already"):
         take_lead(tmp_path / "run")
-    lease_file(tmp_path / "run" / "head").unlink()
-    with lease(tmp_path / "run" / "head"), pytest.raises(ClusterError, match="has taken over"):
+    lock_file(tmp_path / "run" / "head").unlink()
+    with locked(tmp_path / "run" / "head"), pytest.raises(ClusterError, match="has taken over"):
         check_shared(tmp_path / "run", late_s=0)
 
 

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from icsd.config import SummariesConfig
 from icsd.core import tables
 from icsd.core.errors import InputError, check_drop_share
-from icsd.core.lock import lease
+from icsd.core.lock import locked
 from icsd.stages.summaries.prompts import load_prompt
 from icsd.stages.summaries.providers import answer, model_name
 from icsd.stages.summaries.quality import Group, Summary
@@ -33,7 +33,7 @@ def summarize_groups(
     """
     checked = load_prompt(prompt)
     members = _read_groups(groups, shard, captions)
-    with lease(summaries):
+    with locked(summaries):
         answers = answer(members, checked, config, results) if members else ()
         rows = [
             _row(group, summary, model_name(config), checked.hash)
