@@ -1,6 +1,7 @@
 """The command `icsd`."""
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -12,9 +13,11 @@ from icsd.core.errors import ICSDError
 from icsd.stages.evaluation.comparison import HEADLINE, compare_runs
 from icsd.stages.evaluation.scoring import Scoring, score_results
 from icsd.stages.evaluation.spice import Spice
-from icsd.views.commands import add_resume, add_status
 from icsd.views.figure import add_figure
 from icsd.views.gallery import add_gallery
+from icsd.views.options import add_config, positive, read_config
+from icsd.views.run import run_folder
+from icsd.views.status import add_status
 from icsd.views.trace import add_trace
 
 METRICS = ("BLEU", "METEOR", "ROUGE_L", "CIDEr", "SPICE")
@@ -49,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     add_status(commands)
-    add_resume(commands)
+    _add_resume(commands)
     add_trace(commands)
     _add_caption(commands)
     _add_scores(commands)
@@ -57,6 +60,31 @@ def _parser() -> argparse.ArgumentParser:
     add_figure(commands)
     add_gallery(commands)
     return parser
+
+
+def _add_resume(commands: Commands) -> None:
+    command = commands.add_parser(
+        "resume",
+        help="continue a run after its snakemake died",
+        description="Continue a run after the snakemake that submitted its jobs died: wait for the run's jobs that are "
+        "still in the queue, unlock, and run snakemake --profile slurm. Type it where the Snakefile is.",
+    )
+    add_config(command)
+    command.add_argument("--cancel", action="store_true", help="cancel the jobs instead of waiting for them")
+    command.add_argument("--profile", default="slurm", metavar="NAME", help="snakemake's (default: %(default)s)")
+    command.add_argument("arguments", nargs="*", metavar="ARGUMENT", help="more for snakemake, after a --")
+    command.set_defaults(run=_resume)
+
+
+def _resume(options: argparse.Namespace) -> str:
+    from icsd.workflow.head import Snakemake, resume  # late: the other commands need no snakemake
+
+    logging.basicConfig(level=logging.INFO, format="icsd: %(message)s")
+    run = read_config(options.configfile, options.config).run
+    given = [*(["--configfile", *map(str, options.configfile)] if options.configfile else []),
+             *(["--config", *options.config] if options.config else [])]  # fmt: skip
+    snakemake = Snakemake(options.profile, [*options.arguments, *given])
+    sys.exit(resume(run, run_folder(run), snakemake, cancel=options.cancel))
 
 
 def _add_caption(commands: Commands) -> None:
@@ -99,7 +127,7 @@ def _add_scores(commands: Commands) -> None:
         help="score the pictures of the file alone, be they not all of the annotations",
     )
     command.add_argument(
-        "--samples", type=_count, default=1000, metavar="N", help="resamples for the intervals (default: %(default)s)"
+        "--samples", type=positive, default=1000, metavar="N", help="resamples for the intervals (default: %(default)s)"
     )
     defaults = SpiceConfig()
     command.add_argument(
@@ -121,12 +149,6 @@ def _add_compare(commands: Commands) -> None:
     command.add_argument("runs", nargs="+", type=Path, metavar="FOLDER", help="a run's folder, such as results/coco")
     command.add_argument("--metric", default=HEADLINE, help="as scores.md has it (default: %(default)s)")
     command.set_defaults(run=lambda options: compare_runs(options.runs, options.metric))
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} must be a whole number of at least 1")
-    return int(text)
 
 
 def _caption(options: argparse.Namespace) -> Iterator[str]:

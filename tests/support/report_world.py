@@ -10,7 +10,6 @@ from PIL import Image
 from icsd.config import Config, load_config
 from icsd.core import tables
 from icsd.stages.summaries.prompts import load_prompt
-from icsd.views.report.run import Run
 
 ROOT = Path(__file__).parents[2]
 PROMPT = ROOT / "config/prompts/paper.txt"
@@ -34,8 +33,8 @@ def config_json(config: Config) -> str:
     return config.model_dump_json(exclude_defaults=True, exclude={"downloads"})
 
 
-def small_run(folder: Path) -> Run:
-    """A finished run in `results/small`: 4 captions, 3 groups, 2 summaries, 1 of 2 pictures, 2 pairs."""
+def small_run(folder: Path) -> Path:
+    """The folder `results/small` of a finished run: 4 captions, 3 groups, 2 summaries, 1 of 2 pictures, 2 pairs."""
     results = folder / "results" / NAME
     _write_texts(results)
     _write_pictures(results)
@@ -44,7 +43,7 @@ def small_run(folder: Path) -> Run:
     benchmark = results / "benchmarks" / "generate_images" / "multi" / f"{SHARD}.tsv"
     benchmark.parent.mkdir(parents=True)
     benchmark.write_text("s\th:m:s\tmax_rss\tcpu_time\n7200\t2:00:00\t1024.5\tNA\n")
-    return Run(results, small_config())
+    return results
 
 
 def _write_texts(results: Path) -> None:

@@ -240,16 +240,6 @@ def concat(paths: Sequence[Path | str], table: Table, columns: Sequence[str] | N
     return pa.concat_tables([read(path, table, columns) for path in paths])
 
 
-def there(paths: Iterable[Path], table: Table, columns: Sequence[str]) -> Iterator[pa.Table]:
-    """The rows of each file that is there; one that cannot be read is a warning, since snakemake makes it anew."""
-    for path in paths:
-        if path.exists():
-            try:
-                yield read(path, table, columns)
-            except InputError as error:
-                _log.warning("taken as not there: %s", error)
-
-
 def gather(paths: Sequence[Path | str], table: Table, path: Path | str) -> None:
     """Write the rows of several files of this kind as one, for jobs that each need them all."""
     rows = concat(paths, table)

@@ -238,8 +238,12 @@ class Run:
         """The log of a job, such as "train_captioner/multi-seed-0"."""
         return self.folder / "logs" / f"{job}.log"
 
+    def benchmark(self, job: str) -> Path:
+        """The benchmark file of a job, for `read_benchmark`."""
+        return self.folder / "benchmarks" / f"{job}.tsv"
+
     def benchmarks(self, jobs: str) -> list[Path]:
-        """The benchmark files that exist of a job, or of all jobs below a rule's name."""
+        """The benchmark files that exist of a rule's jobs, or of those below a name such as "generate_images/multi"."""
         folder = self.folder / "benchmarks"
         return [*folder.glob(f"{jobs}.tsv"), *sorted(folder.glob(f"{jobs}/**/*.tsv"))]
 

@@ -15,10 +15,10 @@ from icsd.llm.request import Failure, Reply, Sampling
 from icsd.stages.summaries.prompts import Prompt, load_prompt
 from icsd.stages.summaries.providers import first_request
 from icsd.stages.summaries.quality import Group
-from icsd.views.estimate import write_estimate
+from icsd.views.estimate import estimate_page, write_estimate
 from icsd.views.estimate.costs import Costs, costs
 from icsd.views.estimate.counts import CORPUS, GUESS, TABLES, Amount, Counts, count
-from icsd.views.estimate.page import estimate_page
+from icsd.views.run import configured_run
 
 ROOT = Path(__file__).parents[3]
 DEFAULT = yaml.safe_load((ROOT / "config" / "config.yaml").read_text(encoding="utf-8"))
@@ -70,7 +70,8 @@ class Run:
         return load_config(_changed(DEFAULT, own | changes))
 
     def count(self, **changes: Any) -> Counts:
-        return count(self.config(**changes), self.prompt, self.folder)
+        config = self.config(**changes)
+        return count(config, self.prompt, configured_run(config, self.folder))
 
     def write(self, name: str, table: tables.Table, rows: list[dict[str, Any]]) -> None:
         """A file, or a folder of shards by id; what the rows do not name is null."""
@@ -215,7 +216,7 @@ def test_a_local_models_requests_are_counted_and_its_summaries_found(run: Run) -
     assert counts.requests == Amount(3, 1, TABLES)
 
 
-def test_a_table_that_cannot_be_read_is_taken_as_not_there(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_damaged_table_counts_as_not_there(run: Run, caplog: pytest.LogCaptureFixture) -> None:
     run.captions()
     run.groups()
     (run.folder / "groups" / "all.parquet").write_bytes(b"cut short")
@@ -388,7 +389,7 @@ def test_coco_takes_as_many_tokens_as_are_known_of_it(run: Run) -> None:
     """566,435 groups of 30 captions: 312 M prompt tokens and 45 M answer tokens, before any repair."""
     config = run.config(estimate__captions=566_435, groups__k=30)
     prompt = load_prompt(ROOT / "config" / "prompts" / "paper.txt")
-    taken = costs(count(config, prompt, run.folder), config)
+    taken = costs(count(config, prompt, configured_run(config, run.folder)), config)
     assert taken.prompt_tokens.total == pytest.approx(312e6, rel=0.05)
     assert taken.answer_tokens.total == pytest.approx(45e6, rel=0.01)
     assert taken.usd.total == pytest.approx(312 * 0.15 + 45 * 0.60, rel=0.05)

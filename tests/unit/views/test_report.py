@@ -1,5 +1,6 @@
 """The report: the same figures from the same tables, what is missing said, and texts that stay text."""
 
+import json
 import re
 import shutil
 import xml.etree.ElementTree as ET
@@ -12,11 +13,9 @@ import yaml
 from report_world import NAME, PROMPT, ROOT, SHARD, SHOWN, config_json, small_config, small_run
 
 from icsd.config import ARMS, load_config
+from icsd.views.report import draw_report
 from icsd.views.report.costs import duration
-from icsd.views.report.drawing import draw_report
-from icsd.views.report.page import HtmlTable, html_page
-from icsd.views.report.run import Run
-from icsd.views.report.style import ARM_STYLES, PARTS, compact
+from icsd.views.report.style import ARM_STYLES, PARTS, HtmlTable, compact, html_page
 from icsd.views.report.training import thinned
 
 PLOTS = ["costs", "funnel", "scores", "similarity", "sizes", "training", "words"]
@@ -55,7 +54,8 @@ class _Reader(HTMLParser):
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
+def run(tmp_path: Path) -> Path:
+    """The folder of a finished run."""
     return small_run(tmp_path)
 
 
@@ -66,8 +66,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _drawn(small_run(folder), folder / "report")
 
 
-def _drawn(run: Run, folder: Path) -> Path:
-    draw_report(run, PROMPT, folder, finished=True)
+def _drawn(run: Path, folder: Path) -> Path:
+    draw_report(small_config(), PROMPT, run, folder, finished=True)
     return folder
 
 
@@ -77,7 +77,7 @@ def test_every_part_is_there(report: Path) -> None:
     assert [path.name for path in (report / "sheets").iterdir()] == [f"multi.{SHARD}.png"]
 
 
-def test_the_same_tables_give_the_same_bytes(report: Path, run: Run, tmp_path: Path) -> None:
+def test_the_same_tables_give_the_same_bytes(report: Path, run: Path, tmp_path: Path) -> None:
     again = _drawn(run, tmp_path / "report")
     for path in report.glob("*.*"):
         assert path.read_bytes() == (again / path.name).read_bytes(), path.name
@@ -108,7 +108,7 @@ def test_no_two_arms_look_alike_in_print() -> None:
 def test_the_funnel_is_counted(report: Path) -> None:
     rows = _Reader(report / "funnel.html").rows
     assert rows[1:9] == [
-        ["groups: captions as heads of groups", "", "4", "1", "3"],
+        ["groups: captions as anchors of groups", "", "4", "1", "3"],
         ["", "the same captions as another's group", "", "1", ""],
         ["summaries: groups with a summary", "", "3", "1", "2"],
         ["", "not supported", "", "1", ""],
@@ -146,11 +146,11 @@ def test_markup_and_odd_letters_stay_text(report: Path) -> None:
         assert not re.search(r"<script|hacked", (report / f"{plot}.svg").read_text())
 
 
-def test_a_half_done_run_says_what_is_missing(run: Run, tmp_path: Path) -> None:
-    shutil.rmtree(run.path / "evaluation/real")
-    shutil.rmtree(run.path / "captioner/multi")
-    (run.path / "dataset/multi/ledger.parquet").unlink()
-    summaries = run.path / f"summaries/{SHARD}.parquet"
+def test_a_half_done_run_says_what_is_missing(run: Path, tmp_path: Path) -> None:
+    shutil.rmtree(run / "evaluation/real")
+    shutil.rmtree(run / "captioner/multi")
+    (run / "dataset/multi/ledger.parquet").unlink()
+    summaries = run / f"summaries/{SHARD}.parquet"
     summaries.write_bytes(summaries.read_bytes()[:500])  # cut short is not there
     report = _drawn(run, tmp_path / "report")
     state = _Reader(report / "state.html")
@@ -164,7 +164,7 @@ def test_a_half_done_run_says_what_is_missing(run: Run, tmp_path: Path) -> None:
 
 
 def test_a_run_that_has_not_begun_has_a_report_too(tmp_path: Path) -> None:
-    report = _drawn(Run(tmp_path / NAME, small_config()), tmp_path / "report")
+    report = _drawn(tmp_path / NAME, tmp_path / "report")
     assert "No captioner has been scored yet" in (report / "scores.svg").read_text()
     assert all(row[2] == "0" for row in _Reader(report / "state.html").rows[1:])
     assert list((report / "sheets").iterdir()) == []
@@ -174,7 +174,7 @@ def test_a_run_that_has_not_begun_has_a_report_too(tmp_path: Path) -> None:
 def test_the_rule_hands_on_the_whole_config(overlay: Path | None) -> None:
     values = yaml.safe_load((ROOT / "config/config.yaml").read_text())
     config = load_config(_updated(values, yaml.safe_load(overlay.read_text()) if overlay else {}))
-    handed_on = Run.of("anywhere", config_json(config)).config
+    handed_on = load_config(json.loads(config_json(config)))
     assert handed_on == config.model_copy(update={"downloads": handed_on.downloads})
 
 

@@ -9,11 +9,10 @@ import yaml
 from icsd.config import Config, load_config
 from icsd.core import tables
 from icsd.core.errors import ConfigError
-from icsd.views.commands import read_config
-from icsd.views.status import run_status
-from icsd.views.status.page import status_page
-from icsd.views.status.stages import stages
-from icsd.views.status.states import Cluster, StageStatus, stage_status
+from icsd.views.options import read_config
+from icsd.views.run import configured_run
+from icsd.views.status import run_status, status_page
+from icsd.views.status.jobs import Cluster, StageStatus, stage_status, stages
 from icsd.workflow.slurm import Job
 
 ROOT = Path(__file__).parents[3]
@@ -44,7 +43,8 @@ def _write(path: Path, text: str) -> None:
 
 
 def _status(config: Config, results: Path, cluster: Cluster, checkout: Path = CHECKOUT) -> StageStatus:
-    return stage_status("images", dict(stages(config))["images"], results, checkout, cluster)
+    run = configured_run(config, results)
+    return stage_status("images", dict(stages(run))["images"], run, checkout, cluster)
 
 
 def test_every_state_is_counted_by_the_queue_and_the_accounting(config: Config, tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_a_run_of_this_machine_is_counted_by_files_alone(config: Config, tmp_pat
 
 def test_the_page_says_what_is_not_known(config: Config, tmp_path: Path) -> None:
     _write(tmp_path / "logs/summarize_groups/0001-of-0004.log", "2026-11-26 07:26:07,651 ERROR " + "x" * 500 + "\n")
-    page = run_status(config, ROOT / "config/prompts/paper.txt", tmp_path, tmp_path)
+    page = run_status(config, ROOT / "config/prompts/paper.txt", tmp_path, results=tmp_path)
     rows = {
         line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:-1]]
         for line in page.splitlines()
@@ -111,7 +111,7 @@ def test_a_cluster_without_accounting_is_said_to_be_one() -> None:
 
 def test_every_job_of_the_stages_is_of_a_rule(config: Config) -> None:
     rules = "".join(path.read_text() for path in (ROOT / "rules").glob("*.smk"))
-    for _, jobs in stages(config):
+    for _, jobs in stages(configured_run(config)):
         for job in jobs:
             assert f"rule {job.rule}:" in rules or f" as {job.rule} with:" in rules
 

@@ -1,32 +1,122 @@
-"""Estimate: what a run takes, before anything is spent: counted in its tables where they exist, guessed elsewhere.
+"""Estimate: what a run takes before anything is spent; counted in its tables where they exist, guessed elsewhere.
 
-folder   what of a run's folder is there
 counts   how many items each stage has, and how many of them are done
 costs    what they take: tokens, money, hours, bytes
-page     both, for people
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from icsd.config import Config
 from icsd.core import files
-from icsd.llm.cache import Replies, spending
+from icsd.core.text import markdown_table
+from icsd.llm.cache import Replies, Spending, spending
 from icsd.stages.summaries.prompts import load_prompt
-from icsd.views.estimate.costs import costs
-from icsd.views.estimate.counts import count
-from icsd.views.estimate.page import estimate_page
+from icsd.views.estimate.costs import PRICE_SHARES, Costs, costs
+from icsd.views.estimate.counts import Amount, Counts, count
+from icsd.views.run import Run, configured_run
 
-__all__ = ["write_estimate"]
+__all__ = ["estimate_page", "estimated_costs", "write_estimate"]
+
+GIGABYTE = 1e9
+HEADER = ("", "from", "in all", "done", "left", "spent")
+SOURCES = """\
+- *tables*: counted in the tables of the run, each prompt as it is sent. *corpus*: in the captions file.
+- *guess*: as many groups as captions, each of {k} captions of mean length; {unusable:.0%} of the groups without
+  a usable summary; {captions:g} captions a summary.
+- *rates*: such a count times the prices of summaries.openai and the values of estimate, in config/config.yaml, most of
+  which are guesses for models of full size on one GPU; a repair for {repairs:.0%} of the requests.
+- *spent*: what servers were sent and answered for this run so far, by its events in {store};
+  requests sent again and repairs are among the requests. *done* may hold what other runs paid for.
+- *folder*: on disk now, in the run's folder, with the pictures that it drew in {pictures}.
+- Hours of requests are those of all jobs together, GPU hours those of one GPU.
+- Pictures: {arms}.
+  Done are all that the run has drawn; those whose sentence changes are drawn anew.
+- Provider: {provider}"""
 
 
 def write_estimate(config: Config, prompt: Path, results: Path) -> str:
-    """Write the page `results`/estimate.md, and return it. Nothing else is made, and nobody is asked.
+    """Write the estimate to the run's folder `results`, and return it. Nothing else is written, and nothing is sent.
 
-    InputError for a prompt or a captions file that cannot be used; a table that cannot is taken as not there.
+    InputError for a prompt or a captions file that cannot be used; a damaged table counts as not there.
     """
-    counts = count(config, load_prompt(prompt), results)
-    spent = spending(Replies(Path(config.summaries.store)).events(), results.name)
+    run = configured_run(config, results)
+    counts = count(config, load_prompt(prompt), run)
+    spent = spending(Replies(Path(config.summaries.store)).events(), run.name)
     page = estimate_page(config, counts, costs(counts, config), spent)
-    with files.atomic_path(results / "estimate.md") as unfinished:
+    with files.atomic_path(run.estimate_page) as unfinished:
         unfinished.write_text(page, encoding="utf-8")
     return page
+
+
+def estimated_costs(config: Config, prompt: Path, run: Run, *, rendered: bool = True) -> Costs:
+    """The costs of the whole run; errors as `write_estimate`. For `rendered` see `count`."""
+    return costs(count(config, load_prompt(prompt), run, rendered=rendered), config)
+
+
+# --- The page ---------------------------------------------------------------------------------------------------------
+
+
+def estimate_page(config: Config, counts: Counts, taken: Costs, spent: Spending) -> str:
+    """Markdown: the work, its costs, the sources of the figures, and the money spent so far."""
+    table = markdown_table(HEADER, list(_rows(counts, taken, spent)), left=2)
+    lines = [f"# What the run {config.run} takes", "", *table, "", _sources(config, counts), ""]
+    return "\n".join([*lines, *_warning(config, taken, spent)])
+
+
+def _rows(counts: Counts, taken: Costs, spent: Spending) -> Iterator[list[str]]:
+    yield _row("captions to embed", counts.captions)
+    yield _row("groups to summarize", counts.groups)
+    yield _row("requests", counts.requests, spent.requests)
+    yield _row("requests for repairs", taken.repairs)
+    yield _row("prompt tokens", taken.prompt_tokens, spent.prompt_tokens)
+    yield _row("answer tokens", taken.answer_tokens, spent.completion_tokens)
+    yield _row("USD", taken.usd, spent.usd, digits=2)
+    yield _row("hours of requests", taken.request_hours, digits=2)
+    yield _row("pictures to draw", counts.pictures)
+    yield _row("pictures to check", counts.checks)
+    yield _row("captioners to train", counts.trainings)
+    for stage, hours in taken.gpu.items():
+        yield _row(f"GPU hours, {stage}", hours, digits=2)
+    stages = taken.gpu.values()
+    together = Amount(sum(stage.total for stage in stages), sum(stage.done for stage in stages), "sum")
+    yield _row("GPU hours", together, digits=2)
+    yield _row("GB on disk", taken.disk.times(1 / GIGABYTE), digits=2)
+
+
+def _row(what: str, amount: Amount, spent: float | None = None, digits: int = 0) -> list[str]:
+    values = (amount.total, amount.done, amount.left, spent)
+    return [what, amount.source, *("" if value is None else f"{value:,.{digits}f}" for value in values)]
+
+
+def _sources(config: Config, counts: Counts) -> str:
+    rates = config.estimate
+    return SOURCES.format(
+        k=config.groups.k,
+        unusable=rates.unusable_share,
+        captions=rates.captions_per_summary,
+        repairs=rates.repair_share if config.summaries.repair else 0.0,
+        arms=", ".join(f"{number:,} of {arm}" for arm, number in counts.arms.items()) or "none",
+        provider=_provider(config),
+        store=config.summaries.store,
+        pictures=config.images.store,
+    )
+
+
+def _provider(config: Config) -> str:
+    summaries, settings = config.summaries, config.summaries.openai
+    if summaries.provider == "merge":
+        return "merge, which asks nobody and costs nothing."
+    if summaries.provider == "transformers":
+        return "transformers, which costs GPU hours alone. Done is what tables have; the store may have more."
+    share = PRICE_SHARES[summaries.provider]
+    prompt, answer = share * settings.prompt_usd_per_million, share * settings.completion_usd_per_million
+    prices = f"{prompt:g} and {answer:g} USD a million prompt and answer tokens"
+    return f"{summaries.provider}, {settings.model}, at {prices}.\n  Done is what {summaries.store} keeps."
+
+
+def _warning(config: Config, taken: Costs, spent: Spending) -> list[str]:
+    budget, usd = config.summaries.budget_usd, spent.usd + taken.usd.left
+    if budget is None or usd <= budget:
+        return []
+    return [f"Spent and left to pay, {usd:,.2f} USD, are more than summaries.budget_usd={budget:g}.", ""]

@@ -1,4 +1,4 @@
-"""What the items of a run take, by the prices of summaries.openai and the rates of estimate."""
+"""Costs of a run's items, by the prices of summaries.openai and the rates of the config section estimate."""
 
 import math
 from collections.abc import Mapping
@@ -28,26 +28,26 @@ class Costs:
 
 
 def costs(counts: Counts, config: Config) -> Costs:
-    """What `counts` takes.
+    """The costs of `counts`.
 
-    Repairs of what is done are guessed like those of what is left, so that the totals stay what they were, and what was
-    spent can be set beside them in the end.
+    Repairs of finished requests are guessed like those of the others. So totals stay the same while the run goes on,
+    and can be compared with the money spent in the end.
     """
     rates, requests = config.estimate, counts.requests
     share = rates.repair_share if config.summaries.repair else 0.0
     repairs = requests.times(share)
-    asked = requests.plus(repairs.total, repairs.done)
-    # a repair shows the prompt once more, and the answer that was no good
+    sent = requests.plus(repairs.total, repairs.done)
+    # a repair sends the prompt once more, and the answer that could not be used
     prompts = counts.prompts.times(rates.tokens_per_character * (1 + share))
     prompts = prompts.plus(repairs.total * rates.answer_tokens, repairs.done * rates.answer_tokens)
-    answers = asked.times(rates.answer_tokens)
+    answers = sent.times(rates.answer_tokens)
     return Costs(
         repairs=repairs,
         prompt_tokens=prompts,
         answer_tokens=answers,
         usd=_usd(config, prompts, answers),
-        request_hours=_request_hours(config, asked, prompts),
-        gpu=_gpu_hours(config, counts, asked),
+        request_hours=_request_hours(config, sent, prompts),
+        gpu=_gpu_hours(config, counts, sent),
         disk=_disk(counts, rates),
     )
 
@@ -59,25 +59,25 @@ def _usd(config: Config, prompts: Amount, answers: Amount) -> Amount:
     return replace(prompts, total=total, done=prices.cost(round(prompts.done), round(answers.done)))
 
 
-def _request_hours(config: Config, asked: Amount, prompts: Amount) -> Amount:
-    """Of all jobs together."""
+def _request_hours(config: Config, sent: Amount, prompts: Amount) -> Amount:
+    """The hours of all jobs together."""
     rates, summaries = config.estimate, config.summaries
     if summaries.provider == "openai":
         at_once = min(rates.requests_at_once, config.shards * summaries.openai.concurrency)
-        return asked.times(rates.seconds_per_request / at_once / HOUR_S)
+        return sent.times(rates.seconds_per_request / at_once / HOUR_S)
     if summaries.provider == "openai-batch":
         rounds = math.ceil(prompts.left / (summaries.batch.enqueued_tokens or math.inf))
-        return replace(prompts, total=rates.batch_hours * max(rounds, asked.left > 0), done=0.0)
-    return _local_hours(rates, asked)
+        return replace(prompts, total=rates.batch_hours * max(rounds, sent.left > 0), done=0.0)
+    return _local_hours(rates, sent)
 
 
-def _local_hours(rates: EstimateConfig, asked: Amount) -> Amount:
-    return asked.times(1 / rates.local_requests_per_second / HOUR_S)
+def _local_hours(rates: EstimateConfig, sent: Amount) -> Amount:
+    return sent.times(1 / rates.local_requests_per_second / HOUR_S)
 
 
-def _gpu_hours(config: Config, counts: Counts, asked: Amount) -> dict[str, Amount]:
+def _gpu_hours(config: Config, counts: Counts, sent: Amount) -> dict[str, Amount]:
     rates = config.estimate
-    local = {"summaries": _local_hours(rates, asked)} if config.summaries.provider == "transformers" else {}
+    local = {"summaries": _local_hours(rates, sent)} if config.summaries.provider == "transformers" else {}
     return {
         "embeddings": counts.captions.times(1 / rates.embeddings_per_second / HOUR_S),
         **local,
@@ -88,14 +88,14 @@ def _gpu_hours(config: Config, counts: Counts, asked: Amount) -> dict[str, Amoun
 
 
 def _steps(config: Config, counts: Counts) -> float:
-    """Of a training, on average over the arms: where epochs are given, an arm with more pairs takes more."""
+    """The mean steps of a training over the arms; if epochs are given, an arm with more pairs has more steps."""
     if config.captioner.steps is not None:
         return config.captioner.steps
     return fmean(config.captioner.steps_of(_pairs(arm, config, counts)) for arm in config.arms)
 
 
 def _pairs(arm: str, config: Config, counts: Counts) -> float:
-    if ARMS[arm].photographs:  # as many as the corpus of captions has, for the pictures of both are often the same
+    if ARMS[arm].photographs:  # as many as there are captions, since corpus and photographs often belong together
         return counts.captions.total
     drawn_by = ARMS[arm].drawn_by
     of_picture = config.estimate.captions_per_summary if drawn_by.sentences == "summaries" else 1.0
@@ -103,7 +103,7 @@ def _pairs(arm: str, config: Config, counts: Counts) -> float:
 
 
 def _disk(counts: Counts, rates: EstimateConfig) -> Amount:
-    """What the run's folder has, and what comes to it and to the store of replies."""
+    """The bytes in the run's folder, and those still to come to it and to the store of replies."""
     left = counts.bytes_to_copy + (
         counts.captions.left * rates.bytes_per_caption
         + counts.groups.left * rates.bytes_per_summary

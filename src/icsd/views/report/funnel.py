@@ -1,4 +1,4 @@
-"""The funnel: from captions to training pairs, and what fell away at each step, with reasons."""
+"""The funnel from captions to training pairs: items kept and dropped at each step, with reasons."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -9,26 +9,36 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from icsd.config.arms import ARMS
-from icsd.views.report.page import HtmlTable, save_page
-from icsd.views.report.run import Run
-from icsd.views.report.style import BLUE, PARTS, WIDTH, entitle, names_on_y, plain, save_figure, save_notice
+from icsd.views.report.style import (
+    BLUE,
+    PARTS,
+    WIDTH,
+    HtmlTable,
+    entitle,
+    names_on_y,
+    plain,
+    save_figure,
+    save_notice,
+    save_page,
+)
+from icsd.views.run import Run
 
 TITLE = "From captions to training pairs"
 SHOWN = 3  # reasons of a step in the plot; the table has more
 LISTED = 40
 LABEL = 44  # characters of a reason in the plot
 NOTICE = "No arm has its pairs yet: the jobs build_dataset are still to come."
-ABOUT = "Each step takes in what the one before it kept: taken in = kept + dropped, and every drop has its reason."
+ABOUT = "Each step takes in what the step before it kept: taken in = kept + dropped. Every drop has a reason."
 SAME_SET = "the same captions as another's group"
 UNITS = {
-    "groups": "captions as heads of groups", "summaries": "groups with a summary", "images": "chosen to be drawn",
+    "groups": "captions as anchors of groups", "summaries": "groups with a summary", "images": "chosen to be drawn",
     "safety": "pictures that may be used", "balance": "as many as multi has", "pictures": "photographs",
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Step:
-    """What a step took in, and what fell away, by reason."""
+class FunnelStep:
+    """The items that entered a step, and those it dropped, by reason."""
 
     name: str
     entered: int
@@ -36,34 +46,34 @@ class Step:
 
     @property
     def kept(self) -> int:
-        """What went on."""
+        """The items that passed the step."""
         return self.entered - self.dropped.total()
 
 
 @dataclass(frozen=True)
-class Way:
+class Funnel:
     """An arm's steps, and the pairs at their end."""
 
     arm: str
-    steps: Sequence[Step]
+    steps: Sequence[FunnelStep]
     pairs: int
 
 
 def draw_funnel(run: Run, plot: Path, page: Path) -> None:
     """Write the plot and the page of the arms whose ledgers are there."""
-    ways = [way for arm in run.arms for way in _way(run, arm)]
+    funnels = [funnel for arm in run.arms for funnel in _funnels(run, arm)]
     missing = [arm for arm in run.arms if run.ledger(arm).missing]
     note = f"missing: {', '.join(missing)}" if missing else ""
-    save_page(page, TITLE, [ABOUT, note], [_table(way) for way in ways])
-    if not ways:
+    save_page(page, TITLE, [ABOUT, note], [_table(funnel) for funnel in funnels])
+    if not funnels:
         save_notice(plot, TITLE, NOTICE)
         return
-    figure = _figure(ways)
+    figure = _figure(funnels)
     entitle(figure, TITLE, note)
-    save_figure(plot, figure, TITLE, "; ".join(_said(way) for way in ways))
+    save_figure(plot, figure, TITLE, "; ".join(_described(funnel) for funnel in funnels))
 
 
-def _way(run: Run, arm: str) -> list[Way]:
+def _funnels(run: Run, arm: str) -> list[Funnel]:
     rows = run.ledger(arm).rows(["stage", "kept", "reason"])
     if not len(rows):
         return []
@@ -74,70 +84,70 @@ def _way(run: Run, arm: str) -> list[Way]:
         reasons = dropped.setdefault(row["stage"], Counter())
         if not row["kept"]:
             reasons[_kind(row["reason"])] += row["count_all"]
-    steps = [Step(stage, entered[stage], reasons) for stage, reasons in dropped.items()]
-    return [Way(arm, [*_groups(run, arm), *steps], len(run.pairs(arm).rows(["image_id"])))]
+    steps = [FunnelStep(stage, entered[stage], reasons) for stage, reasons in dropped.items()]
+    return [Funnel(arm, [*_group_step(run, arm), *steps], len(run.pairs(arm).rows(["image_id"])))]
 
 
 def _kind(reason: str | None) -> str:
-    """Without what differs from item to item, which stands behind a colon."""
+    """A reason without the part after the colon, which differs from item to item."""
     return (reason or "no reason").partition(":")[0] or "no reason"
 
 
-def _groups(run: Run, arm: str) -> list[Step]:
-    """That identical groups are kept once is in no ledger: only the kept ones are a row."""
+def _group_step(run: Run, arm: str) -> list[FunnelStep]:
+    """The step that keeps identical groups once; it is in no ledger, since only kept groups have a row."""
     captions, groups = (len(each.rows(each.table.key)) for each in (run.captions, run.groups))
     if ARMS[arm].drawn_by.sentences != "summaries" or not captions or run.groups.missing:
         return []
-    return [Step("groups", captions, Counter({SAME_SET: captions - groups} if captions > groups else {}))]
+    return [FunnelStep("groups", captions, Counter({SAME_SET: captions - groups} if captions > groups else {}))]
 
 
-def _said(way: Way) -> str:
-    steps = ", ".join(f"{step.name} {step.kept:,} of {step.entered:,}" for step in way.steps)
-    return f"{way.arm}: {steps}, {way.pairs:,} pairs"
+def _described(funnel: Funnel) -> str:
+    steps = ", ".join(f"{step.name} {step.kept:,} of {step.entered:,}" for step in funnel.steps)
+    return f"{funnel.arm}: {steps}, {funnel.pairs:,} pairs"
 
 
-def _table(way: Way) -> HtmlTable:
-    rows = [line for step in way.steps for line in _lines(step)]
-    caption = f"{way.arm}: {way.pairs:,} pairs of a picture and a caption"
+def _table(funnel: Funnel) -> HtmlTable:
+    rows = [line for step in funnel.steps for line in _lines(step)]
+    caption = f"{funnel.arm}: {funnel.pairs:,} pairs of a picture and a caption"
     return HtmlTable(caption, ["step", "reason", "taken in", "dropped", "kept"], rows, left=2)
 
 
-def _lines(step: Step) -> list[list[str]]:
-    head = [_unit(step), "", f"{step.entered:,}", f"{step.dropped.total():,}", f"{step.kept:,}"]
+def _lines(step: FunnelStep) -> list[list[str]]:
+    total = [_unit(step), "", f"{step.entered:,}", f"{step.dropped.total():,}", f"{step.kept:,}"]
     rest = step.dropped.total() - sum(count for _, count in step.dropped.most_common(LISTED))
     reasons = [*step.dropped.most_common(LISTED), *([("other reasons", rest)] if rest else [])]
-    return [head, *(["", reason, "", f"{count:,}", ""] for reason, count in reasons)]
+    return [total, *(["", reason, "", f"{count:,}", ""] for reason, count in reasons)]
 
 
-def _unit(step: Step) -> str:
+def _unit(step: FunnelStep) -> str:
     return f"{step.name}: {UNITS[step.name]}" if step.name in UNITS else step.name
 
 
 # --- The plot ---------------------------------------------------------------------------------------------------------
 
 
-def _figure(ways: Sequence[Way]) -> Figure:
-    """A panel an arm; a bar a step, of what was kept and what fell away in percent of what it took in."""
-    heights = [len(way.steps) + 0.3 for way in ways]
-    figure = Figure(figsize=(WIDTH, 0.8 + 0.62 * sum(heights) + 0.4 * len(ways)), layout="constrained")
-    grid = figure.subplots(len(ways), 1, squeeze=False, height_ratios=heights, sharex=True)[:, 0]
-    for axes, way in zip(grid, ways, strict=True):
-        _panel(axes, way)
+def _figure(funnels: Sequence[Funnel]) -> Figure:
+    """A panel for each arm with a bar for each step: kept and dropped items in percent of those taken in."""
+    heights = [len(funnel.steps) + 0.3 for funnel in funnels]
+    figure = Figure(figsize=(WIDTH, 0.8 + 0.62 * sum(heights) + 0.4 * len(funnels)), layout="constrained")
+    grid = figure.subplots(len(funnels), 1, squeeze=False, height_ratios=heights, sharex=True)[:, 0]
+    for axes, funnel in zip(grid, funnels, strict=True):
+        _panel(axes, funnel)
     grid[-1].set_xlabel("share of what the step took in (%): kept, then what was dropped, in the order named below")
     return figure
 
 
-def _panel(axes: Axes, way: Way) -> None:
-    for number, step in enumerate(way.steps):
+def _panel(axes: Axes, funnel: Funnel) -> None:
+    for number, step in enumerate(funnel.steps):
         _bar(axes, number, step)
-    axes.set_yticks(range(len(way.steps)), [_unit(step) for step in way.steps])
-    axes.set_ylim(len(way.steps) - 0.35, -0.65)
+    axes.set_yticks(range(len(funnel.steps)), [_unit(step) for step in funnel.steps])
+    axes.set_ylim(len(funnel.steps) - 0.35, -0.65)
     axes.set_xlim(0, 100)
-    axes.set_title(f"{way.arm}: {way.pairs:,} pairs")
+    axes.set_title(f"{funnel.arm}: {funnel.pairs:,} pairs")
     names_on_y(axes)
 
 
-def _bar(axes: Axes, number: int, step: Step) -> None:
+def _bar(axes: Axes, number: int, step: FunnelStep) -> None:
     share = 100 / max(1, step.entered)
     axes.barh(number, step.kept * share, height=0.42, color=BLUE)
     left, texts = step.kept * share, [f"kept {step.kept:,} of {step.entered:,}"]

@@ -7,10 +7,17 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from icsd.core import tables
-from icsd.views.report.page import HtmlTable, save_page
-from icsd.views.report.run import Run
-from icsd.views.report.style import ARM_STYLES, WIDTH, entitle, names_on_y, save_figure, save_notice
+from icsd.views.report.style import (
+    ARM_STYLES,
+    WIDTH,
+    HtmlTable,
+    entitle,
+    names_on_y,
+    save_figure,
+    save_notice,
+    save_page,
+)
+from icsd.views.run import Run
 
 Row = Mapping[str, Any]
 TITLE = "Scores of the arms on real test pictures"
@@ -19,25 +26,24 @@ SPREAD = 0.5  # of a row's height, over which an arm's seeds lie
 NOTICE = "No captioner has been scored yet: the jobs score_captions are still to come."
 
 
-def draw_scores(run: Run, plot: Path, page: Path) -> None:
-    """Write the plot and the page of all scores that are there."""
-    rows = _in_order(run, run.scores.rows(tables.SCORES.schema.names).to_pylist())
+def draw_scores(run: Run, length: str, plot: Path, page: Path) -> None:
+    """Write the plot and the page of all scores that are there; `length` says how long captioners are trained."""
+    rows = _in_order(run, run.scores.rows().to_pylist())
     missing = NOTICE if not rows else _missing(run)
-    save_page(page, TITLE, [_about(run), missing], [_table(run, test, rows) for test in _all(rows, "test")])
+    save_page(page, TITLE, [_about(length), missing], [_table(run, test, rows) for test in _all(rows, "test")])
     if not rows:
         save_notice(plot, TITLE, NOTICE)
         return
     figure = _figure(run, rows)
     entitle(figure, TITLE, missing)
-    save_figure(plot, figure, TITLE, "; ".join(_said(row) for row in rows))
+    save_figure(plot, figure, TITLE, "; ".join(_described(row) for row in rows))
 
 
 def _in_order(run: Run, rows: Sequence[Row]) -> list[Row]:
-    """By test set, its domains behind it, and arm, both as the config has them."""
-    tests = list(run.config.pictures.tests)
+    """The rows by test set, each followed by its domains, and by arm, both in the order of the config."""
 
     def place(row: Row) -> tuple[int, str, int, int]:
-        return tests.index(row["test"].partition("/")[0]), row["test"], run.arms.index(row["arm"]), row["seed"]
+        return run.tests.index(row["test"].partition("/")[0]), row["test"], run.arms.index(row["arm"]), row["seed"]
 
     return sorted(rows, key=place)
 
@@ -47,14 +53,14 @@ def _missing(run: Run) -> str:
     return f"missing: {missing:,} of {len(run.scores.paths):,}" if missing else ""
 
 
-def _about(run: Run) -> str:
+def _about(length: str) -> str:
     return (
         "Times 100, with 95% bootstrap intervals over the test pictures in brackets; more is better. Every arm is "
-        f"trained for {run.config.captioner.length}, its checkpoint chosen on other pictures."
+        f"trained for {length}, its checkpoint chosen on other pictures."
     )
 
 
-def _said(row: Row) -> str:
+def _described(row: Row) -> str:
     return f"{row['arm']}, seed {row['seed']}, {row['test']}, {row['metric']}: {_interval(row)}"
 
 
@@ -86,7 +92,7 @@ def _counts(run: Run, arm: str) -> list[str]:
 
 
 def _figure(run: Run, rows: Sequence[Row]) -> Figure:
-    """A panel for each metric, those of a test set below one another's."""
+    """A panel for each metric; each test set has its own rows of panels."""
     panels = list(dict.fromkeys((row["test"], row["metric"]) for row in rows))
     tests, metrics = _all(rows, "test"), max(sum(test == each for each, _ in panels) for test in _all(rows, "test"))
     lines = -(-metrics // COLUMNS)
@@ -105,7 +111,7 @@ def _figure(run: Run, rows: Sequence[Row]) -> Figure:
 
 
 def _panel(axes: Axes, run: Run, name: str, rows: Sequence[Row]) -> None:
-    seeds = run.config.captioner.seeds
+    seeds = run.seeds
     for row in rows:
         style = ARM_STYLES[row["arm"]]
         step = SPREAD / max(1, len(seeds) - 1)

@@ -1,8 +1,9 @@
-"""What groups and their texts look like: sizes, words, and how near the members of a group are."""
+"""Groups and their texts: sizes, words, similarities, and examples to read."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,28 +12,36 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from icsd.views.report.run import Expected, Run
+from icsd.core.ids import drawing_order
 from icsd.views.report.style import (
     BLUE,
     ORANGE,
     SKY,
     WIDTH,
+    HtmlTable,
     counts_on,
     entitle,
     save_figure,
     save_notice,
+    save_page,
     whole_numbers_on,
 )
+from icsd.views.run import Run, RunTable
 
 Counts = NDArray[np.int64]  # how often each whole number is there, from 0
 MOST = 200  # captions or words; more count as so many
 BINS = 2000  # of similarities from -1 to 1: quantiles to a thousandth, and memory that does not grow with the corpus
 SIZES, WORDS, SIMILARITY = "Sizes of groups", "Words of captions and summaries", "Similarity by rank in a group"
+EXAMPLES = "Summaries to read"
+SHOWN = 20  # examples of each kind
+COLUMNS = ["group_id", "summary", "selected", "status", "reason"]
+NO_SUMMARIES = "There are no summaries yet: the jobs summarize_groups are still to come."
+Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Histogram:
-    """What is counted, of whom, and the counts."""
+    """A title, the unit that is counted, the items that have it, and the counts."""
 
     title: str
     unit: str
@@ -49,7 +58,7 @@ class Histogram:
 
 
 def draw_sizes(run: Run, plot: Path) -> None:
-    """Write the plot of the captions of a group, of those that a summary keeps, and of the groups of a caption."""
+    """Write the plot of the captions in a group, those selected for its summary, and the groups of a caption."""
     shown = [
         Histogram("Captions of a group", "captions", "groups", _count(run.groups, "caption_ids", pc.list_value_length)),
         Histogram("Captions selected of it", "captions", "groups", _count(run.summaries, "selected", _selected)),
@@ -59,7 +68,7 @@ def draw_sizes(run: Run, plot: Path) -> None:
 
 
 def draw_words(run: Run, plot: Path) -> None:
-    """Write the plot of how many words a caption has, and a summary."""
+    """Write the plot of the words in a caption and in a summary."""
     shown = [
         Histogram("Captions", "words", "captions", _count(run.captions, "caption", _words)),
         Histogram("Summaries", "words", "summaries", _count(run.summaries, "summary", _words)),
@@ -68,7 +77,7 @@ def draw_words(run: Run, plot: Path) -> None:
 
 
 def draw_similarity(run: Run, plot: Path) -> None:
-    """Write the plot of how similar the caption at each rank of a group is to the head."""
+    """Write the plot of the similarity to the anchor at each rank of a group."""
     counts = _by_rank(run.groups.read(["similarities"]))
     if not len(counts):
         save_notice(plot, SIMILARITY, "There are no groups yet: the job form_groups is still to come.")
@@ -79,19 +88,19 @@ def draw_similarity(run: Run, plot: Path) -> None:
     axes = figure.subplots()
     axes.fill_between(ranks, low, high, color=SKY, alpha=0.5, linewidth=0, label="90% of the groups")
     axes.plot(ranks, median, color=BLUE, marker="o", markersize=4, label="median")
-    axes.set_xlabel("rank in the group (the head has rank 1)")
-    axes.set_ylabel("cosine similarity to the head")
+    axes.set_xlabel("rank in the group (the anchor has rank 1)")
+    axes.set_ylabel("cosine similarity to the anchor")
     axes.legend(loc="lower left")
     entitle(figure, SIMILARITY, _missing(run.groups))
-    said = f"Median from {median[0]:.2f} at rank 2 to {median[-1]:.2f} at rank {ranks[-1]}"
-    save_figure(plot, figure, SIMILARITY, f"{said}; 90% of the groups lie within a band.")
+    median_line = f"Median from {median[0]:.2f} at rank 2 to {median[-1]:.2f} at rank {ranks[-1]}"
+    save_figure(plot, figure, SIMILARITY, f"{median_line}; 90% of the groups lie within a band.")
 
 
 # --- Counting ---------------------------------------------------------------------------------------------------------
 
 
-def _count(found: Expected, column: str, lengths: Callable[[pa.ChunkedArray], pa.ChunkedArray]) -> Counts:
-    """Of the column's values that are not null, file by file."""
+def _count(found: RunTable, column: str, lengths: Callable[[pa.ChunkedArray], pa.ChunkedArray]) -> Counts:
+    """The counts of the lengths of a column's values, without nulls; one file is in memory at a time."""
     counts = np.zeros(MOST + 1, dtype=np.int64)
     for rows in found.read([column]):
         values = lengths(rows[column].drop_null()).to_numpy()
@@ -104,7 +113,7 @@ def _words(texts: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _selected(selected: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Without dropped groups, of which nothing is selected."""
+    """The number of selected captions, without dropped groups, which have none."""
     lengths = pc.list_value_length(selected)
     return lengths.filter(pc.greater(lengths, 0))
 
@@ -114,7 +123,7 @@ def _same(values: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _by_rank(shards: Iterator[pa.Table]) -> Counts:
-    """How often each similarity is there at each rank from the second on: [ranks, BINS]."""
+    """The counts of similarities at each rank from the second on: [ranks, BINS]."""
     counts = np.zeros((0, BINS), dtype=np.int64)
     for rows in shards:
         lists = rows["similarities"].combine_chunks()
@@ -128,7 +137,7 @@ def _by_rank(shards: Iterator[pa.Table]) -> Counts:
 
 
 def _quantiles(counts: Counts, share: float) -> NDArray[np.float64]:
-    """Of the similarities at each rank."""
+    """The quantile of the similarities at each rank."""
     reached = counts.cumsum(axis=1) >= share * counts.sum(axis=1, keepdims=True)
     return (reached.argmax(axis=1) + 0.5) / BINS * 2 - 1
 
@@ -144,8 +153,8 @@ def _quantile(counts: Counts, share: float) -> int:
 # --- Plots ------------------------------------------------------------------------------------------------------------
 
 
-def _missing(*found: Expected) -> str:
-    parts = [f"{len(each.missing):,} of {len(each.paths):,} files of {each.what}" for each in found if each.missing]
+def _missing(*found: RunTable) -> str:
+    parts = [f"{len(each.missing):,} of {len(each.paths):,} files of {each.title}" for each in found if each.missing]
     return f"missing: {', '.join(parts)}" if parts else ""
 
 
@@ -189,9 +198,55 @@ def _over_one_another(figure: Figure, shown: list[Histogram]) -> None:
 
 
 def _last(counts: Counts) -> int:
-    """The largest number that is there."""
+    """The largest number with a count."""
     return int(np.flatnonzero(counts).max(initial=0))
 
 
 def _summary(counts: Counts) -> str:
     return f"mean {_mean(counts):.1f}, median {_quantile(counts, 0.5)}"
+
+
+# --- Examples ---------------------------------------------------------------------------------------------------------
+
+
+def write_examples(run: Run, page: Path) -> None:
+    """Write the page with the first groups in the order in which pictures are drawn, and the first dropped ones."""
+    usable, dropped = _first(run, "ok"), _first(run, "dropped")
+    texts = _texts(run, [caption_id for row in usable for caption_id in row["selected"]])
+    about = [f"The first {SHOWN} of each kind, in the order in which pictures are drawn."]
+    shown = [_usable(usable, texts), *([_dropped(dropped)] if dropped else [])]
+    save_page(page, EXAMPLES, about if usable or dropped else [NO_SUMMARIES], shown if usable or dropped else [])
+
+
+def _first(run: Run, status: str) -> list[Row]:
+    """The first groups of a status; one file is in memory at a time."""
+    first: list[Row] = []
+    for rows in run.summaries.read(COLUMNS):
+        found = rows.filter(pc.equal(rows["status"], status))
+        ids = sorted(found["group_id"].to_pylist(), key=drawing_order)[:SHOWN]
+        chosen = found.filter(pc.is_in(found["group_id"], pa.array(ids, pa.int64())))
+        first = sorted([*first, *chosen.to_pylist()], key=lambda row: drawing_order(row["group_id"]))[:SHOWN]
+    return first
+
+
+def _texts(run: Run, caption_ids: Sequence[int]) -> dict[int, str]:
+    rows = run.captions.rows(["caption_id", "caption"])
+    found = rows.filter(pc.is_in(rows["caption_id"], pa.array(caption_ids, pa.int64())))
+    return dict(zip(found["caption_id"].to_pylist(), found["caption"].to_pylist(), strict=True))
+
+
+def _usable(rows: Sequence[Row], texts: Mapping[int, str]) -> HtmlTable:
+    cells = [
+        [
+            str(row["group_id"]),
+            row["summary"],
+            "\n".join(texts.get(each, f"caption {each}") for each in row["selected"]),
+        ]
+        for row in rows
+    ]
+    return HtmlTable("Summaries and the captions selected for them", ["group", "summary", "captions"], cells, left=3)
+
+
+def _dropped(rows: Sequence[Row]) -> HtmlTable:
+    cells = [[str(row["group_id"]), row["reason"] or "no reason", row["summary"] or ""] for row in rows]
+    return HtmlTable("Dropped groups and their reasons", ["group", "reason", "answer"], cells, left=3)

@@ -1,7 +1,6 @@
-"""Training curves: the loss of every captioner, and what its captions of other pictures score meanwhile."""
+"""Training curves: the loss of every captioner, and its scores on validation pictures."""
 
 from collections.abc import Mapping, Sequence
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from icsd.core import tables
-from icsd.views.report.run import Run
 from icsd.views.report.style import ARM_STYLES, WIDTH, counts_on, entitle, save_figure, save_notice
+from icsd.views.run import Run
 
 TITLE = "Training of the captioners"
 POINTS = 300  # of a curve at most: a hundred thousand steps would be a file of megabytes
@@ -23,10 +21,7 @@ Curves = Mapping[tuple[str, int], Curve]
 
 def draw_training(run: Run, plot: Path) -> None:
     """Write the plot of all trainings that are there."""
-    histories = {
-        (arm, seed): run.history(arm, seed).rows(tables.HISTORY.schema.names)
-        for arm, seed in product(run.arms, run.config.captioner.seeds)
-    }
+    histories = {(arm, seed): run.history(arm, seed).rows() for arm, seed in run.captioners}
     losses = {each: _loss(rows) for each, rows in histories.items() if len(rows)}
     if not losses:
         save_notice(plot, TITLE, "No captioner has been trained yet: the jobs train_captioner are still to come.")
@@ -38,17 +33,17 @@ def draw_training(run: Run, plot: Path) -> None:
     figure = _figure(panels)
     missing = len(histories) - len(losses)
     entitle(figure, TITLE, f"missing: {missing:,} of {len(histories):,}" if missing else "")
-    save_figure(plot, figure, TITLE, "; ".join(_said(name, curves) for name, curves in panels.items()))
+    save_figure(plot, figure, TITLE, "; ".join(_described(name, curves) for name, curves in panels.items()))
 
 
 def _loss(rows: pa.Table) -> Curve:
-    """Of each step once, though one that was validated has a row for each metric."""
+    """The loss at each step; a validated step has a row for each metric and counts once."""
     steps, first = np.unique(rows["step"].to_numpy(), return_index=True)
     return thinned(steps.astype(float), rows["loss"].to_numpy()[first])
 
 
 def thinned(steps: NDArray[np.float64], values: NDArray[np.float64], points: int = POINTS) -> Curve:
-    """The means of neighbouring values, so that at most `points` are left."""
+    """The means of neighbouring values: at most `points`."""
     parts = np.array_split(np.arange(len(steps)), min(points, len(steps)))
     return np.array([steps[part].mean() for part in parts]), np.array([values[part].mean() for part in parts])
 
@@ -58,7 +53,7 @@ def _scores(rows: pa.Table, metric: str) -> Curve:
     return found["step"].to_numpy().astype(float), 100 * found["value"].to_numpy()
 
 
-def _said(name: str, curves: Curves) -> str:
+def _described(name: str, curves: Curves) -> str:
     ends = ", ".join(
         f"{arm} seed {seed} {values[-1]:.1f}" for (arm, seed), (_, values) in curves.items() if len(values)
     )
@@ -81,7 +76,7 @@ def _figure(panels: Mapping[str, Curves]) -> Figure:
 
 
 def _draw(axes: Axes, arm: str, seed: int, curve: Curve, dots: bool) -> None:
-    """Arms differ in colour, line and marker; their seeds alike, named once."""
+    """Draw a curve in its arm's style; the legend names the arm once for all seeds."""
     style, named = ARM_STYLES[arm], axes.get_legend_handles_labels()[1]
     every = 1 if dots else max(1, len(curve[0]) // 6)
     axes.plot(
