@@ -1,49 +1,42 @@
-"""Out of zip and tar archives: a file or a folder, and never anything beside it."""
+"""Unpack one file or one folder of a zip or tar archive, and nothing outside it.
+
+The extraction of the libraries does not fit. zipfile renames a member that leads out of the folder and writes a link as
+a file; the filters of tarfile came with Python 3.11.4 and let links inside the folder pass.
+"""
 
 import shutil
 import stat
 import tarfile
 import zipfile
 import zlib
-from contextlib import closing
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO, Protocol, cast
+from typing import IO, cast
 
 from icsd.core.errors import DownloadError, InputError
 from icsd.core.files import atomic_path
 from icsd.core.logs import progress
 
 WAY_OUT = "mend downloads.files.{}.unpack in the config"
-LINK = ("is a link or a device", "an archive of data needs none: unpack it by hand if you trust it")
 SHOWN_MEMBERS = 5
-
-
-class _Archive(Protocol):
-    """What both kinds have in common."""
-
-    def names(self) -> list[str]:
-        """Files and folders, folders with '/' at the end. InputError for anything else."""
-
-    def open(self, name: str) -> IO[bytes]:
-        """A file's content."""
-
-    def close(self) -> None:
-        """Let go of the file."""
+Open = Callable[[], IO[bytes]]
+Files = Mapping[str, Open]  # the function that opens a file of the archive, by the file's name
 
 
 def unpack(archive: Path, member: str, path: Path) -> None:
-    """Write the archive's file `member` to `path`, or what is in its folder `member`, which ends with '/'.
+    """Write the archive's file `member` to `path`, or the content of its folder `member`, which ends with '/'.
 
-    InputError for a file that is no zip or tar archive, or is damaged; for a member that is not there; and for names
-    that lead out of the folder, and for links: an archive of data needs none.
+    InputError for a file that is not a whole zip or tar archive, for a missing member, for a name that leads out of the
+    folder, and for a link or a device anywhere in the archive.
     """
     try:
-        with closing(_opened(archive)) as opened:
+        with _opened(archive) as files:
             if member.endswith("/"):
-                _unpack_folder(opened, archive, "" if member == "./" else member, path)
+                _unpack_folder(files, archive, member.removeprefix("./"), path)
             else:
-                _unpack_file(opened, archive, member, path)
+                _unpack_file(files, archive, member, path)
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, RuntimeError) as error:
         way_out = "delete it and run snakemake again, or unpack it by hand"
         raise InputError(archive, "", f"cannot be unpacked: {error}", way_out) from error
@@ -51,86 +44,60 @@ def unpack(archive: Path, member: str, path: Path) -> None:
         raise DownloadError(f"{path}: cannot be unpacked from {archive}: {error}; is the disk full?") from error
 
 
-def _unpack_file(opened: _Archive, archive: Path, member: str, path: Path) -> None:
-    names = opened.names()
-    if member not in names:
-        raise InputError(archive, "", f"holds no file {member}, but {_shown(names)}", WAY_OUT.format(archive))
+@contextmanager
+def _opened(archive: Path) -> Iterator[Files]:
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as file:
+            entries = [each for each in file.infolist() if not each.is_dir()]
+            _refuse(archive, (each.filename for each in entries if stat.S_ISLNK(each.external_attr >> 16)))
+            yield {each.filename: partial(file.open, each) for each in entries}
+    elif tarfile.is_tarfile(archive):
+        with tarfile.open(archive) as tar:
+            members = {each.name.removeprefix("./"): each for each in tar if not each.isdir()}  # tar -cf x.tar .
+            _refuse(archive, (name for name, each in members.items() if not each.isreg()))
+            yield {name: cast(Open, partial(tar.extractfile, each)) for name, each in members.items()}
+    else:
+        raise InputError(archive, "", "is no zip and no tar archive", WAY_OUT.format(archive))
+
+
+def _refuse(archive: Path, special: Iterator[str]) -> None:
+    for name in special:
+        hint = "an archive of data needs none: unpack it by hand if you trust it"
+        raise InputError(archive, repr(name), "is a link or a device", hint)
+
+
+def _unpack_file(files: Files, archive: Path, member: str, path: Path) -> None:
+    if member not in files:
+        raise InputError(archive, "", f"holds no file {member}, but {_shown(files)}", WAY_OUT.format(archive))
     with atomic_path(path) as unfinished:
-        _write(opened, member, unfinished)
+        _write(files[member], unfinished)
 
 
-def _unpack_folder(opened: _Archive, archive: Path, folder: str, path: Path) -> None:
-    names = opened.names()
-    files = [name for name in names if name.startswith(folder) and not name.endswith("/")]
-    if not files:
-        raise InputError(archive, "", f"holds no file in {folder}, but {_shown(names)}", WAY_OUT.format(archive))
-    for name in files:
-        relative = PurePosixPath(name.removeprefix(folder))
-        if relative.is_absolute() or ".." in relative.parts or "\\" in name or "\0" in name:
+def _unpack_folder(files: Files, archive: Path, folder: str, path: Path) -> None:
+    inside = {name.removeprefix(folder): name for name in files if name.startswith(folder)}
+    if not inside:
+        raise InputError(archive, "", f"holds no file in {folder}, but {_shown(files)}", WAY_OUT.format(archive))
+    for relative, name in inside.items():
+        if (
+            PurePosixPath(relative).is_absolute()
+            or ".." in PurePosixPath(relative).parts
+            or "\\" in name
+            or "\0" in name
+        ):
             raise InputError(archive, repr(name), "leads out of the folder", "such an archive is not to be trusted")
     with atomic_path(path) as unfinished:
         unfinished.mkdir()
-        for name in progress(files, len(files), "files"):
-            _write(opened, name, unfinished / name.removeprefix(folder))
+        for relative, name in progress(inside.items(), len(inside), "files"):
+            _write(files[name], unfinished / relative)
 
 
-def _write(opened: _Archive, name: str, path: Path) -> None:
+def _write(open_member: Open, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with opened.open(name) as content, path.open("wb") as file:
+    with open_member() as content, path.open("wb") as file:
         shutil.copyfileobj(content, file, 2**20)
 
 
-def _shown(names: list[str]) -> str:
+def _shown(files: Files) -> str:
+    names = list(files)
     more = f" and {len(names) - SHOWN_MEMBERS:,} more" if len(names) > SHOWN_MEMBERS else ""
     return (", ".join(names[:SHOWN_MEMBERS]) or "nothing") + more
-
-
-def _opened(archive: Path) -> "_Zip | _Tar":
-    if zipfile.is_zipfile(archive):
-        return _Zip(archive)
-    if tarfile.is_tarfile(archive):
-        return _Tar(archive)
-    raise InputError(archive, "", "is no zip and no tar archive", WAY_OUT.format(archive))
-
-
-class _Zip:
-    def __init__(self, path: Path) -> None:
-        self._path, self._file = path, zipfile.ZipFile(path)
-
-    def names(self) -> list[str]:
-        for member in self._file.infolist():
-            if stat.S_ISLNK(member.external_attr >> 16):
-                raise InputError(self._path, repr(member.filename), *LINK)
-        return self._file.namelist()
-
-    def open(self, name: str) -> IO[bytes]:
-        return self._file.open(name)
-
-    def close(self) -> None:
-        self._file.close()
-
-
-class _Tar:
-    def __init__(self, path: Path) -> None:
-        self._path, self._file = path, tarfile.TarFile.open(path)
-
-    @cached_property
-    def _members(self) -> dict[str, tarfile.TarInfo]:
-        return {_plain(each.name): each for each in self._file if not each.isdir()}
-
-    def names(self) -> list[str]:
-        for name, member in self._members.items():
-            if not member.isreg():
-                raise InputError(self._path, repr(name), *LINK)
-        return list(self._members)
-
-    def open(self, name: str) -> IO[bytes]:
-        return cast(IO[bytes], self._file.extractfile(self._members[name]))  # None is for what is no file
-
-    def close(self) -> None:
-        self._file.close()
-
-
-def _plain(name: str) -> str:
-    """`tar -cf x.tar .` writes ./ before every name."""
-    return name.removeprefix("./")
