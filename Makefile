@@ -6,6 +6,7 @@ BIN := .venv/bin
 RESULTS := results/picturebook
 OVERLAY :=
 CHANGE :=
+UPGRADE :=
 RUN = $(BIN)/snakemake $(if $(OVERLAY),--configfile $(OVERLAY)) $(if $(CHANGE),--config '$(CHANGE)')
 MODELS := clip stable-diffusion vision bert probe
 BENCHMARKS := $(sort $(basename $(notdir $(wildcard benchmarks/*.py))))
@@ -46,7 +47,7 @@ setup: .venv/installed
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "$(PYTHON) is older than 3.11: name a newer one, as in make PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
@@ -74,8 +75,11 @@ docs: setup
 	$(BIN)/python -m tools.config_docs
 	$(BIN)/snakemake --rulegraph mermaid-js | $(BIN)/python -m tools.fill_block docs/guide/workflow.md rulegraph --fence mermaid
 
-# requirements.lock and envs/icsd.yaml from what .venv holds: install other versions there, run the tests, then this.
-lock:
+# requirements.lock, for every platform and with hashes, and envs/icsd.yaml, from pyproject.toml. A version that still fits
+# stays: make lock UPGRADE='--upgrade-package numpy' takes the newest one of a package, UPGRADE=--upgrade of all.
+lock: setup
+	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --generate-hashes --no-annotate --quiet \
+		--custom-compile-command "make lock" $(UPGRADE) --output-file requirements.lock
 	$(BIN)/python -m tools.pins
 
 # Train the small models of the picture book anew: hours on two cores.
