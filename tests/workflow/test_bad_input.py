@@ -64,7 +64,7 @@ CORPORA: dict[str, tuple[Callable[[bytes], bytes], list[str]]] = {
     "missing-id": (_dumped(lambda records: records[7].pop("id")), ["annotations[7]", "has no id"]),
     "doubled-id": (
         _dumped(lambda records: records.append(records[0])),
-        ["annotations[60]", "doubles the id 0"],
+        ["annotations[60]", "repeats the id 0"],
     ),
     "empty-caption": (_dumped(lambda records: records[7].update(caption=" ")), ["annotations[7] (id 12)", "is empty"]),
     "long-caption": (

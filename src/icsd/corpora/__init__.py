@@ -1,4 +1,13 @@
-"""Corpora as they are published: readers of their layouts."""
+"""Readers of corpora in the layouts that they are published in.
+
+corpus        a corpus: the captions or the pictures of one split of its files
+layouts       the layouts by name, and detection of a file's layout
+documents     COCO, NoCaps, Karpathy, BLIP: one JSON document
+lines         plain text, CC3M, CSV, TSV, JSON Lines
+columns       tables with named columns, and Parquet
+entries       the records that every reader yields, and their checks
+coco_results  predicted captions, as COCO's evaluation takes them
+"""
 
 from icsd.corpora.corpus import Corpus, Picture, Row
 

@@ -1,4 +1,4 @@
-"""Parquet with named columns, read batch by batch."""
+"""Tables with named columns: how the columns are found, and Parquet, read batch by batch."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 
 from icsd.config.corpus import Columns
 from icsd.core.errors import InputError
-from icsd.corpora.entries import Caption, Entry, Record, shown, unreadable
+from icsd.corpora.entries import Caption, Entry, Record, shown, unreadable_file
 
-USUAL = {  # what a column is called where the config names none
+DEFAULT_NAMES = {  # of each column, where the config names none
     "caption": ("caption", "captions"),
     "caption_id": ("caption_id",),
     "image_id": ("image_id",),
@@ -24,8 +24,8 @@ WHOLE_NUMBER = re.compile(r"[+-]?\d{1,19}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
-    """What the columns are called in a file; None for those that it lacks or that are not to be read."""
+class ColumnNames:
+    """Names of the columns in a file; None for a column that is missing or not to be read."""
 
     caption: str
     caption_id: str | None
@@ -34,23 +34,23 @@ class Names:
     split: str | None
 
     def all(self) -> list[str]:
-        """The columns to read."""
+        """Return the names of the columns to read."""
         names = (self.caption, self.caption_id, self.image_id, self.image, self.split)
         return [name for name in names if name is not None]
 
 
-def found_names(path: Path, header: Sequence[str], columns: Columns, hint: str) -> Names:
-    """The names among those of the file's `header`; InputError for one that the config names and the file lacks."""
-    names = {key: _found_name(path, header, key, getattr(columns, key), hint) for key in USUAL}
+def find_columns(path: Path, header: Sequence[str], columns: Columns, hint: str) -> ColumnNames:
+    """Find the columns in a file's header; InputError for a column that the config names and the file lacks."""
+    names = {key: _find_column(path, header, key, getattr(columns, key), hint) for key in DEFAULT_NAMES}
     caption = names.pop("caption")
     if caption is None:
         raise _missing(path, header, "caption", "caption", hint)
-    return Names(caption, **names)
+    return ColumnNames(caption, **names)
 
 
-def _found_name(path: Path, header: Sequence[str], key: str, wanted: str | None, hint: str) -> str | None:
+def _find_column(path: Path, header: Sequence[str], key: str, wanted: str | None, hint: str) -> str | None:
     if wanted is None:
-        return next((name for name in USUAL[key] if name in header), None)
+        return next((name for name in DEFAULT_NAMES[key] if name in header), None)
     if wanted and wanted not in header:
         raise _missing(path, header, key, wanted, hint)
     return wanted or None
@@ -61,8 +61,8 @@ def _missing(path: Path, header: Sequence[str], key: str, wanted: str, hint: str
     return InputError(path, wanted, problem, f"name its column in columns.{key} in config/config.yaml; or {hint}")
 
 
-def entry_of(record: Record, names: Names) -> Entry:
-    """The entry of a row."""
+def entry_of(record: Record, names: ColumnNames) -> Entry:
+    """Return a row's entry."""
     values = record.values
     image_id = None if names.image_id is None else _number(record, names.image_id, values.get(names.image_id))
     split = None if names.split is None else record.text(names.split)
@@ -70,9 +70,9 @@ def entry_of(record: Record, names: Names) -> Entry:
     return Entry(_captions(record, names), record.place, image_id, split, name, data)
 
 
-def _captions(record: Record, names: Names) -> tuple[Caption, ...]:
-    said = record.values.get(names.caption)
-    texts = said if isinstance(said, list) else [said]
+def _captions(record: Record, names: ColumnNames) -> tuple[Caption, ...]:
+    value = record.values.get(names.caption)
+    texts = value if isinstance(value, list) else [value]
     ids: list[Any] = [None] * len(texts)
     if names.caption_id is not None:
         found = record.values.get(names.caption_id)
@@ -81,18 +81,18 @@ def _captions(record: Record, names: Names) -> tuple[Caption, ...]:
             raise record.error(f"has {len(texts)} captions and {len(ids)} of {names.caption_id}")
         ids = [_number(record, names.caption_id, value) for value in ids]
     pairs = zip(ids, texts, strict=True)
-    return tuple(Caption(record.place, number, record.sentence(names.caption, text)) for number, text in pairs)
+    return tuple(Caption(record.place, number, record.check_text(names.caption, text)) for number, text in pairs)
 
 
 def _number(record: Record, key: str, value: object) -> int:
-    """A number as it is, or of a text of digits, as all values of CSV are."""
+    """Return a number, also from a text of digits: CSV has texts only."""
     if isinstance(value, str) and WHOLE_NUMBER.fullmatch(value):
         value = int(value)
     return Record(record.path, record.place, {key: value}, record.hint).number(key)
 
 
 def _image(record: Record, key: str) -> tuple[str | None, bytes | None]:
-    """File name and bytes: bytes, a file name, or both as the datasets library stores them."""
+    """Return file name and bytes of a value: bytes, a file name, or both as the datasets library stores them."""
     value = record.values.get(key)
     name, data = (value.get("path"), value.get("bytes")) if isinstance(value, dict) else (value, value)
     name, data = name if isinstance(name, str) else None, data if isinstance(data, bytes) else None
@@ -101,17 +101,17 @@ def _image(record: Record, key: str) -> tuple[str | None, bytes | None]:
     return name, data
 
 
-ROWS = 10_000
-PICTURES = 64  # rows at once where they hold pictures
+ROWS = 10_000  # of a batch
+ROWS_WITH_PICTURES = 64
 
 
 def read_parquet(path: Path, columns: Columns, hint: str) -> Iterator[Entry]:
-    """An entry a row, of the columns that are wanted alone."""
+    """Yield an entry for each row; only the columns in use are read."""
     number = 0
     try:
         with pq.ParquetFile(path) as file:
-            names = found_names(path, file.schema_arrow.names, columns, hint)
-            rows = PICTURES if names.image else ROWS
+            names = find_columns(path, file.schema_arrow.names, columns, hint)
+            rows = ROWS_WITH_PICTURES if names.image else ROWS
             for batch in file.iter_batches(rows, columns=names.all()):
                 for values in batch.to_pylist():
                     number += 1
@@ -120,10 +120,10 @@ def read_parquet(path: Path, columns: Columns, hint: str) -> Iterator[Entry]:
         place = f"rows {number + 1:,} to {number + rows:,}"
         raise InputError(path, place, f"is not UTF-8 ({error})", "write the table anew from UTF-8") from error
     except pa.ArrowException as error:
-        place, said = f"row {number + 1:,}", str(error).splitlines()[0]
-        raise InputError(path, place, f"is no whole Parquet file ({said}); was it cut short?", hint) from error
+        place, reason = f"row {number + 1:,}", str(error).splitlines()[0]
+        raise InputError(path, place, f"is no whole Parquet file ({reason}); was it cut short?", hint) from error
     except OSError as error:
-        if error.strerror is None:  # Arrow's own, of a file that is cut short or of another kind
+        if error.strerror is None:  # Arrow's own error: the file is cut short or of another kind
             problem = f"is no whole Parquet file ({str(error).splitlines()[0]}); was it cut short?"
             raise InputError(path, "", problem, hint) from error
-        raise unreadable(path, error) from error
+        raise unreadable_file(path, error) from error

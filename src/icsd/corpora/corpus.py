@@ -1,4 +1,4 @@
-"""A corpus: one or several files joined, and the captions or pictures of one of its splits."""
+"""A corpus: the captions or the pictures of one split of one or several files."""
 
 import logging
 from collections import Counter
@@ -14,11 +14,11 @@ from icsd.corpora.layouts import AUTO, read_entries
 
 _log = logging.getLogger(__name__)
 ALL = "all"
-JOINED = {"train": frozenset({"train", "restval"})}  # as published with Karpathy's splits, and as everybody trains
+COMBINED_SPLITS = {"train": frozenset({"train", "restval"})}  # the usual training set of Karpathy's splits
 
 
 class Row(NamedTuple):
-    """A caption: where it is, and its split where the corpus says one."""
+    """A caption with its place in the file; image_id and split are None for a corpus that does not say them."""
 
     path: Path
     place: str
@@ -29,7 +29,7 @@ class Row(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """A picture with its captions, (id, text) each: its file's name, or its bytes; NoCaps' domain."""
+    """A picture with the id and text of each caption, its file name or bytes, and the domain in NoCaps."""
 
     image_id: int
     name: str
@@ -38,7 +38,9 @@ class Picture(NamedTuple):
     domain: str | None
 
 
-class _Placed(NamedTuple):
+class _PictureEntry(NamedTuple):
+    """An entry with the ids that the corpus gives it."""
+
     path: Path
     entry: Entry
     image_id: int
@@ -47,7 +49,7 @@ class _Placed(NamedTuple):
 
 @dataclass
 class _Counts:
-    """What was met on the way through a corpus."""
+    """Counts of a pass through a corpus."""
 
     entries: int = 0
     captions: int = 0
@@ -56,10 +58,10 @@ class _Counts:
 
 @dataclass(frozen=True)
 class Corpus:
-    """Files of one corpus. `split`: which to take, `all`, or None for a corpus that has none of its own.
+    """Files of one corpus; `split` is the name of a split, `all`, or None for a corpus without splits.
 
-    A caption without an id has its number, counted from 1 through all files, whatever split is taken: in a text
-    file its line's. The same holds for pictures.
+    A caption without an id gets its number, counted from 1 through all files and splits; in a text file this is the
+    number of its line. A picture without an id gets one in the same way.
     """
 
     paths: tuple[Path, ...]
@@ -68,65 +70,63 @@ class Corpus:
     columns: Columns = field(default_factory=Columns)
 
     @classmethod
-    def of(cls, paths: Iterable[str | Path], deciding: Mapping[str, Any]) -> "Corpus":
-        """The corpus in these files that the config describes (`deciding()` of its section)."""
-        return cls(
-            tuple(Path(path) for path in paths), deciding["layout"], deciding["split"], Columns(**deciding["columns"])
-        )
+    def of(cls, paths: Iterable[str | Path], settings: Mapping[str, Any]) -> "Corpus":
+        """Return the corpus in these files; `settings` are layout, split and columns of a section of the config."""
+        return cls(tuple(map(Path, paths)), settings["layout"], settings["split"], Columns(**settings["columns"]))
 
     def captions(self) -> Iterator[Row]:
-        """The captions, one at a time, in the order of the files; InputError where there are none."""
-        counts, taken, bare = _Counts(), 0, 0
-        columns = self.columns.model_copy(update={"image": ""})  # not to read pictures for their captions
+        """Yield the captions in the order of the files; InputError if there are none."""
+        counts, taken, without_caption = _Counts(), 0, 0
+        columns = self.columns.model_copy(update={"image": ""})  # captions need no picture
         for path, entry in self._entries(columns, counts):
-            bare += not entry.captions
+            without_caption += not entry.captions
             for caption_id, caption in _numbered(entry, counts):
                 taken += 1
                 yield Row(path, caption.place, caption_id, entry.image_id, caption.text, entry.split)
         if not taken:
             raise self._empty(counts, "caption")
-        if bare:
-            _log.info("%s pictures of the corpus have no caption", f"{bare:,}")
+        if without_caption:
+            _log.info("%s pictures of the corpus have no caption", f"{without_caption:,}")
 
     def pictures(self) -> Iterator[Picture]:
-        """The pictures: those with bytes as they come, the others by id; InputError where there are none.
+        """Yield the pictures, those with bytes in the order of the files, then the others by id; InputError if none.
 
-        A picture that several entries tell of, as in BLIP's file for training, is one with all their captions.
+        Entries of the same picture, as in BLIP's training file, are joined to one picture with all captions.
         """
-        counts, held, known = _Counts(), dict[int, _Placed](), set[int]()
+        counts, pictures, known = _Counts(), dict[int, _PictureEntry](), set[int]()
         for path, entry in self._entries(self.columns, counts):
             captions = tuple(_distinct(path, _numbered(entry, counts), known))
             image_id = counts.entries if entry.image_id is None else entry.image_id
-            new = _Placed(path, entry, image_id, captions)
-            if image_id in held:
-                new = _joined(held[image_id], new)
+            new = _PictureEntry(path, entry, image_id, captions)
+            if image_id in pictures:
+                new = _joined(pictures[image_id], new)
             if entry.data is not None:
                 yield _picture(new)
-                new = new._replace(entry=entry._replace(data=b"", captions=()), captions=())  # its id is still needed
-            held[image_id] = new
-        for _, placed in sorted(held.items()):
-            if placed.entry.data is None:
-                yield _picture(placed)
-        if not held:
+                new = new._replace(entry=entry._replace(data=b"", captions=()), captions=())  # the id finds duplicates
+            pictures[image_id] = new
+        for _, picture in sorted(pictures.items()):
+            if picture.entry.data is None:
+                yield _picture(picture)
+        if not pictures:
             raise self._empty(counts, "picture")
 
     def _entries(self, columns: Columns, counts: _Counts) -> Iterator[tuple[Path, Entry]]:
-        """Those of the split; the captions of the others are counted."""
-        wanted = None if self.split == ALL else JOINED.get(self.split or "", frozenset({self.split}))
+        """Yield the entries of the split; captions of other splits are counted, since numbers are ids."""
+        wanted = None if self.split == ALL else COMBINED_SPLITS.get(self.split or "", frozenset({self.split}))
         for path in self.paths:
             for entry in read_entries(path, self.layout, columns):
                 counts.entries += 1
                 if entry.split is not None:
-                    self._check_named(path, entry.split)
+                    self._check_split(path, entry.split)
                     counts.splits[entry.split] += 1
                 if entry.split is None or wanted is None or entry.split in wanted:
                     yield path, entry
                 else:
                     counts.captions += len(entry.captions)
 
-    def _check_named(self, path: Path, found: str) -> None:
+    def _check_split(self, path: Path, found: str) -> None:
         if self.split is None:
-            problem = f"has splits of its own, such as {found}, and none is asked for"
+            problem = f"has splits of its own, such as {found}, and the config names none"
             raise InputError(path, "split", problem, "name one, or all, as its split in config/config.yaml")
 
     def _empty(self, counts: _Counts, what: str) -> InputError:
@@ -146,22 +146,22 @@ def _numbered(entry: Entry, counts: _Counts) -> Iterator[tuple[int, Caption]]:
 def _distinct(path: Path, captions: Iterator[tuple[int, Caption]], known: set[int]) -> Iterator[tuple[int, str]]:
     for number, caption in captions:
         if number in known:
-            raise InputError(path, caption.place, f"doubles the caption id {number}", "keep one of the two")
+            raise InputError(path, caption.place, f"repeats the caption id {number}", "keep one of the two")
         known.add(number)
         yield number, caption.text
 
 
-def _joined(one: _Placed, other: _Placed) -> _Placed:
-    """The captions of both; InputError where they cannot be the same picture."""
+def _joined(one: _PictureEntry, other: _PictureEntry) -> _PictureEntry:
+    """Join the captions of two entries; InputError if they are not of the same picture."""
     if one.entry.data is not None or other.entry.data is not None or one.entry.name != other.entry.name:
-        problem = f"doubles the image {one.image_id} of {one.path}, {one.entry.place}"
+        problem = f"repeats the image {one.image_id} of {one.path}, {one.entry.place}"
         raise InputError(other.path, other.entry.place, problem, "keep one of the two")
     return one._replace(captions=one.captions + other.captions)
 
 
-def _picture(placed: _Placed) -> Picture:
-    entry, image_id = placed.entry, placed.image_id
+def _picture(picture: _PictureEntry) -> Picture:
+    entry, image_id = picture.entry, picture.image_id
     if entry.name is None and entry.data is None:
         hint = "name the column with its picture in columns.image in config/config.yaml, or give a layout with pictures"
-        raise InputError(placed.path, entry.place, "names no picture", hint)
-    return Picture(image_id, entry.name or str(image_id), entry.data, placed.captions, entry.domain)
+        raise InputError(picture.path, entry.place, "names no picture", hint)
+    return Picture(image_id, entry.name or str(image_id), entry.data, picture.captions, entry.domain)

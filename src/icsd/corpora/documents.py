@@ -1,6 +1,6 @@
-"""The layouts that are one JSON document, parsed whole: COCO, NoCaps, Karpathy's, BLIP's.
+"""Readers of the layouts that are one JSON document: COCO, NoCaps, Karpathy, BLIP.
 
-The largest of them that is published, dataset_coco.json with 616,767 captions, takes 560 MB of memory so.
+A document is parsed whole. The largest published one, dataset_coco.json with 616,767 captions, takes 560 MB of memory.
 """
 
 import json
@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from icsd.core.errors import InputError
-from icsd.corpora.entries import LARGEST, Caption, Entry, Record, records, shown, unreadable
+from icsd.corpora.entries import LARGEST_ID, Caption, Entry, Record, records, shown, unreadable_file
 
 DOMAINS = ("in-domain", "near-domain", "out-domain")
 
 
 class Document(NamedTuple):
-    """A layout: what it looks like, what of it a parsed file lacks ("" for nothing), and its reader."""
+    """A layout: its shape in words, a check that returns what a parsed file lacks ("" for nothing), and its reader."""
 
     shape: str
     lacks: Callable[[Any], str]
@@ -25,12 +25,12 @@ class Document(NamedTuple):
 
 
 def load(path: Path) -> Any:
-    """The parsed file; InputError if it cannot be read, is not UTF-8 or not JSON."""
+    """Parse a file; InputError if it cannot be read, is not UTF-8 or not JSON."""
     try:
-        text = path.read_bytes().decode("utf-8-sig")  # some editors begin a file with a mark
+        text = path.read_bytes().decode("utf-8-sig")  # some editors write a byte order mark
         return json.loads(text, object_hook=_without_tokens)
     except OSError as error:
-        raise unreadable(path, error) from error
+        raise unreadable_file(path, error) from error
     except UnicodeDecodeError as error:
         raise InputError(path, f"byte {error.start:,}", "is not UTF-8", "convert the file to UTF-8") from error
     except json.JSONDecodeError as error:
@@ -44,7 +44,7 @@ def load(path: Path) -> Any:
 
 
 def _without_tokens(record: dict[str, Any]) -> dict[str, Any]:
-    record.pop("tokens", None)  # of Karpathy's files, half of the memory; nothing here reads them
+    record.pop("tokens", None)  # half of the memory of Karpathy's files, and not used
     return record
 
 
@@ -78,7 +78,7 @@ def _lacks_keys(record: Any, place: str, *keys: str) -> str:
 
 
 def _coco(path: Path, document: Any, hint: str) -> Iterator[Entry]:
-    """The images in their order, each with its captions in theirs."""
+    """Yield the images in the order of the file, each with its captions in the order of the file."""
     images, known = dict[int, Record](), set[int]()
     for record in records(path, document["images"], "images", hint):
         image_id = _new_id(record, "id", known)
@@ -91,7 +91,7 @@ def _coco(path: Path, document: Any, hint: str) -> Iterator[Entry]:
 
 
 def _annotations(path: Path, document: Any, hint: str, images: dict[int, Record]) -> defaultdict[int, list[Caption]]:
-    """The captions of each image."""
+    """Return the captions of each image."""
     captions, known = defaultdict[int, list[Caption]](list), set[int]()
     for record in records(path, document["annotations"], "annotations", hint):
         caption_id, image_id = _new_id(record, "id", known), record.number("image_id")
@@ -103,16 +103,16 @@ def _annotations(path: Path, document: Any, hint: str, images: dict[int, Record]
 
 
 def _new_id(record: Record, key: str, known: set[int]) -> int:
-    """An id, which is added to those that are known; InputError where it was."""
+    """Return an id and add it to the known ones; InputError for one that is known."""
     number = record.number(key)
     if number in known:
-        raise InputError(record.path, record.place, f"doubles the id {number}", "keep one of the two")
+        raise InputError(record.path, record.place, f"repeats the id {number}", "keep one of the two")
     known.add(number)
     return number
 
 
 def _domain(record: Record) -> str | None:
-    """As NoCaps says it, "in-domain"; some copies of it say "in"."""
+    """Return NoCaps' name of the domain, "in-domain"; some copies of the file have "in"."""
     if "domain" not in record.values:
         return None
     domain = record.text("domain").removesuffix("-domain") + "-domain"
@@ -121,7 +121,7 @@ def _domain(record: Record) -> str | None:
     return domain
 
 
-# --- Karpathy's -------------------------------------------------------------------------------------------------------
+# --- Karpathy ---------------------------------------------------------------------------------------------------------
 
 
 def _lacks_karpathy(document: Any) -> str:
@@ -132,19 +132,19 @@ def _lacks_karpathy(document: Any) -> str:
 
 
 def _karpathy(path: Path, document: Any, hint: str) -> Iterator[Entry]:
-    """The images in their order. COCO's id of an image is `cocoid`; Flickr30k's has `imgid` alone."""
+    """Yield the images in the order of the file; the id is `cocoid`, or `imgid` in the file of Flickr30k."""
     images, captions = set[int](), set[int]()
     for record in records(path, document["images"], "images", hint):
         image_id = _new_id(record, "cocoid" if "cocoid" in record.values else "imgid", images)
-        said = tuple(
+        sentences = tuple(
             Caption(sentence.place, _new_id(sentence, "sentid", captions), sentence.text("raw"))
             for sentence in record.records("sentences")
         )
         folder = f"{record.text('filepath')}/" if "filepath" in record.values else ""
-        yield Entry(said, record.place, image_id, record.text("split"), folder + record.text("filename"))
+        yield Entry(sentences, record.place, image_id, record.text("split"), folder + record.text("filename"))
 
 
-# --- BLIP's -----------------------------------------------------------------------------------------------------------
+# --- BLIP -------------------------------------------------------------------------------------------------------------
 
 
 def _lacks_blip(document: Any) -> str:
@@ -154,21 +154,21 @@ def _lacks_blip(document: Any) -> str:
 
 
 def _blip(path: Path, document: Any, hint: str) -> Iterator[Entry]:
-    """An entry a record: in the file for training it has one caption, in those for val and test a list."""
+    """Yield an entry for each record, with one caption in the training file, and a list in those of val and test."""
     for record in records(path, document, "", hint):
-        name, said = record.text("image"), record.values.get("caption")
-        texts = said if isinstance(said, list) else [said]
-        captions = tuple(Caption(record.place, None, record.sentence("caption", text)) for text in texts)
+        name, value = record.text("image"), record.values.get("caption")
+        texts = value if isinstance(value, list) else [value]
+        captions = tuple(Caption(record.place, None, record.check_text("caption", text)) for text in texts)
         yield Entry(captions, record.place, _blip_id(record, name), None, name)
 
 
 def _blip_id(record: Record, name: str) -> int:
-    """522418 of "coco_522418", or of "val2014/COCO_val2014_000000522418.jpg", as BLIP's own code reads it."""
+    """Return 522418 for "coco_522418" or "val2014/COCO_val2014_000000522418.jpg", as BLIP's own code does."""
     if isinstance(record.values.get("image_id"), int):
         return record.number("image_id")
     key = "image_id" if "image_id" in record.values else "image"
     found = re.search(r"(\d+)$", record.text(key) if key == "image_id" else Path(name).stem)
-    if found is None or int(found[1][:20]) > LARGEST:
+    if found is None or int(found[1][:20]) > LARGEST_ID:
         raise record.error(f"its {key} {shown(record.values[key])} does not end in a whole number of 64 bits")
     return int(found[1])
 

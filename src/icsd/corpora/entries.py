@@ -1,4 +1,4 @@
-"""What every reader yields, and the checks that they share."""
+"""Records of a corpus file: the entries that every reader yields, and the checks that readers share."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 from icsd.core.errors import InputError
 from icsd.core.text import truncated
 
-LARGEST = 2**63 - 1  # what a column of ids holds
+LARGEST_ID = 2**63 - 1  # of a column of 64-bit ids
 
 
 class Caption(NamedTuple):
-    """A caption and its place in the file; its id is None where the layout has none."""
+    """A caption with its place in the file; the id is None in a layout without ids."""
 
     place: str
     caption_id: int | None
@@ -21,9 +21,9 @@ class Caption(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A picture with its captions, or captions alone: what a layout does not say is None.
+    """A picture with its captions, or captions alone; a field that the layout does not have is None.
 
-    `name` is the picture's file below the folder of the pictures, `data` its bytes where the annotations hold them.
+    `name` is the path of the picture's file in the folder of pictures. `data` holds its bytes if the annotations do.
     """
 
     captions: tuple[Caption, ...]
@@ -37,7 +37,7 @@ class Entry(NamedTuple):
 
 @dataclass(slots=True)
 class Record:
-    """A record of a file, and the hint where one of its values is missing or misshapen."""
+    """A record of a file, and the hint for errors about its values."""
 
     path: Path
     place: str
@@ -45,20 +45,20 @@ class Record:
     hint: str
 
     def number(self, key: str) -> int:
-        """A whole number of 64 bits."""
+        """Return the value of `key`, a whole number of 64 bits."""
         value = self.values.get(key)
-        if not isinstance(value, int) or isinstance(value, bool) or abs(value) > LARGEST:
-            raise self.error(self._unfit(key, "a whole number of 64 bits"))
+        if not isinstance(value, int) or isinstance(value, bool) or abs(value) > LARGEST_ID:
+            raise self.error(self._mismatch(key, "a whole number of 64 bits"))
         return value
 
     def text(self, key: str) -> str:
-        """A text that is not empty."""
-        return self.sentence(key, self.values.get(key))
+        """Return the value of `key`, a text that is not empty."""
+        return self.check_text(key, self.values.get(key))
 
-    def sentence(self, key: str, value: object) -> str:
-        """The same of a value that was found under `key`."""
+    def check_text(self, key: str, value: object) -> str:
+        """Return a value that belongs to `key` if it is a text that is not empty."""
         if not isinstance(value, str):
-            raise self.error(self._unfit(key, "a text"))
+            raise self.error(self._mismatch(key, "a text"))
         if not value.strip():
             raise InputError(self.path, self.place, f"its {key} is empty", "give it one or remove the record")
         try:
@@ -69,24 +69,24 @@ class Record:
         return value
 
     def records(self, key: str) -> Iterator["Record"]:
-        """The objects of a list."""
+        """Yield the objects of the list `key`."""
         values = self.values.get(key)
         if not isinstance(values, list):
-            raise self.error(self._unfit(key, "a list"))
+            raise self.error(self._mismatch(key, "a list"))
         return records(self.path, values, f"{self.place}.{key}", self.hint)
 
     def error(self, problem: str) -> InputError:
-        """The error with this problem."""
+        """Return an error about this record."""
         return InputError(self.path, self.place, problem, self.hint)
 
-    def _unfit(self, key: str, wanted: str) -> str:
+    def _mismatch(self, key: str, wanted: str) -> str:
         if key not in self.values:
             return f"has no {key}"
         return f"its {key} is {shown(self.values[key])}, not {wanted}"
 
 
 def records(path: Path, values: list[Any], name: str, hint: str) -> Iterator[Record]:
-    """The objects of a list that the file calls `name`, each with its place; InputError for what is no object."""
+    """Yield the objects of a list that the file calls `name`; InputError for an item that is not an object."""
     for number, value in enumerate(values):
         if not isinstance(value, dict):
             raise InputError(path, f"{name}[{number}]", "is no object", hint)
@@ -95,12 +95,12 @@ def records(path: Path, values: list[Any], name: str, hint: str) -> Iterator[Rec
 
 
 def shown(value: object) -> str:
-    """A value as a message shows it."""
+    """Return the beginning of a value as JSON, for a message."""
     return truncated(json.dumps(value, ensure_ascii=False, default=repr))
 
 
-def unreadable(path: Path, error: OSError) -> InputError:
-    """The message for a file that cannot be opened or read."""
+def unreadable_file(path: Path, error: OSError) -> InputError:
+    """Return the error for a file that cannot be opened or read."""
     missing = isinstance(error, FileNotFoundError)
     problem = "there is no such file" if missing else f"is unreadable ({error.strerror})"
     return InputError(path, "", problem, "mend its path in config/config.yaml")

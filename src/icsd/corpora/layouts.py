@@ -1,4 +1,4 @@
-"""The layouts by name, and which of them a file has."""
+"""The layouts by name, and detection of a file's layout."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +16,7 @@ NAMES: tuple[str, ...] = get_args(LayoutName)
 
 
 def _read_parquet(path: Path, columns: Columns, hint: str) -> Iterator[Entry]:
-    from icsd.corpora.columns import read_parquet  # late: no other layout needs pyarrow
+    from icsd.corpora.columns import read_parquet  # imported late: no other layout needs pyarrow
 
     return read_parquet(path, columns, hint)
 
@@ -30,11 +30,11 @@ STREAMED: dict[str, tuple[str, Reader]] = {
     "parquet": ("a Parquet table with a column of captions", _read_parquet),
 }
 BY_SUFFIX = {".txt": "text", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
-TRIED = ("coco", "karpathy", "blip")  # nocaps is coco, its domains are read where there are any
+DETECTED = ("coco", "karpathy", "blip")  # nocaps is read as coco, with its domains
 
 
 def read_entries(path: Path, layout: str, columns: Columns) -> Iterator[Entry]:
-    """The entries of a file; InputError where it is not of the layout, or of none where that is auto."""
+    """Yield the entries of a file; InputError if it does not have the layout, or none of them for `auto`."""
     layout = _by_suffix(path) if layout == AUTO else layout
     if layout in STREAMED:
         shape, read = STREAMED[layout]
@@ -43,7 +43,7 @@ def read_entries(path: Path, layout: str, columns: Columns) -> Iterator[Entry]:
 
 
 def _by_suffix(path: Path) -> str:
-    """The layout that a file's suffix tells, auto where that leaves several; InputError where it tells none."""
+    """Return the layout for a file's suffix, auto for several; InputError for an unknown suffix."""
     suffix = path.suffix.lower()
     if suffix == ".json":
         return AUTO
@@ -51,7 +51,7 @@ def _by_suffix(path: Path) -> str:
         return "cc3m" if _begins_as_cc3m(path) else "tsv"
     if suffix not in BY_SUFFIX:
         known = ", ".join([".json", ".tsv", *BY_SUFFIX])
-        problem = f"its suffix {suffix!r} tells no layout (those that do: {known})"
+        problem = f"its suffix {suffix!r} is not of a known layout (known: {known})"
         raise InputError(path, "", problem, f"set its layout to one of {', '.join(NAMES[1:])}")
     return BY_SUFFIX[suffix]
 
@@ -63,13 +63,13 @@ def _begins_as_cc3m(path: Path) -> bool:
 
 def _read_document(path: Path, layout: str) -> Iterator[Entry]:
     document = load(path)
-    tried = TRIED if layout == AUTO else (layout,)
+    tried = DETECTED if layout == AUTO else (layout,)
     lacking = {name: DOCUMENTS[name].lacks(document) for name in tried}
     fitting = next((name for name, lack in lacking.items() if not lack), None)
     if fitting is None:
-        said = "; ".join(f"read as {name}, {lack}" for name, lack in lacking.items())
+        problems = "; ".join(f"read as {name}, {lack}" for name, lack in lacking.items())
         hint = f"give a file of a layout of JSON ({', '.join(DOCUMENTS)}), or set its layout: {', '.join(NAMES)}"
-        raise InputError(path, "", f"is not of the layout {layout}: {said}" if layout != AUTO else said, hint)
+        raise InputError(path, "", f"is not of the layout {layout}: {problems}" if layout != AUTO else problems, hint)
     return DOCUMENTS[fitting].entries(path, document, _hint(fitting, DOCUMENTS[fitting].shape))
 
 

@@ -1,4 +1,4 @@
-"""The layouts that are read line by line: plain text, CC3M, CSV and TSV, JSON Lines."""
+"""Readers of the layouts that are read line by line: plain text, CC3M, CSV, TSV, JSON Lines."""
 
 import csv
 import json
@@ -8,32 +8,32 @@ from typing import Any
 
 from icsd.config.corpus import Columns
 from icsd.core.errors import InputError
-from icsd.corpora.columns import entry_of, found_names
-from icsd.corpora.entries import Caption, Entry, Record, unreadable
+from icsd.corpora.columns import entry_of, find_columns
+from icsd.corpora.entries import Caption, Entry, Record, unreadable_file
 
-LONGEST_LINE = 2**22  # bytes; a file without line ends must not fill the memory
+MAX_LINE_BYTES = 2**22  # a file without line ends must not fill the memory
 
 
 def text_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Number, counted from 1, and text of each line, its end included; InputError for what is not UTF-8."""
+    """Yield each line's number, from 1, and its text with the line end; InputError for a line that is not UTF-8."""
     try:
         with path.open("rb") as file:
             number = 0
-            while line := file.readline(LONGEST_LINE):
+            while line := file.readline(MAX_LINE_BYTES):
                 number += 1
-                if len(line) == LONGEST_LINE:
-                    problem = f"is longer than {LONGEST_LINE:,} bytes"
+                if len(line) == MAX_LINE_BYTES:
+                    problem = f"is longer than {MAX_LINE_BYTES:,} bytes"
                     raise InputError(path, f"line {number:,}", problem, "give a text file, or set its layout")
                 yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
     except OSError as error:
-        raise unreadable(path, error) from error
+        raise unreadable_file(path, error) from error
     except UnicodeDecodeError as error:
         place = f"line {number:,}, byte {error.start:,}"
         raise InputError(path, place, "is not UTF-8", "convert the file to UTF-8") from error
 
 
 def read_text(path: Path, columns: Columns, hint: str) -> Iterator[Entry]:
-    """A caption a line."""
+    """Read a caption from each line."""
     for number, line in text_lines(path):
         caption = line.rstrip("\r\n")
         if not caption.strip():
@@ -43,7 +43,7 @@ def read_text(path: Path, columns: Columns, hint: str) -> Iterator[Entry]:
 
 
 def read_cc3m(path: Path, columns: Columns, hint: str) -> Iterator[Entry]:
-    """A caption, a tab and the picture's address a line, unquoted and without a header."""
+    """Read a caption, a tab and the picture's address from each line; no quotes, no header."""
     for number, line in text_lines(path):
         place, fields = f"line {number:,}", line.rstrip("\r\n").split("\t")
         if len(fields) != 2:
@@ -53,12 +53,12 @@ def read_cc3m(path: Path, columns: Columns, hint: str) -> Iterator[Entry]:
 
 
 def read_csv(path: Path, columns: Columns, hint: str) -> Iterator[Entry]:
-    """Comma-separated, with a header."""
+    """Read a comma-separated table with a header."""
     return _separated(path, columns, hint, ",")
 
 
 def read_tsv(path: Path, columns: Columns, hint: str) -> Iterator[Entry]:
-    """Tab-separated, with a header."""
+    """Read a tab-separated table with a header."""
     return _separated(path, columns, hint, "\t")
 
 
@@ -66,7 +66,7 @@ def _separated(path: Path, columns: Columns, hint: str, delimiter: str) -> Itera
     rows = csv.reader((line for _, line in text_lines(path)), delimiter=delimiter, strict=True)
     try:
         header = next(rows, [])
-        names = found_names(path, header, columns, hint)
+        names = find_columns(path, header, columns, hint)
         for row in rows:
             place = f"line {rows.line_num:,}"
             if len(row) != len(header):
@@ -78,12 +78,12 @@ def _separated(path: Path, columns: Columns, hint: str, delimiter: str) -> Itera
 
 
 def read_jsonl(path: Path, columns: Columns, hint: str) -> Iterator[Entry]:
-    """An object a line, all with the keys of the first."""
+    """Read an object from each line; all have the keys of the first."""
     names = None
     for number, line in text_lines(path):
         place = f"line {number:,}"
         record = Record(path, place, _object(path, place, line, hint), hint)
-        names = names or found_names(path, list(record.values), columns, hint)
+        names = names or find_columns(path, list(record.values), columns, hint)
         yield entry_of(record, names)
 
 

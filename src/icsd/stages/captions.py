@@ -57,7 +57,7 @@ def _check_distinct(corpus: Corpus, ids: np.ndarray) -> None:
     same = ids[1:][ids[1:] == ids[:-1]]
     if len(same):
         first, second = islice((row for row in corpus.captions() if row.caption_id == same[0]), 2)
-        problem = f"doubles the id {second.caption_id} of {first.path}, {first.place}"
+        problem = f"repeats the id {second.caption_id} of {first.path}, {first.place}"
         raise InputError(second.path, second.place, problem, "keep one of the two, or give no ids")
 
 

@@ -21,7 +21,7 @@ from icsd.core import tables
 from icsd.core.errors import InputError
 from icsd.core.ids import shard_names, shard_number
 from icsd.core.tables import Table
-from icsd.corpora.entries import LARGEST
+from icsd.corpora.entries import LARGEST_ID
 
 RESULTS = Path("results")
 DEFAULT_RUN = RESULTS / "picturebook"
@@ -79,7 +79,7 @@ class RunTable:
 
     def find(self, value: int | str, columns: Sequence[str] | None = None) -> tuple[Path, dict[str, Any]] | None:
         """The file that has a row with this key, and the row; None if no file has."""
-        if isinstance(value, int) and abs(value) > LARGEST:
+        if isinstance(value, int) and abs(value) > LARGEST_ID:
             return None
         key = self.table.key[0]
         for path in self.there:

@@ -297,7 +297,7 @@ def _message(read: Callable[[], object]) -> str:
         ("x.json", COCO, "blip", ["not of the layout blip", "it holds a dict, not a list"]),
         ("x.json", "3", "auto", ["read as coco, it holds a int"]),
         ("x.json", '{"caption": "a"}\n{"caption": "b"}\n', "auto", ["line 2", "Extra data", "set its layout to jsonl"]),
-        ("x.doc", "a dog", "auto", ["suffix '.doc' tells no layout", "set its layout to one of coco, nocaps"]),
+        ("x.doc", "a dog", "auto", ["suffix '.doc' is not of a known layout", "set its layout to one of coco, nocaps"]),
         ("x.csv", "text,url\na,b\n", "auto", ["has no column caption", '["text", "url"]', "columns.caption"]),
         ("x.csv", "", "auto", ["has no column caption"]),
         ("x.tsv", "a dog\tby the sea\n", "auto", ["has no column caption", "the layout tsv is a header"]),
@@ -329,8 +329,8 @@ def _karpathy_with(**changes: Any) -> dict[str, Any]:
     ("name", "content", "parts"),
     [
         ("x.json", _karpathy_with(sentid=LARGEST + 1), ["images[1].sentences[0]", "sentid is 9223", "of 64 bits"]),
-        ("x.json", _karpathy_with(sentid=700_000), ["images[1].sentences[0]", "doubles the id 700000"]),
-        ("x.json", _karpathy_with(cocoid=300_000), ["images[1]", "doubles the id 300000"]),
+        ("x.json", _karpathy_with(sentid=700_000), ["images[1].sentences[0]", "repeats the id 700000"]),
+        ("x.json", _karpathy_with(cocoid=300_000), ["images[1]", "repeats the id 300000"]),
         ("x.json", _karpathy_with(cocoid="12"), ["images[1]", 'its cocoid is "12"']),
         ("x.json", _karpathy_with(split=None), ["images[1]", "its split is null, not a text"]),
         ("x.json", _karpathy_with(sentences=None), ["images[1]", "its sentences is null, not a list"]),
@@ -392,10 +392,10 @@ def test_pictures_of_a_corpus_with_splits_are_not_taken_by_chance(write: Callabl
 def test_pictures_doubled_in_joined_files_are_named(write: Callable) -> None:
     one, other = write("one.json", COCO), write("other.json", COCO)
     message = _message(lambda: list(Corpus((one, other)).pictures()))
-    assert "other.json, annotations[1] (id 770337): doubles the caption id 770337" in message
+    assert "other.json, annotations[1] (id 770337): repeats the caption id 770337" in message
     table = pa.table({"image": [b"1", b"2"], "image_id": [7, 7], "caption": ["a", "b"]})
     path = write("x.parquet", table)
-    assert f"row 2: doubles the image 7 of {path}, row 1" in _message(lambda: _pictures(path))
+    assert f"row 2: repeats the image 7 of {path}, row 1" in _message(lambda: _pictures(path))
 
 
 def test_captions_without_pictures_are_no_pictures(write: Callable) -> None:

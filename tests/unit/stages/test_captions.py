@@ -94,7 +94,7 @@ def test_an_id_doubled_in_joined_files_is_named_with_both(
     two.write_text("caption,caption_id\nc,6\nd,5\n")
     with pytest.raises(InputError) as error:
         read_captions(Corpus((one, two)), 100, tmp_path / "out" / "0.parquet", 1)
-    assert f"{two}, line 3: doubles the id 5 of {one}, line 3; keep one" in str(error.value)
+    assert f"{two}, line 3: repeats the id 5 of {one}, line 3; keep one" in str(error.value)
     assert not list((tmp_path / "out").glob("*"))
 
 
@@ -139,7 +139,7 @@ WHOLE = json.dumps(GOOD).encode()
         (_annotation(id="12"), ["annotations[0]", 'its id is "12", not a whole number']),
         (_annotation(id=True), ["annotations[0]", "its id is true"]),
         (_annotation(id=2**63), ["annotations[0]", "not a whole number of 64 bits"]),
-        (_annotation(id=11), ["annotations[2] (id 11)", "doubles the id 11", "keep one of the two"]),
+        (_annotation(id=11), ["annotations[2] (id 11)", "repeats the id 11", "keep one of the two"]),
         (_annotation(image_id=None), ["annotations[0] (id 12)", "has no image_id"]),
         (_annotation(image_id=7), ["annotation 12 is of image 7", "add the image or remove the annotation"]),
         (_annotation(caption=None), ["annotations[0] (id 12)", "has no caption"]),

@@ -139,8 +139,8 @@ def test_too_many_pictures_that_cannot_be_decoded_are_an_error(corpus: Path) -> 
     ("images", "annotations", "parts"),
     [
         (IMAGES, [*ANNOTATIONS, {"id": 13, "image_id": 8, "caption": "x"}], ["annotation 13", "image 8"]),
-        (IMAGES, [*ANNOTATIONS, ANNOTATIONS[0]], ["annotations[3]", "doubles the id 10"]),
-        ([*IMAGES, IMAGES[0]], ANNOTATIONS, ["images[2]", "doubles the id 7"]),
+        (IMAGES, [*ANNOTATIONS, ANNOTATIONS[0]], ["annotations[3]", "repeats the id 10"]),
+        ([*IMAGES, IMAGES[0]], ANNOTATIONS, ["images[2]", "repeats the id 7"]),
         (IMAGES, [{"id": 10, "image_id": 7}], ["annotations[0]", "has no caption"]),
         (IMAGES, [{"id": 10, "image_id": 7, "caption": "  "}], ["annotations[0]", "(id 10): its caption is empty"]),
         (IMAGES, [{"image_id": 7, "caption": "x"}], ["annotations[0]", "has no id"]),
