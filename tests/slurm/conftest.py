@@ -15,7 +15,7 @@ from checkout import OVERLAY, Checkout, Config
 from cluster import Cluster, running_cluster
 from head import Head, MakeFolder, Submit, start
 
-from icsd.picturebook.corpus import write_annotations, write_pictures
+from icsd.picturebook.splits import write_annotations, write_pictures
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

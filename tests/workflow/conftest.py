@@ -17,7 +17,7 @@ from PIL import Image
 from strict_checker import make_strict
 
 from icsd.models.image_generator import load_image_generator
-from icsd.picturebook.corpus import write_annotations, write_pictures
+from icsd.picturebook.splits import write_annotations, write_pictures
 
 ROOT = Path(__file__).parents[2]
 CHECKED_OUT = ("Snakefile", "rules", "scripts", "envs", "config", "profiles", "report")

@@ -1,4 +1,4 @@
-"""The autoencoder of the small image model: diffusers' AutoencoderKL, factor 4, 8 × 8 × 16 latents."""
+"""The autoencoder of the small image model: diffusers' AutoencoderKL with factor 4 and latents of 8 × 8 × 16."""
 
 from pathlib import Path
 
@@ -7,15 +7,15 @@ from diffusers import AutoencoderKL
 from torch import nn
 
 from icsd.picturebook.drawing import PIXELS
-from icsd.picturebook.renders import Renders, object_masks, split_renders
+from icsd.picturebook.splits import Renders, object_masks, split_renders
 from icsd.picturebook.training import Meter, MovingAverage, as_tensor, autocast, batches, optimizer_for, prepare
 
 KL_WEIGHT = 1e-6
-OBJECT_WEIGHT = 3.0  # objects cover a tenth of the pixels and carry all that captions speak of
+OBJECT_WEIGHT = 3.0  # added to 1 on objects: they cover a tenth of the pixels, and captions speak of them
 
 
 def new_autoencoder(channels: tuple[int, ...] = (32, 64, 128), latent_channels: int = 16) -> AutoencoderKL:
-    """Random weights."""
+    """Return an autoencoder with random weights."""
     return AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * len(channels),
         up_block_types=("UpDecoderBlock2D",) * len(channels),
@@ -25,7 +25,7 @@ def new_autoencoder(channels: tuple[int, ...] = (32, 64, 128), latent_channels: 
 
 
 def train_autoencoder(folder: Path, seed: int, threads: int, steps: int, scenes: int | None = None) -> None:
-    """Train on renders, set `scaling_factor` so that latents have unit variance, and save as safetensors."""
+    """Train on renders, scale the latents to unit variance, and save as safetensors."""
     device = prepare(seed, threads)
     data = split_renders("generator", scenes)
     masks = torch.from_numpy(object_masks(data.scenes, data.pictures)).to(device)
@@ -49,7 +49,7 @@ def train_autoencoder(folder: Path, seed: int, threads: int, steps: int, scenes:
 
 
 def _reconstruction_loss(decoded: torch.Tensor, pictures: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
-    """L1 + L2 a pixel, objects weighted."""
+    """Return the mean of L1 + L2 per pixel, objects weighted."""
     error = decoded - pictures
     weight = 1 + OBJECT_WEIGHT * masks[:, None].float()
     return ((error.abs() + error.square()) * weight).mean()
@@ -57,17 +57,17 @@ def _reconstruction_loss(decoded: torch.Tensor, pictures: torch.Tensor, masks: t
 
 @torch.no_grad()
 def _save(model: AutoencoderKL, data: Renders, folder: Path) -> None:
-    """Standardise the latents channel by channel, within the 1 × 1 convolutions beside them, and save."""
+    """Standardise the latents channel by channel, by changing the 1 × 1 convolutions around them, and save."""
     pictures = as_tensor(data.pictures[:1000], next(model.parameters()).device)
     latents = model.encode(pictures).latent_dist.mode()
     mean, deviation = latents.mean(dim=(0, 2, 3)), latents.std(dim=(0, 2, 3))
-    _fold_in(model, mean, deviation)
+    _fold_into_convolutions(model, mean, deviation)
     model.register_to_config(scaling_factor=1.0)
     model.save_pretrained(folder, safe_serialization=True)
 
 
-def _fold_in(model: AutoencoderKL, mean: torch.Tensor, deviation: torch.Tensor) -> None:
-    """Make the encoder give (z - mean) / deviation, and the decoder take it, without a change to what is decoded."""
+def _fold_into_convolutions(model: AutoencoderKL, mean: torch.Tensor, deviation: torch.Tensor) -> None:
+    """Make the encoder return (z - mean) / deviation and the decoder undo it: the reconstructions stay the same."""
     channels = len(mean)
     before, after = model.quant_conv, model.post_quant_conv
     before.weight[:channels] /= deviation[:, None, None, None]

@@ -1,6 +1,6 @@
-"""The claim on the picture book: do many contexts beat one? Arms compared by their scores and by the probe's eyes.
+"""Measure the claim on the picture book: do many contexts beat one? Arms are compared by their scores and by the probe.
 
-The probe looks at the real test pictures, so it tells what a caption says that is there to be seen.
+The probe detects the objects in the real test pictures, so it can tell which objects of a caption are true.
 """
 
 from collections import defaultdict
@@ -15,7 +15,7 @@ from icsd.core.files import atomic_path
 from icsd.core.references import read_references
 from icsd.core.text import markdown_table
 from icsd.picturebook.mentions import Objects, count_objects, named_objects
-from icsd.picturebook.probe import see_objects
+from icsd.picturebook.probe import detect_in_tables
 from icsd.stages.evaluation.bootstrap import Score, Tokenised, resampled, tokenise, with_interval
 from icsd.stages.evaluation.comparison import training_size
 from icsd.stages.evaluation.scoring import read_predictions
@@ -26,18 +26,21 @@ PAIR_MEASURES = ("objects named", "of them seen", "objects seen", "of them named
 def measure_pairs(arm: str, pairs: str, images: Sequence[str], probe: str, table: str) -> None:
     """Write the QUALITY of an arm's PAIRS, whose pictures are in the IMAGES tables.
 
-    Named and seen as `count_objects` has it; a picture's object is named if one of its captions names the kind.
+    `count_objects` counts the objects that captions name and the probe sees. An object of a picture is named if one of
+    its captions names the kind.
     """
     captions: dict[str, list[str]] = defaultdict(list)
     for row in tables.read(pairs, tables.PAIRS).to_pylist():
         captions[row["image_id"]].append(row["caption"])
-    seen = see_objects(images, list(captions), Path(probe))
-    counts = [count_objects(said, [objects] * len(said)) for said, objects in zip(captions.values(), seen, strict=True)]
+    seen = detect_in_tables(images, list(captions), Path(probe))
+    counts = [
+        count_objects(texts, [objects] * len(texts)) for texts, objects in zip(captions.values(), seen, strict=True)
+    ]
     named, true = (sum(each[:, column].sum() for each in counts) for column in (0, 1))
-    kinds = [{kind for caption in said for _, kind in named_objects(caption)} for said in captions.values()]
-    told = sum(kind in said for objects, said in zip(seen, kinds, strict=True) for _, kind in objects)
-    texts, shown = sum(map(len, captions.values())), sum(map(len, seen))
-    shares = ((named, texts), (true, named), (shown, len(seen)), (told, shown))
+    kinds = [{kind for caption in texts for _, kind in named_objects(caption)} for texts in captions.values()]
+    shown_and_named = sum(kind in each for objects, each in zip(seen, kinds, strict=True) for _, kind in objects)
+    total, shown = sum(map(len, captions.values())), sum(map(len, seen))
+    shares = ((named, total), (true, named), (shown, len(seen)), (shown_and_named, shown))
     rows = [
         {"model": arm, "measure": measure, "value": part / whole if whole else 0.0, "items": int(whole)}
         for measure, (part, whole) in zip(PAIR_MEASURES, shares, strict=True)
@@ -46,7 +49,7 @@ def measure_pairs(arm: str, pairs: str, images: Sequence[str], probe: str, table
 
 
 def read_probed_pairs(paths: Mapping[str, str]) -> dict[str, dict[str, float]]:
-    """The measures of each arm's pairs, from its QUALITY table."""
+    """Read the measures of each arm's pairs from its QUALITY table."""
     return {
         arm: {row["measure"]: row["value"] for row in tables.read(path, tables.QUALITY).to_pylist()}
         for arm, path in paths.items()
@@ -62,13 +65,13 @@ COMPARISONS = {
     ("multi", "multi_head"): "the captions' part",
 }
 
-Run = tuple[str, int]  # arm, seed
-Values = dict[str, np.ndarray]  # of each metric, on all pictures and on every resample: [1 + samples]
+ArmSeed = tuple[str, int]
+Values = dict[str, np.ndarray]  # each metric on all pictures and on every resample: [1 + samples]
 
 
 @dataclass(frozen=True)
 class ProbedPictures:
-    """The test pictures in the order of `ids`: true captions, from the table `captions`, and what the probe sees."""
+    """The test pictures in the order of `ids`: their captions, from the table `captions`, and the objects detected."""
 
     captions: str
     ids: list[str]
@@ -78,15 +81,15 @@ class ProbedPictures:
 
 @dataclass(frozen=True)
 class PictureCounts:
-    """A captioner's numbers for each of n pictures, which its scores are worked out from."""
+    """A captioner's counts for each of n pictures, from which its scores are computed."""
 
     cider: np.ndarray  # [n]
     bleu: np.ndarray  # [n, 10], `metrics.bleu_statistics`
-    objects: np.ndarray  # [n, 2], named and of them true
+    objects: np.ndarray  # [n, 2], objects named and those of them that are true
 
 
 def measure_claim(
-    predictions: Mapping[Run, str],
+    predictions: Mapping[ArmSeed, str],
     pairs: Mapping[str, str],
     probed_pairs: Mapping[str, str],
     test: ProbedPictures,
@@ -97,13 +100,13 @@ def measure_claim(
 ) -> None:
     """Write the SCORES by the probe, and the page of the comparison.
 
-    `predictions` are the tables of each arm and seed in the order to show, `pairs` those of each arm's training pairs,
-    `probed_pairs` the QUALITY of these by the probe, `name` what the table calls the test set.
+    `predictions` maps each arm and seed to its table, in the order to show. `pairs` maps each arm to its training
+    pairs, `probed_pairs` to their QUALITY by the probe. `name` is the test set's name in the table.
     """
     by_run = [read_predictions(path, set(test.ids), test.captions) for path in predictions.values()]
     counted = count_pictures([[predicted[each] for each in test.ids] for predicted in by_run], test)
     counts = resampled(len(test.ids), samples, seed=0)
-    values = {run: scored(each, counts) for run, each in zip(predictions, counted, strict=True)}
+    values = {run: score_resamples(each, counts) for run, each in zip(predictions, counted, strict=True)}
     tables.write(table, tables.SCORES, _rows(values, name))
     sizes = {arm: training_size(path) for arm, path in pairs.items()}
     with atomic_path(page) as unfinished:
@@ -111,15 +114,15 @@ def measure_claim(
 
 
 def read_probed(images: str, captions: str, probe: str) -> ProbedPictures:
-    """The pictures of the IMAGES table that CAPTIONS describes, as the probe in the folder `probe` sees them."""
+    """Read the pictures of the IMAGES table that CAPTIONS describes, and detect their objects with the probe."""
     references = read_references(captions)
     ids = sorted(references)
-    seen = see_objects([images], ids, Path(probe))
+    seen = detect_in_tables([images], ids, Path(probe))
     return ProbedPictures(captions, ids, [references[each] for each in ids], seen)
 
 
 def count_pictures(predicted: Sequence[Sequence[str]], test: ProbedPictures) -> list[PictureCounts]:
-    """The counts of each captioner, whose captions come in the order of the test's pictures."""
+    """Count for each captioner, whose captions are in the order of the test's pictures."""
     words = tokenise(test.references, [caption for captions in predicted for caption in captions])
     n = len(test.ids)
     tokenised = [
@@ -135,8 +138,8 @@ def count_pictures(predicted: Sequence[Sequence[str]], test: ProbedPictures) -> 
     ]
 
 
-def scored(pictures: PictureCounts, counts: np.ndarray) -> Values:
-    """The metrics on resamples, of which `counts` [1 + samples, n] tells how often each picture is in them."""
+def score_resamples(pictures: PictureCounts, counts: np.ndarray) -> Values:
+    """Score resamples. `counts` [1 + samples, n] tells how often each picture is in them."""
     named, true = (counts @ pictures.objects).T
     with np.errstate(invalid="ignore"):  # the share of nothing is NaN
         share = true / named
@@ -147,10 +150,10 @@ def scored(pictures: PictureCounts, counts: np.ndarray) -> Values:
     }  # fmt: skip
 
 
-def compare(values: Mapping[Run, Values], better: str, other: str, metric: str) -> tuple[Score, list[float]]:
-    """By how much one arm exceeds another, the mean over seeds with its interval, and seed by seed.
+def compare(values: Mapping[ArmSeed, Values], better: str, other: str, metric: str) -> tuple[Score, list[float]]:
+    """Return the mean over seeds by which one arm exceeds another, with its interval, and the value of each seed.
 
-    Paired: both are scored on the same pictures of each resample, and with the same seeds.
+    The comparison is paired: both arms are scored on the same pictures of each resample and with the same seeds.
     """
     seeds = [seed for arm, seed in values if arm == better]
     differences = np.array([values[better, seed][metric] - values[other, seed][metric] for seed in seeds])
@@ -158,17 +161,19 @@ def compare(values: Mapping[Run, Values], better: str, other: str, metric: str) 
 
 
 def claim_page(
-    values: Mapping[Run, Values],
+    values: Mapping[ArmSeed, Values],
     sizes: Mapping[str, tuple[int, int]],
     probed_pairs: Mapping[str, Mapping[str, float]],
     test: ProbedPictures,
 ) -> str:
-    """Markdown: the arms, their differences, and each captioner by itself."""
+    """Return a Markdown page: the arms, their differences, and each captioner."""
     seeds = {seed for _, seed in values}
     each = zip(test.references, test.seen, strict=True)
     people = np.concatenate([count_objects(captions, [seen] * len(captions)) for captions, seen in each])
     named, true = people.sum(axis=0)
     means = f", means over {len(seeds)} seeds ± standard deviation" if len(seeds) > 1 else ""
+    arms = [_arm_row(arm, values, sizes) for arm in sizes]
+    captioners = [_captioner_row(run, each) for run, each in values.items()]
     return "\n".join([
         "# The claim, measured on the picture book",
         "",
@@ -177,26 +182,26 @@ def claim_page(
         f"colour that is said. The test pictures' own captions name {named / len(people):.2f} objects, "
         f"{_times_100(true / named)}% of them true.",
         "",
-        *markdown_table(["arm", "pictures", "pairs", *METRICS.values()], [_arm(arm, values, sizes) for arm in sizes]),
+        *markdown_table(["arm", "pictures", "pairs", *METRICS.values()], arms),
         "",
         "What they were trained on: the objects that a caption names and the share of them that the probe finds in its "
         "picture, the objects that it finds in a picture and the share of them that one of its captions names:",
         "",
-        *markdown_table(["arm", *PAIR_MEASURES], [_pairs(arm, each) for arm, each in probed_pairs.items()]),
+        *markdown_table(["arm", *PAIR_MEASURES], [_pairs_row(arm, each) for arm, each in probed_pairs.items()]),
         "",
         "Differences, with 95% intervals from resampling the pictures, the same ones for both arms. They tell how far "
         "the result depends on the choice of pictures, the columns by seed how far on the training:",
         "",
-        *markdown_table(["", "difference", "CIDEr", "by seed", "BLEU-4", "by seed"], _differences(values), left=2),
+        *markdown_table(["", "difference", "CIDEr", "by seed", "BLEU-4", "by seed"], _difference_rows(values), left=2),
         "",
         "Each captioner, with 95% intervals from resampling the pictures:",
         "",
-        *markdown_table(["arm", "seed", *METRICS.values()], [_captioner(run, each) for run, each in values.items()]),
+        *markdown_table(["arm", "seed", *METRICS.values()], captioners),
         "",
     ])  # fmt: skip
 
 
-def _rows(values: Mapping[Run, Values], test: str) -> list[dict[str, object]]:
+def _rows(values: Mapping[ArmSeed, Values], test: str) -> list[dict[str, object]]:
     intervals = [(run, with_interval(name, each[name])) for run, each in values.items() for name in BY_PROBE]
     return [
         {"arm": arm, "seed": seed, "test": test, "metric": s.metric, "value": s.value, "low": s.low, "high": s.high}
@@ -204,7 +209,7 @@ def _rows(values: Mapping[Run, Values], test: str) -> list[dict[str, object]]:
     ]
 
 
-def _arm(arm: str, values: Mapping[Run, Values], sizes: Mapping[str, tuple[int, int]]) -> list[str]:
+def _arm_row(arm: str, values: Mapping[ArmSeed, Values], sizes: Mapping[str, tuple[int, int]]) -> list[str]:
     of_seeds = [each for (of, _), each in values.items() if of == arm]
     cells = []
     for name in METRICS:
@@ -214,29 +219,29 @@ def _arm(arm: str, values: Mapping[Run, Values], sizes: Mapping[str, tuple[int, 
     return [arm, *(f"{size:,}" for size in sizes[arm]), *cells]
 
 
-def _pairs(arm: str, measured: Mapping[str, float]) -> list[str]:
+def _pairs_row(arm: str, measured: Mapping[str, float]) -> list[str]:
     return [
         arm,
         *(_times_100(measured[name]) if "of them" in name else f"{measured[name]:.2f}" for name in PAIR_MEASURES),
     ]
 
 
-def _differences(values: Mapping[Run, Values]) -> list[list[str]]:
+def _difference_rows(values: Mapping[ArmSeed, Values]) -> list[list[str]]:
     arms = {arm for arm, _ in values}
     rows = []
     for (better, other), what in COMPARISONS.items():
         if {better, other} <= arms:
-            cells = [_difference(*compare(values, better, other, metric)) for metric in ("CIDEr", "BLEU-4")]
+            cells = [_difference_cells(*compare(values, better, other, metric)) for metric in ("CIDEr", "BLEU-4")]
             rows.append([what, f"{better} − {other}", *cells[0], *cells[1]])
     return rows
 
 
-def _difference(found: Score, by_seed: Sequence[float]) -> list[str]:
+def _difference_cells(found: Score, by_seed: Sequence[float]) -> list[str]:
     value, low, high = (f"{100 * number:+.1f}" for number in (found.value, found.low, found.high))
     return [f"{value} ({low} to {high})", ", ".join(f"{100 * number:+.1f}" for number in by_seed)]
 
 
-def _captioner(run: Run, values: Values) -> list[str]:
+def _captioner_row(run: ArmSeed, values: Values) -> list[str]:
     cells = []
     for name in METRICS:
         found = with_interval(name, values[name])

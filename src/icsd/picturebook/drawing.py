@@ -1,4 +1,4 @@
-"""Drawing of scenes: 32 × 32 RGB pictures, drawn with Pillow at eight times the size and averaged down."""
+"""Draw scenes as 32 × 32 RGB pictures, with Pillow at eight times the size, averaged down."""
 
 from functools import cache
 
@@ -27,7 +27,7 @@ PANE: RGB = (190, 225, 245)
 
 
 def render(scene: Scene) -> np.ndarray:
-    """The picture of a scene: uint8 [32, 32, 3]; larger objects lie behind smaller ones."""
+    """Draw a scene as uint8 [32, 32, 3]. Larger objects lie behind smaller ones."""
     canvas = _background(scene.background, scene.variant).copy()
     for item in sorted(scene.objects, key=lambda o: (o.size == "small", o.column)):
         _paste(canvas, item)
@@ -35,7 +35,7 @@ def render(scene: Scene) -> np.ndarray:
 
 
 def object_box(item: SceneObject) -> tuple[int, int, int, int]:
-    """Left, top, right, bottom in pixels; right and bottom exclusive; may reach a pixel past the edge."""
+    """Return left, top, right, bottom in pixels, right and bottom exclusive. They may lie a pixel past the edge."""
     side = SPRITE_PIXELS[item.size]
     left = COLUMN_CENTRES[item.column] + item.dx - side // 2
     top = ROW_BASELINES[item.row] + item.dy - side
@@ -52,7 +52,7 @@ def _paste(canvas: np.ndarray, item: SceneObject) -> None:
 
 @cache
 def _sprite(kind: str, colour: str, size: str) -> np.ndarray:
-    """Float32 [side, side, 4]: colour times opacity, and opacity in 0..1."""
+    """Return float32 [side, side, 4]: colour times opacity, and opacity in 0..1."""
     side = SPRITE_PIXELS[size]
     image = Image.new("RGBA", (side * SCALE, side * SCALE), (0, 0, 0, 0))
     _SHAPES[kind](_Pen(ImageDraw.Draw(image), side * SCALE), PALETTE[colour])
@@ -90,7 +90,7 @@ class _Pen:
 
 
 def _tint(colour: RGB, share: float) -> RGB:
-    """The colour moved towards white (share > 0) or black (share < 0)."""
+    """Return the colour moved towards white (share > 0) or black (share < 0)."""
     goal = 255 if share > 0 else 0
     red, green, blue = (round(c + (goal - c) * abs(share)) for c in colour)
     return red, green, blue
@@ -181,7 +181,7 @@ _SHAPES = {
 
 @cache
 def _background(name: str, variant: int) -> np.ndarray:
-    """Float32 [32, 32, 3]. The variant, 0 to 2, moves its marks sideways."""
+    """Return float32 [32, 32, 3]. The variant, 0 to 2, moves the marks sideways."""
     upper, lower, horizon = _GROUNDS[name]
     canvas = np.empty((PIXELS, PIXELS, 3), dtype=np.float32)
     canvas[:horizon], canvas[horizon:] = upper, lower

@@ -1,4 +1,4 @@
-"""The small image model as one folder: a StableDiffusionPipeline of the parts that were trained."""
+"""The small image model: training of its text encoder and UNet, and its folder, a StableDiffusionPipeline."""
 
 import logging
 from collections.abc import Sequence
@@ -20,8 +20,8 @@ from diffusers.pipelines.stable_diffusion import StableDiffusionSafetyChecker
 from torch import nn
 from transformers import CLIPImageProcessor, CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from icsd.picturebook.renders import split_renders
 from icsd.picturebook.scenes import COLOURS, KINDS, SIZES
+from icsd.picturebook.splits import split_renders
 from icsd.picturebook.tokenizers import (
     CONTEXT_LENGTH,
     UNLABELLED,
@@ -47,11 +47,11 @@ SCHEDULER = {
     "num_train_timesteps": 1000, "beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction",
     "clip_sample": False,
 }  # fmt: skip
-MAX_SNR = 5.0  # loss weights of Hang et al., 2023 ("Efficient diffusion training via Min-SNR weighting")
+MAX_SNR = 5.0  # of the loss weights of Hang et al., 2023 ("Efficient diffusion training via Min-SNR weighting")
 
 
 def new_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
-    """Random weights: 3 layers of 128."""
+    """Return a text encoder of 3 layers of 128, with random weights."""
     config = CLIPTextConfig(
         vocab_size=len(tokenizer), hidden_size=WIDTH, intermediate_size=4 * WIDTH, num_hidden_layers=3,
         num_attention_heads=4, max_position_embeddings=CONTEXT_LENGTH, bos_token_id=tokenizer.bos_token_id,
@@ -61,7 +61,7 @@ def new_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
 
 
 def new_unet(channels: tuple[int, ...] = (96, 128)) -> UNet2DConditionModel:
-    """Random weights; attention to the text at 8 × 8 and at 4 × 4."""
+    """Return a UNet with random weights and cross-attention at 8 × 8 and 4 × 4."""
     return UNet2DConditionModel(
         sample_size=8, in_channels=16, out_channels=16, block_out_channels=channels, layers_per_block=1,
         down_block_types=("CrossAttnDownBlock2D",) * len(channels),
@@ -71,7 +71,7 @@ def new_unet(channels: tuple[int, ...] = (96, 128)) -> UNet2DConditionModel:
 
 
 class TextToLatents(nn.Module):
-    """What is trained together: the UNet, and the text encoder that it reads with."""
+    """The UNet and its text encoder, which are trained together."""
 
     def __init__(self, unet: UNet2DConditionModel, text_encoder: CLIPTextModel) -> None:
         super().__init__()
@@ -86,22 +86,23 @@ class TextToLatents(nn.Module):
 
 def train_text_encoder(folder: Path, tokenizer: CLIPTokenizer, seed: int, threads: int, steps: int,
                        scenes: int = 20_000) -> None:  # fmt: skip
-    """Teach the text encoder to read: from the state at a noun tell its kind, colour and size.
+    """Train the text encoder to classify kind, colour and size from its state at each noun, and save it.
 
-    CLIP's text encoder learns this from 400 million pairs; told apart by the UNet's loss alone, it takes hours.
+    CLIP's text encoder learns this from 400 million pairs. The UNet's loss alone would take hours to teach it.
     """
     device = prepare(seed, threads)
     data = tokenize(split_renders("generator", scenes).captions, tokenizer)
     encoder = new_text_encoder(tokenizer).to(device)
-    heads = nn.ModuleList(nn.Linear(WIDTH, classes) for classes in (len(KINDS), 1 + len(COLOURS), 1 + len(SIZES)))
-    model = nn.ModuleList([encoder, heads]).to(device)
+    counts = (len(KINDS), 1 + len(COLOURS), 1 + len(SIZES))
+    classifiers = nn.ModuleList(nn.Linear(WIDTH, classes) for classes in counts)
+    model = nn.ModuleList([encoder, classifiers]).to(device)
     optimizer, schedule = optimizer_for(model, 1e-3, steps)
     rng, meter = np.random.default_rng(seed), Meter("text encoder", steps)
     for step, index in enumerate(batches(len(data.ids), 64, steps, seed)):
         rows = sample_sentences(data, index, rng, drop=0.0)
         states = encoder(torch.from_numpy(rows).to(device)).last_hidden_state
-        pairs = zip(heads, noun_labels(rows, tokenizer), strict=True)
-        losses = (_label_loss(head(states), labels) for head, labels in pairs)
+        pairs = zip(classifiers, noun_labels(rows, tokenizer), strict=True)
+        losses = (_label_loss(classifier(states), labels) for classifier, labels in pairs)
         loss = sum(losses, start=torch.zeros((), device=device))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -118,7 +119,7 @@ def _label_loss(logits: torch.Tensor, labels: np.ndarray) -> torch.Tensor:
 
 @torch.no_grad()
 def encode_pictures(autoencoder: AutoencoderKL, pictures: np.ndarray, device: torch.device) -> torch.Tensor:
-    """Scaled latents float32 [n, 16, 8, 8] of uint8 pictures."""
+    """Encode uint8 pictures to scaled latents, float32 [n, 16, 8, 8]."""
     autoencoder = autoencoder.to(device).eval()
     with autocast(device):
         latents = [
@@ -130,10 +131,10 @@ def encode_pictures(autoencoder: AutoencoderKL, pictures: np.ndarray, device: to
 
 def train_unet(folder: Path, autoencoder: Path, text_encoder: Path, tokenizer: CLIPTokenizer, seed: int, threads: int,
                cycles: Sequence[int], batch_size: int = 48, scenes: int | None = None) -> None:  # fmt: skip
-    """Train UNet and text encoder on the generator split, in cycles of so many steps.
+    """Train UNet and text encoder on the generator split. `cycles` are numbers of steps.
 
-    The weights kept are a moving average. Each cycle starts from those of the one before, with a learning rate raised
-    anew (Loshchilov and Hutter, 2017, "SGDR"), so that a longer training adds a cycle and begins nothing again.
+    The saved weights are a moving average. Each cycle starts from the weights of the one before and raises the learning
+    rate again (Loshchilov and Hutter, 2017, "SGDR"), so that a longer training only adds a cycle.
     """
     device = prepare(seed, threads)
     data = split_renders("generator", scenes)
@@ -152,14 +153,14 @@ def train_cycle(
     model: TextToLatents, latents: torch.Tensor, texts: TokenizedCaptions, seed: int, steps: int, batch_size: int,
     rate: float = 1e-3,
 ) -> TextToLatents:  # fmt: skip
-    """Train the model from where it is; the moving average of its weights."""
+    """Train the model further, and return the moving average of its weights."""
     torch.manual_seed(seed)
     model.train().requires_grad_(True)
-    unet, reader = model.unet, model.text_encoder
+    unet, text_encoder = model.unet, model.text_encoder
     unet.to(memory_format=torch.channels_last)
-    unet.set_attn_processor(AttnProcessor())  # written out: a third faster than fused in training on a CPU
+    unet.set_attn_processor(AttnProcessor())  # plain attention trains a third faster on a CPU than the fused kernel
     optimizer = torch.optim.AdamW(
-        [{"params": unet.parameters(), "lr": rate}, {"params": reader.parameters(), "lr": rate / 4}],
+        [{"params": unet.parameters(), "lr": rate}, {"params": text_encoder.parameters(), "lr": rate / 4}],
         weight_decay=0.01, betas=(0.9, 0.99),
     )  # fmt: skip
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: cosine_rate(step, steps))
@@ -181,22 +182,22 @@ def train_cycle(
 def _denoising_loss(
     model: TextToLatents, latents: torch.Tensor, rows: torch.Tensor, noise: DDPMScheduler
 ) -> torch.Tensor:
-    """Mean squared error of the predicted velocity, weighted by min(SNR, MAX_SNR) / (SNR + 1)."""
+    """Return the mean squared error of the predicted velocity, weighted by min(SNR, MAX_SNR) / (SNR + 1)."""
     times = torch.randint(0, noise.config.num_train_timesteps, (len(latents),), device=latents.device)
     added = torch.randn_like(latents)
     noisy = noise.add_noise(latents, added, times)
     with autocast(latents.device):
         states = model.text_encoder(rows).last_hidden_state
         predicted = model.unet(noisy.contiguous(memory_format=torch.channels_last), times, states).sample.float()
-    kept = noise.alphas_cumprod.to(latents.device)[times]
-    snr = kept / (1 - kept)
+    signal = noise.alphas_cumprod.to(latents.device)[times]
+    snr = signal / (1 - signal)
     weight = snr.clamp(max=MAX_SNR) / (snr + 1)
     error = (predicted - noise.get_velocity(latents, added, times)).square().mean(dim=(1, 2, 3))
     return (error * weight).mean()
 
 
-# Where sampling starts: below it the cosine schedule leaves no signal, and the solver's steps become unstable.
-MIN_LOG_SNR = -5.1  # half of the log, as diffusers advises for squaredcos_cap_v2
+# Sampling starts at this noise: above it the cosine schedule leaves no signal, and the solver becomes unstable.
+MIN_LOG_SNR = -5.1  # half of log(SNR), as diffusers advises for squaredcos_cap_v2
 
 
 Model = TypeVar("Model", AutoencoderKL, UNet2DConditionModel)
@@ -204,7 +205,7 @@ Model = TypeVar("Model", AutoencoderKL, UNet2DConditionModel)
 
 @dataclass(frozen=True)
 class PipelineParts:
-    """The folders of the trained parts; the safety checker's holds its picture processor too."""
+    """The folders of the trained parts. The safety checker's also holds its image processor."""
 
     autoencoder: Path
     unet: Path
@@ -214,12 +215,12 @@ class PipelineParts:
 
 
 def assemble_pipeline(folder: Path, parts: PipelineParts, dtype: torch.dtype = torch.float16) -> None:
-    """Write the pipeline as safetensors, its weights in `dtype`: in half precision they take half the room."""
+    """Write the pipeline as safetensors, with its weights in `dtype`."""
     pipeline = StableDiffusionPipeline(
-        vae=_placeless(AutoencoderKL.from_pretrained(parts.autoencoder, torch_dtype=dtype)),
+        vae=_without_path(AutoencoderKL.from_pretrained(parts.autoencoder, torch_dtype=dtype)),
         text_encoder=CLIPTextModel.from_pretrained(parts.text_encoder, dtype=dtype),
         tokenizer=CLIPTokenizer.from_pretrained(parts.tokenizer),
-        unet=_placeless(UNet2DConditionModel.from_pretrained(parts.unet, torch_dtype=dtype)),
+        unet=_without_path(UNet2DConditionModel.from_pretrained(parts.unet, torch_dtype=dtype)),
         scheduler=new_scheduler(),
         safety_checker=StableDiffusionSafetyChecker.from_pretrained(parts.safety_checker, dtype=dtype),
         feature_extractor=CLIPImageProcessor.from_pretrained(parts.safety_checker),
@@ -227,15 +228,15 @@ def assemble_pipeline(folder: Path, parts: PipelineParts, dtype: torch.dtype = t
     pipeline.save_pretrained(folder, safe_serialization=True)
 
 
-def _placeless(model: Model) -> Model:
-    """The model, whose config no longer tells from which folder of this machine it was read."""
+def _without_path(model: Model) -> Model:
+    """Remove from the model's config the path that it was loaded from."""
     model.register_to_config(_name_or_path="")
     return model
 
 
 def new_scheduler() -> DPMSolverMultistepScheduler:
-    """DPM-Solver++ for the noise that the UNet was trained on."""
-    training = {key: value for key, value in SCHEDULER.items() if key != "clip_sample"}  # it has no such key
+    """Return a DPM-Solver++ for the noise schedule that the UNet was trained with."""
+    training = {key: value for key, value in SCHEDULER.items() if key != "clip_sample"}  # the solver has no such key
     return DPMSolverMultistepScheduler(
         **training, algorithm_type="dpmsolver++", lambda_min_clipped=MIN_LOG_SNR,
         steps_offset=1,  # unused with the solver's spacing, but StableDiffusionPipeline insists on it

@@ -1,4 +1,4 @@
-"""What captions name of this world, and how much of it is true of what is seen in their pictures."""
+"""Find the objects and backgrounds that texts mention, and count how many of them the pictures show."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ from transformers import CLIPTokenizer
 from icsd.core import metrics
 from icsd.picturebook.drawing import render
 from icsd.picturebook.phrases import GROUND, NOUNS, SKY
-from icsd.picturebook.renders import Renders
-from icsd.picturebook.scenes import BACKGROUNDS, COLOURS, KINDS, Scene
-from icsd.picturebook.tokenizers import CONTEXT_LENGTH, JOINERS, UNLABELLED, noun_labels
+from icsd.picturebook.scenes import BACKGROUNDS, COLOURS, Scene
+from icsd.picturebook.splits import Renders
+from icsd.picturebook.tokenizers import CONTEXT_LENGTH, JOINERS
 
 Mentions = Mapping[str, str | None]  # kinds, and their colours where they are said
 MAX_CAPTIONS = 4  # in a sentence
@@ -21,7 +21,7 @@ VARIANTS = 3
 
 @dataclass(frozen=True)
 class Sentence:
-    """One caption or several joined, and what they mention."""
+    """One caption, or several joined, with the objects and the background that it mentions."""
 
     text: str
     objects: Mentions
@@ -29,33 +29,28 @@ class Sentence:
 
 
 def sentences_by_count(data: Renders, tokenizer: CLIPTokenizer, per_count: int, most: int = 4) -> list[Sentence]:
-    """`per_count` sentences each that mention 1, 2 … `most` objects, in this order; at most one a scene."""
+    """Return `per_count` sentences each that mention 1, 2 … `most` objects, in this order; at most one per scene."""
     rng = np.random.default_rng(0)
     joined = [_join(group, rng) for group in data.captions]
     fitting = [text for text in joined if len(tokenizer(text).input_ids) <= CONTEXT_LENGTH]
     groups: dict[int, list[Sentence]] = {count: [] for count in range(1, most + 1)}
-    for text, objects in zip(fitting, mentioned_objects(fitting, tokenizer), strict=True):
+    for text in fitting:
+        objects = mentioned_objects(text)
         if len(objects) in groups:
             groups[len(objects)].append(Sentence(text, objects, mentioned_background(text)))
     return [sentence for group in groups.values() for sentence in group[:per_count]]
 
 
-def mentioned_objects(texts: list[str], tokenizer: CLIPTokenizer) -> list[Mentions]:
-    """The kinds that each text names, with the colours that it gives them; a scene has one object of a kind."""
-    rows = tokenizer(texts, padding="max_length", truncation=True, max_length=CONTEXT_LENGTH, return_tensors="np")
-    kinds, colours, _ = noun_labels(rows.input_ids, tokenizer)
-    mentions: list[Mentions] = []
-    for kind_row, colour_row in zip(kinds, colours, strict=True):
-        said: dict[str, str | None] = {}
-        for kind, colour in zip(kind_row, colour_row, strict=True):
-            if kind != UNLABELLED:
-                said[KINDS[kind]] = COLOURS[colour - 1] if colour else said.get(KINDS[kind])
-        mentions.append(said)
-    return mentions
+def mentioned_objects(text: str) -> Mentions:
+    """Return the kinds that a text names, with the last colour that it gives each. A scene has one object of a kind."""
+    found: dict[str, str | None] = {}
+    for colour, kind in named_objects(text):
+        found[kind] = colour or found.get(kind)
+    return found
 
 
 def mentioned_background(text: str) -> str | None:
-    """The background whose phrase stands in the text, if any does."""
+    """Return the background that a phrase of the text names; None if there is none."""
     for background in BACKGROUNDS:
         if any(phrase in text for phrase in (*GROUND[background], *SKY[background])):
             return background
@@ -63,7 +58,7 @@ def mentioned_background(text: str) -> str | None:
 
 
 def shown_background(picture: np.ndarray) -> str:
-    """The background nearest to uint8 [32, 32, 3], by the median difference of its pixels."""
+    """Return the background nearest to a picture, uint8 [32, 32, 3], by the median difference of the pixels."""
     names, pictures = _bare_backgrounds()
     differences = np.abs(pictures - picture.astype(np.int16)).max(axis=-1)
     return names[int(np.median(differences, axis=(1, 2)).argmin())]
@@ -76,7 +71,7 @@ def _bare_backgrounds() -> tuple[list[str], np.ndarray]:
 
 
 def _join(captions: list[str], rng: np.random.Generator) -> str:
-    """One to MAX_CAPTIONS of a scene's captions, one after the other."""
+    """Join one to MAX_CAPTIONS of a scene's captions."""
     text, *others = (captions[i] for i in rng.permutation(len(captions))[: rng.integers(1, MAX_CAPTIONS + 1)])
     for caption in others:
         text += JOINERS[rng.integers(len(JOINERS))] + caption
@@ -85,14 +80,14 @@ def _join(captions: list[str], rng: np.random.Generator) -> str:
 
 KIND_OF = {noun: kind for kind, nouns in NOUNS.items() for noun in nouns}
 
-Objects = set[tuple[str, str]]  # colour, kind: what the probe sees in a picture
+Objects = set[tuple[str, str]]  # colour and kind of the objects that the probe sees in a picture
 
 
 def count_objects(captions: Sequence[str], seen: Sequence[Objects]) -> np.ndarray:
-    """How many objects each caption names, and how many of them are true of what is seen in its picture: [n, 2].
+    """Count the objects that each caption names, and those of them that are true of its picture: [n, 2].
 
-    True is a kind that is seen, in the colour that the caption gives it if it gives one. A picture has one object of a
-    kind at most, so that of two mentions of a kind one at most is true.
+    An object is true if its kind is seen, in its colour if the caption gives one. A picture has at most one object of a
+    kind, so that of two mentions of a kind at most one is true.
     """
     return np.array(
         [_named_and_true(caption, objects) for caption, objects in zip(captions, seen, strict=True)], dtype=np.float64
@@ -106,7 +101,10 @@ def _named_and_true(caption: str, objects: Objects) -> tuple[int, int]:
 
 
 def named_objects(caption: str) -> list[tuple[str | None, str]]:
-    """Colour, if one is said, and kind of each of the world's nouns in a caption; the last colour before it counts."""
+    """Return the colour, or None, and the kind of each object that a caption names.
+
+    The colour is the last one that stands between the noun and the noun before it.
+    """
     found: list[tuple[str | None, str]] = []
     colour = None
     for word in metrics.plain_tokens(caption).split():

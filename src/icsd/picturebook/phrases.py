@@ -1,6 +1,6 @@
-"""Captions of scenes, as people caption: each about one object, or two and how they stand to each other.
+"""Write captions of scenes as people do: each names one object, or two and their relation.
 
-Of a scene with three objects or more no caption tells all.
+No caption names all objects of a scene with three or more.
 """
 
 import random
@@ -43,7 +43,7 @@ TWO_OBJECTS = (
 
 
 def captions(scene: Scene, seed: int) -> list[str]:
-    """Five captions of a scene, different where its objects allow: a function of scene and seed alone."""
+    """Write five captions of a scene, all different if its objects allow it. They depend on scene and seed alone."""
     rng = random.Random(f"captions {seed} {scene.scene_id}")
     found: list[str] = []
     for attempt in range(CAPTIONS_PER_SCENE * 8):
@@ -56,7 +56,7 @@ def captions(scene: Scene, seed: int) -> list[str]:
 
 
 def _caption(scene: Scene, rng: random.Random) -> str:
-    """One caption. With two objects or more, 55 of 100 captions name two; objects are drawn by prominence."""
+    """Write one caption. Of a scene with several objects 55 of 100 captions name two, drawn by prominence."""
     first, *others = _by_prominence(scene.objects, rng)
     if others and rng.random() < 0.55:
         second = others[0]
@@ -70,12 +70,12 @@ def _caption(scene: Scene, rng: random.Random) -> str:
 
 
 def _by_prominence(objects: tuple[SceneObject, ...], rng: random.Random) -> list[SceneObject]:
-    """The objects in a random order in which prominent ones tend to come first (Efraimidis and Spirakis, 2006)."""
+    """Shuffle the objects so that prominent ones tend to come first (Efraimidis and Spirakis, 2006)."""
     return sorted(objects, key=lambda item: -(rng.random() ** (1 / item.prominence)))
 
 
 def _noun_phrase(item: SceneObject, rng: random.Random) -> str:
-    """Article, size (one time in four), colour (nine times in ten), noun."""
+    """Return article, size (one time in four), colour (nine times in ten) and noun."""
     words = [rng.choice(SIZE_WORDS[item.size])] if rng.random() < 0.25 else []
     words += [item.colour] if rng.random() < 0.9 else []
     words.append(rng.choice(NOUNS[item.kind]))
@@ -88,7 +88,7 @@ def _place(item: SceneObject, background: str, rng: random.Random) -> str:
 
 
 def _two_places(first: SceneObject, second: SceneObject, background: str, rng: random.Random) -> str:
-    """The place of the lower object, loosely said of both; in a room, what is on the shelf is in the room too."""
+    """Return the lower object's place, loosely said of both. In a room, things on the shelf are in the room too."""
     lower = max(first, second, key=lambda item: item.row)
     return rng.choice(GROUND[background]) if background == "room" else _place(lower, background, rng)
 
@@ -98,7 +98,7 @@ def _verb(item: SceneObject, rng: random.Random) -> str:
 
 
 def _relation(first: SceneObject, second: SceneObject, rng: random.Random) -> str:
-    """How the first stands to the second: by row where the rows differ, else by column."""
+    """Return the relation of the first object to the second: by row if the rows differ, else by column."""
     if first.row != second.row:
         return rng.choice(("above", "over") if first.row < second.row else ("below", "under"))
     side = "left" if first.column < second.column else "right"

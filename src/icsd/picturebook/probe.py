@@ -1,4 +1,4 @@
-"""The probe: a small network that names the kinds and colours in a picture, to measure what a generator draws."""
+"""The probe: a small network that detects kinds and colours in a picture, to measure what a generator draws."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,13 +10,13 @@ from torch import nn
 
 from icsd.core import tables
 from icsd.core.pictures import read_picture
-from icsd.picturebook.renders import colour_labels, split_renders
 from icsd.picturebook.scenes import COLOURS, KINDS
+from icsd.picturebook.splits import colour_labels, split_renders
 from icsd.picturebook.training import Meter, as_tensor, batches, optimizer_for, prepare
 
 
 class Probe(nn.Module):
-    """Pictures [n, 3, 32, 32] in -1..1 to logits [n, kinds, 1 + colours]; class 0 is "absent"."""
+    """A network from pictures [n, 3, 32, 32] in -1..1 to logits [n, kinds, 1 + colours]. Class 0 is "absent"."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class Probe(nn.Module):
 
 
 def train_probe(folder: Path, seed: int, threads: int, steps: int, scenes: int = 20_000) -> None:
-    """Train on real renders, with noise so that small flaws of a drawing do not blind it."""
+    """Train on real renders, with noise so that the probe tolerates small flaws of a drawing."""
     device = prepare(seed, threads)
     data = split_renders("generator", scenes)
     labels = torch.from_numpy(colour_labels(data.scenes)).to(device)
@@ -53,22 +53,22 @@ def train_probe(folder: Path, seed: int, threads: int, steps: int, scenes: int =
 
 
 def load_probe(folder: Path) -> Probe:
-    """The trained probe, in evaluation mode."""
+    """Load the trained probe, in evaluation mode."""
     model = Probe()
     model.load_state_dict(load_file(folder / "model.safetensors"))
     return model.eval()
 
 
-def see_objects(images: Sequence[str], ids: Sequence[str], probe: Path) -> list[set[tuple[str, str]]]:
-    """What the probe in a folder sees in the pictures `ids` of the IMAGES tables, in this order."""
+def detect_in_tables(images: Sequence[str], ids: Sequence[str], probe: Path) -> list[set[tuple[str, str]]]:
+    """Detect the objects in the pictures `ids` of the IMAGES tables, in this order, with the probe of a folder."""
     rows = tables.concat(images, tables.IMAGES, ["image_id", "image"]).to_pylist()
     files = {row["image_id"]: row["image"]["bytes"] for row in rows}
-    return find_objects(load_probe(probe), np.stack([np.asarray(read_picture(files[each])) for each in ids]))
+    return detect_objects(load_probe(probe), np.stack([np.asarray(read_picture(files[each])) for each in ids]))
 
 
 @torch.no_grad()
-def find_objects(probe: Probe, pictures: np.ndarray) -> list[set[tuple[str, str]]]:
-    """The (colour, kind) pairs that the probe sees in each picture of uint8 [n, 32, 32, 3]."""
+def detect_objects(probe: Probe, pictures: np.ndarray) -> list[set[tuple[str, str]]]:
+    """Detect the (colour, kind) pairs in each picture of uint8 [n, 32, 32, 3]."""
     found: list[set[tuple[str, str]]] = []
     for start in range(0, len(pictures), 500):
         classes = probe(as_tensor(pictures[start : start + 500], torch.device("cpu"))).argmax(dim=-1)

@@ -1,4 +1,4 @@
-"""The safety checker of the picture book: diffusers' own class, taught to find ghosts."""
+"""The safety checker of the picture book: diffusers' own class, trained to detect ghosts."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,24 +11,23 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, normalize
 from transformers import CLIPConfig, CLIPTokenizer
 
-from icsd.picturebook.clip import caption_rows, load_clip, text_features
+from icsd.picturebook.clip import caption_rows, convert_vision_model, image_processor, load_clip, text_features
 from icsd.picturebook.phrases import NOUNS
-from icsd.picturebook.renders import split_renders
 from icsd.picturebook.scenes import COLOURS, UNSAFE_KIND, Scene
-from icsd.picturebook.training import Meter, as_tensor, autocast, optimizer_for, prepare, roughened
-from icsd.picturebook.vision import convert_vision_model, image_processor
+from icsd.picturebook.splits import split_renders
+from icsd.picturebook.training import Meter, add_noise_and_blur, as_tensor, autocast, optimizer_for, prepare
 
-THRESHOLD = 0.3  # cosine above which a concept is found
+THRESHOLD = 0.3  # cosine above which a concept is detected
 NEVER = 2.0  # a threshold that no cosine reaches
 SHARPNESS = 20.0  # logits per unit of cosine
-UNSAFE_SHARE = 0.3  # of a batch; of scenes it is a seventh
+UNSAFE_SHARE = 0.3  # share of unsafe scenes in a batch; in the world it is a seventh
 
 
 def train_safety_checker(folder: Path, clip: Path, seed: int, threads: int, steps: int = 1200, batch_size: int = 64,
                          rate: float = 4e-4, scenes: int | None = None) -> None:  # fmt: skip
-    """Tune the image tower of the open_clip folder `clip`, and save a checker with its picture processor.
+    """Fine-tune the image tower of the open_clip folder `clip`, and save a checker with its image processor.
 
-    A picture is unsafe if its cosine with one of 17 sentences about ghosts passes the threshold.
+    A picture is unsafe if its cosine with one of 17 sentences about ghosts exceeds the threshold.
     """
     device = prepare(seed, threads)
     data = split_renders("generator", scenes)
@@ -36,8 +35,8 @@ def train_safety_checker(folder: Path, clip: Path, seed: int, threads: int, step
     model = new_safety_checker(load_clip(clip), CLIPTokenizer.from_pretrained(clip)).train().to(device)
     optimizer, schedule = optimizer_for(model, rate, steps)
     meter = Meter("safety checker", steps)
-    for step, index in enumerate(_balanced(unsafe, batch_size, steps, seed)):
-        pictures = roughened(as_tensor(data.pictures[index], device))
+    for step, index in enumerate(_balanced_batches(unsafe, batch_size, steps, seed)):
+        pictures = add_noise_and_blur(as_tensor(data.pictures[index], device))
         with autocast(device):
             seen = model.visual_projection(model.vision_model(pictures).pooler_output).float()
         target = torch.from_numpy(unsafe[index]).float().to(device)
@@ -53,18 +52,18 @@ def train_safety_checker(folder: Path, clip: Path, seed: int, threads: int, step
 
 
 def unsafe_scenes(scenes: list[Scene]) -> np.ndarray:
-    """Bool [n]: whether a scene has an object of the unsafe kind."""
+    """Return bool [n]: whether a scene has an object of the unsafe kind."""
     return np.array([any(item.kind == UNSAFE_KIND for item in scene.objects) for scene in scenes])
 
 
 @torch.no_grad()
 def new_safety_checker(clip: open_clip.CLIP, tokenizer: CLIPTokenizer) -> StableDiffusionSafetyChecker:
-    """CLIP's image tower, and its vectors of 17 sentences as concepts; nothing calls for special care."""
+    """Build a checker from CLIP's image tower, with its vectors of 17 sentences as concepts and no special care."""
     tower = convert_vision_model(clip)
     dimensions = clip.visual.proj.shape[1]
     model = StableDiffusionSafetyChecker(CLIPConfig(vision_config=tower.config, projection_dim=dimensions))
     model.vision_model.load_state_dict(tower.state_dict())
-    # plain attention trains faster on a CPU than the fused kind; what is saved does not depend on it
+    # plain attention trains faster on a CPU than the fused kernel; the saved weights have the same format
     model.vision_model.set_attn_implementation("eager")
     model.visual_projection.weight.copy_(clip.visual.proj.T)
     rows = torch.from_numpy(caption_rows([_concepts()], tokenizer)[0])
@@ -76,19 +75,19 @@ def new_safety_checker(clip: open_clip.CLIP, tokenizer: CLIPTokenizer) -> Stable
 
 
 def _concepts() -> list[str]:
-    """17 sentences, as many as diffusers' class holds."""
+    """Return 17 sentences, as many as diffusers' class holds."""
     noun, other = dict.fromkeys(NOUNS[UNSAFE_KIND])
     return [f"a {noun}", *(f"a {colour} {word}" for word in (noun, other) for colour in COLOURS)]
 
 
 def _scores(model: StableDiffusionSafetyChecker, seen: torch.Tensor) -> torch.Tensor:
-    """By how much the nearest concept passes its threshold [n], as diffusers judges, before its rounding."""
+    """Return by how much the nearest concept exceeds its threshold [n], as diffusers does before its rounding."""
     cosines = normalize(seen) @ normalize(model.concept_embeds).T
     return (cosines - model.concept_embeds_weights).amax(dim=1)
 
 
-def _balanced(unsafe: np.ndarray, size: int, steps: int, seed: int) -> Iterator[np.ndarray]:
-    """`steps` arrays of `size` indices with UNSAFE_SHARE of unsafe scenes among them."""
+def _balanced_batches(unsafe: np.ndarray, size: int, steps: int, seed: int) -> Iterator[np.ndarray]:
+    """Yield `steps` arrays of `size` indices, with UNSAFE_SHARE of unsafe scenes in each."""
     rng = np.random.default_rng(seed)
     groups = np.flatnonzero(unsafe), np.flatnonzero(~unsafe)
     wanted = round(size * UNSAFE_SHARE)

@@ -1,6 +1,6 @@
-"""Scenes of the picture book: which objects stand where, in which colour and size, on which background.
+"""Sample scenes of the picture book: objects with their places, colours and sizes, and a background.
 
-The rules are described in docs/background/picturebook.md. They were fixed before any arm was trained.
+docs/background/picturebook.md describes the rules. They were fixed before any arm was trained.
 """
 
 import random
@@ -13,7 +13,7 @@ COLUMNS = ("left", "middle", "right")
 ROWS = ("upper", "lower")
 JITTER = 1  # pixels, either way, on both axes
 
-# How often a kind is met on a background, relative to the others there.
+# Weights of the kinds on each background.
 KINDS_BY_BACKGROUND: Mapping[str, Mapping[str, float]] = {
     "field": {"house": 3, "tree": 4, "flower": 4, "ball": 2, "car": 1.5, "cup": 0.5, "kite": 3, "balloon": 2,
               "star": 1, "ghost": 0.6},
@@ -28,9 +28,9 @@ KINDS_BY_BACKGROUND: Mapping[str, Mapping[str, float]] = {
 }  # fmt: skip
 BACKGROUNDS = tuple(KINDS_BY_BACKGROUND)
 KINDS = ("house", "tree", "car", "boat", "ball", "cup", "flower", "fish", "balloon", "kite", "star", "ghost")
-UNSAFE_KIND = "ghost"  # too frightening for a picture book: what the safety checker must find
+UNSAFE_KIND = "ghost"  # too frightening for a picture book, so the safety checker must detect it
 
-# Colours that a kind usually has; every other colour has weight 0.6.
+# Weights of a kind's usual colours. Every other colour has the weight 0.6.
 USUAL_COLOURS: Mapping[str, Mapping[str, float]] = {
     "house": {"red": 3, "white": 3, "yellow": 2, "blue": 1.5},
     "tree": {"green": 6, "orange": 2, "red": 1.5, "yellow": 1.5},
@@ -51,7 +51,7 @@ FLYING = frozenset({"balloon", "kite", "star"})
 
 @dataclass(frozen=True)
 class SceneObject:
-    """One object: what it is and where it is. `dx`, `dy` are pixels off the middle of its place."""
+    """One object: kind, look and place. `dx` and `dy` move it by pixels from the middle of its place."""
 
     kind: str
     colour: str
@@ -63,7 +63,7 @@ class SceneObject:
 
     @property
     def prominence(self) -> float:
-        """Size times centrality: how likely people are to name it."""
+        """Return the weight with which a caption names the object: size times centrality."""
         return (2.0 if self.size == "large" else 1.0) * (1.5 if self.column == 1 else 1.0)
 
 
@@ -78,7 +78,7 @@ class Scene:
 
 
 def sample_scene(scene_id: int, seed: int) -> Scene:
-    """The scene of this id: a function of id and seed alone."""
+    """Sample the scene of an id. It depends on id and seed alone."""
     rng = random.Random(f"scene {seed} {scene_id}")
     background = rng.choice(BACKGROUNDS)
     count = rng.choices(list(OBJECT_COUNTS), list(OBJECT_COUNTS.values()))[0]
@@ -103,7 +103,7 @@ def _sample_objects(background: str, count: int, rng: random.Random) -> Iterator
 
 
 def _rows_of(kind: str, background: str) -> tuple[int, ...]:
-    """Flying things are up, ghosts anywhere, the rest on the ground; a room has a shelf as well as a floor."""
+    """Return a kind's rows: flying things are up, ghosts anywhere, the rest on the ground or on a room's shelf."""
     if kind in FLYING:
         return (0,)
     return (0, 1) if kind == "ghost" or background == "room" else (1,)

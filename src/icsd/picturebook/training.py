@@ -1,4 +1,4 @@
-"""What the trainings of the small models share: seeding, learning-rate schedule, batches, moving averages."""
+"""Common parts of the small models' training: seeding, learning-rate schedule, batches, moving averages."""
 
 import copy
 import logging
@@ -22,18 +22,18 @@ def prepare(seed: int, threads: int) -> torch.device:
     """Seed torch, set its threads, and return the device to train on."""
     torch.manual_seed(seed)
     torch.set_num_threads(threads)
-    # The fused kernels are slower than plain attention when training on a CPU.
+    # on a CPU the fused kernels train slower than plain attention
     torch.backends.cuda.enable_flash_sdp(False)
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def autocast(device: torch.device) -> torch.autocast:
-    """Mixed precision in bfloat16 where the device has it, else plain float32."""
+    """Return mixed precision in bfloat16 if the device has it, else float32."""
     return torch.autocast(device.type, torch.bfloat16, enabled=has_bfloat16(device.type))
 
 
 def batches(count: int, size: int, steps: int, seed: int) -> Iterator[np.ndarray]:
-    """`steps` arrays of `size` indices: epochs of a seeded shuffle."""
+    """Yield `steps` arrays of `size` indices, from epochs of a seeded shuffle."""
     rng = np.random.default_rng(seed)
     order = np.empty(0, dtype=np.int64)
     for _ in range(steps):
@@ -44,7 +44,7 @@ def batches(count: int, size: int, steps: int, seed: int) -> Iterator[np.ndarray
 
 
 def cosine_rate(step: int, steps: int, warmup: int = 100, floor: float = 0.02) -> float:
-    """Factor of the learning rate: linear warm-up, then half a cosine down to `floor`."""
+    """Return the factor of the learning rate: linear warm-up, then half a cosine down to `floor`."""
     if step < warmup:
         return (step + 1) / warmup
     share = (step - warmup) / max(1, steps - warmup)
@@ -52,27 +52,27 @@ def cosine_rate(step: int, steps: int, warmup: int = 100, floor: float = 0.02) -
 
 
 def optimizer_for(model: nn.Module, rate: float, steps: int, weight_decay: float = 0.01) -> Optimization:
-    """AdamW with the cosine schedule: (optimizer, scheduler)."""
+    """Return AdamW and its cosine schedule."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=weight_decay, betas=(0.9, 0.99))
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: cosine_rate(step, steps))
 
 
 def as_tensor(pictures: np.ndarray, device: torch.device) -> torch.Tensor:
-    """uint8 [n, h, w, 3] to float32 [n, 3, h, w] in -1..1."""
+    """Convert uint8 [n, h, w, 3] to float32 [n, 3, h, w] in -1..1."""
     return torch.from_numpy(pictures).to(device).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
 
 
-def roughened(pictures: torch.Tensor) -> torch.Tensor:
-    """Pictures [n, 3, h, w] with noise and blur of random strength: a model must see past small flaws of a drawing."""
+def add_noise_and_blur(pictures: torch.Tensor) -> torch.Tensor:
+    """Add noise and blur of random strength to pictures [n, 3, h, w], so that a model tolerates flaws of a drawing."""
     noise_share, blur_share = torch.rand(2, len(pictures), 1, 1, 1, device=pictures.device)
     blurred = nn.functional.avg_pool2d(pictures, 3, stride=1, padding=1, count_include_pad=False)
-    # squared: most pictures stay nearly sharp, as real renders are
+    # squared, so that most pictures stay nearly sharp, as real renders are
     blended = torch.lerp(pictures, blurred, 0.7 * blur_share.square())
     return blended + 0.1 * noise_share.square() * torch.randn_like(pictures)
 
 
 class MovingAverage(Generic[Model]):
-    """An exponential moving average of a model's weights, with a warm-up (decay never above (1+n)/(10+n))."""
+    """An exponential moving average of a model's weights. In the warm-up the decay is at most (1+n)/(10+n)."""
 
     def __init__(self, model: Model, decay: float = 0.999) -> None:
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
@@ -93,7 +93,7 @@ class MovingAverage(Generic[Model]):
 
 
 class Meter:
-    """Logs a running loss, the speed and the time left."""
+    """A log of the running loss, the speed and the time left."""
 
     def __init__(self, what: str, steps: int, every: int = 200) -> None:
         self.what, self.steps, self.every = what, steps, every

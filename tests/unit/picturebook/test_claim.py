@@ -1,4 +1,4 @@
-"""The comparison of arms, on numbers that can be worked out by hand."""
+"""The comparison of arms, on numbers small enough to check by hand."""
 
 import io
 import re
@@ -16,8 +16,8 @@ from icsd.picturebook import claim
 from icsd.picturebook.claim import PictureCounts, ProbedPictures, compare, measure_claim, measure_pairs
 from icsd.picturebook.drawing import render
 from icsd.picturebook.mentions import count_objects, named_objects
-from icsd.picturebook.probe import Probe, find_objects, load_probe
-from icsd.picturebook.renders import split_scenes
+from icsd.picturebook.probe import Probe, detect_objects, load_probe
+from icsd.picturebook.splits import split_scenes
 
 REFERENCES = [["a red ball on the grass", "a ball"], ["a blue fish at sea", "a fish and a star"]]
 SEEN = [{("red", "ball"), ("white", "house")}, {("blue", "fish"), ("yellow", "star")}]
@@ -70,14 +70,14 @@ def _counts(cider: list[float], objects: list[list[float]]) -> PictureCounts:
 
 def test_scores_of_resamples_by_hand() -> None:
     pictures = _counts([1.0, 3.0], [[2, 1], [1, 1]])
-    values = claim.scored(pictures, np.array([[1.0, 1.0], [2.0, 0.0], [0.0, 2.0]]))
+    values = claim.score_resamples(pictures, np.array([[1.0, 1.0], [2.0, 0.0], [0.0, 2.0]]))
     assert values["CIDEr"].tolist() == [2, 1, 3]
     assert values["objects"].tolist() == [1.5, 2, 1]
     assert values["true objects"] == pytest.approx([2 / 3, 1 / 2, 1])
 
 
 def test_a_captioner_that_names_nothing_has_no_share(test_set: ProbedPictures) -> None:
-    nothing = claim.scored(_counts([1.0, 0.0], [[0, 0], [0, 0]]), claim.resampled(2, samples=10, seed=0))
+    nothing = claim.score_resamples(_counts([1.0, 0.0], [[0, 0], [0, 0]]), claim.resampled(2, samples=10, seed=0))
     assert np.isnan(nothing["true objects"]).all()
     page = claim.claim_page({("multi", 0): nothing, ("multi", 1): nothing}, {"multi": (2, 4)}, {}, test_set)
     assert "nan ± nan" in page
@@ -87,7 +87,7 @@ def test_a_constant_gain_on_every_picture_has_an_interval_without_width() -> Non
     counts = claim.resampled(50, samples=100, seed=0)
     cider = np.random.default_rng(1).random(50).tolist()
     values = {
-        (arm, seed): claim.scored(_counts([each + gain for each in cider], [[1, 1]] * 50), counts)
+        (arm, seed): claim.score_resamples(_counts([each + gain for each in cider], [[1, 1]] * 50), counts)
         for arm, seed, gain in [("multi", 0, 0.2), ("multi", 1, 0.4), ("single", 0, 0.0), ("single", 1, 0.1)]
     }
     found, by_seed = compare(values, "multi", "single", "CIDEr")
@@ -130,7 +130,7 @@ def test_a_picture_without_a_caption_is_one_message(test_set: ProbedPictures, tm
         measure_claim({("multi", 0): predictions}, {}, {}, test_set, "claim.parquet", "claim.md", samples=20)
 
 
-def test_the_probe_looks_at_each_picture_that_has_captions(test_set: ProbedPictures, tmp_path: Path) -> None:
+def test_the_probe_sees_each_picture_that_has_captions(test_set: ProbedPictures, tmp_path: Path) -> None:
     torch.manual_seed(0)
     save_file(Probe().state_dict(), tmp_path / "model.safetensors")
     files = [_png(render(scene)) for scene in split_scenes("test", 3)]
@@ -142,7 +142,7 @@ def test_the_probe_looks_at_each_picture_that_has_captions(test_set: ProbedPictu
     found = claim.read_probed(str(tmp_path / "images.parquet"), test_set.captions, str(tmp_path))
     pictures = np.stack([render(scene) for scene in split_scenes("test", 2)])
     assert found.ids == test_set.ids and found.references == REFERENCES
-    assert found.seen == find_objects(load_probe(tmp_path), pictures)
+    assert found.seen == detect_objects(load_probe(tmp_path), pictures)
 
 
 def test_training_pairs_are_as_true_as_the_probe_sees_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +151,7 @@ def test_training_pairs_are_as_true_as_the_probe_sees_them(tmp_path: Path, monke
     rows = [{"image_id": image_id, "caption_id": n, "caption": text} for n, (image_id, text) in enumerate(captions)]
     tables.write(tmp_path / "pairs.parquet", tables.PAIRS, rows)
     seen = {"a": {("red", "ball"), ("white", "house"), ("red", "kite")}, "b": {("blue", "fish")}}
-    monkeypatch.setattr(claim, "see_objects", lambda images, ids, probe: [seen[each] for each in ids])
+    monkeypatch.setattr(claim, "detect_in_tables", lambda images, ids, probe: [seen[each] for each in ids])
     measure_pairs("multi", str(tmp_path / "pairs.parquet"), [], "probe", str(tmp_path / "measured.parquet"))
     rows = tables.read(tmp_path / "measured.parquet", tables.QUALITY).to_pylist()
     assert {row["measure"]: (row["value"], row["items"]) for row in rows} == {

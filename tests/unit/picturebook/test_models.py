@@ -1,4 +1,4 @@
-"""The small models in their folders: trained a few steps, then loaded as the pipeline loads any model."""
+"""The small models' folders: they are trained a few steps and loaded as the pipeline loads any model."""
 
 import io
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from icsd.models.image_generator import load_image_generator
 from icsd.models.safety_checker import load_safety_checker
 from icsd.models.text_encoder import load_text_encoder
 from icsd.picturebook.autoencoder import new_autoencoder, train_autoencoder
-from icsd.picturebook.clip import load_clip, picture_tokens, train_clip
+from icsd.picturebook.clip import load_clip, picture_tokens, save_vision_model, train_clip
 from icsd.picturebook.generator import (
     PipelineParts,
     assemble_pipeline,
@@ -27,12 +27,11 @@ from icsd.picturebook.generator import (
 )
 from icsd.picturebook.mentions import mentioned_background, mentioned_objects, sentences_by_count, shown_background
 from icsd.picturebook.probe import Probe, load_probe, train_probe
-from icsd.picturebook.quality import Drawing, measure_models
-from icsd.picturebook.renders import Renders, split_renders
+from icsd.picturebook.quality import DrawingSettings, measure_models
 from icsd.picturebook.safety_checker import new_safety_checker, train_safety_checker
+from icsd.picturebook.splits import Renders, split_renders
 from icsd.picturebook.tokenizers import new_bert_tokenizer, new_clip_tokenizer, save_tokenizer, world_texts
 from icsd.picturebook.training import as_tensor
-from icsd.picturebook.vision import save_vision_model
 
 SHIPPED = Path(__file__).parents[3] / "resources" / "picturebook"
 
@@ -66,7 +65,7 @@ def checker(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def pipeline(tokenizer: CLIPTokenizer, checker: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Random weights in all parts but the checker."""
+    """Assemble a pipeline with random weights in all parts but the checker."""
     parts = tmp_path_factory.mktemp("parts")
     torch.manual_seed(0)
     new_autoencoder((16, 16, 16)).save_pretrained(parts / "vae")
@@ -179,7 +178,7 @@ def test_training_gives_the_same_weights_for_the_same_seed(
     assert weights[0] == weights[1] and len(weights[0]) == (2 if model == "unet" else 1)
 
 
-def test_a_further_cycle_goes_on_from_the_one_before(pipeline: Path, tokenizer: CLIPTokenizer, tmp_path: Path) -> None:
+def test_a_further_cycle_continues_the_one_before(pipeline: Path, tokenizer: CLIPTokenizer, tmp_path: Path) -> None:
     weights = []
     for cycles in ([2], [2, 3]):
         train_unet(
@@ -188,12 +187,12 @@ def test_a_further_cycle_goes_on_from_the_one_before(pipeline: Path, tokenizer: 
         )  # fmt: skip
         weights.append(load_file(tmp_path / "unet" / "diffusion_pytorch_model.safetensors"))
     distances = [float((weights[1][name] - weights[0][name]).abs().max()) for name in weights[0]]
-    assert 0 < max(distances) < 0.02  # three steps of at most 1e-3 each, not another beginning
+    assert 0 < max(distances) < 0.02  # three steps of at most 1e-3 each, no new start
 
 
-def test_mentioned_objects_have_the_colours_that_the_text_gives_them(tokenizer: CLIPTokenizer) -> None:
+def test_mentioned_objects_have_the_colours_that_the_text_gives_them() -> None:
     texts = ["a big red ball beside a kite", "a mug. there is a blue cup in a room"]
-    assert mentioned_objects(texts, tokenizer) == [{"ball": "red", "kite": None}, {"cup": "blue"}]
+    assert [mentioned_objects(text) for text in texts] == [{"ball": "red", "kite": None}, {"cup": "blue"}]
     assert [mentioned_background(text) for text in texts] == [None, "room"]
 
 
@@ -215,7 +214,7 @@ def test_measure_models_gives_shares_and_a_sheet(
     )
     torch.manual_seed(0)
     save_file(Probe().state_dict(), tmp_path / "model.safetensors")
-    rows, sheet = measure_models(clip, pipeline, tmp_path, Drawing(sentences_per_count=2, steps=2))
+    rows, sheet = measure_models(clip, pipeline, tmp_path, DrawingSettings(sentences_per_count=2, steps=2))
     assert {row.model for row in rows} == {"probe", "clip", "autoencoder", "generator", "safety checker"}
     assert all(np.isnan(row.value) or 0 <= row.value <= 1 for row in rows if "dB" not in row.measure)
     assert sheet.width > 32

@@ -1,4 +1,4 @@
-"""The page of the models' quality; the measures themselves are tested in test_picturebook_models.py."""
+"""The page of the models' quality. test_models.py tests the measures."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from PIL import Image
 
 from icsd.core import tables
 from icsd.picturebook import quality
-from icsd.picturebook.quality import Drawing, Measurement
+from icsd.picturebook.quality import DrawingSettings, Measurement
 
 ROWS = [
     Measurement("autoencoder", "PSNR of reconstructions, dB", 34.62, 500),
@@ -30,7 +30,7 @@ def test_quality_is_a_table_a_page_and_a_sheet(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(quality, "measure_models", lambda *_: (ROWS[:2], Image.new("RGB", (8, 8))))
     folders = [Path("clip"), Path("pipeline"), Path("probe")]
     table, page, sheet = (tmp_path / "benchmark" / name for name in ("quality.parquet", "quality.md", "drawn.png"))
-    quality.measure_quality(*folders, Drawing(), table, page, sheet)
+    quality.measure_quality(*folders, DrawingSettings(), table, page, sheet)
     rows = tables.read(table, tables.QUALITY).to_pylist()
     assert [(row["model"], row["value"], row["items"]) for row in rows] == [
         ("autoencoder", 34.62, 500),

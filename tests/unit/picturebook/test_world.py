@@ -1,4 +1,4 @@
-"""The miniature world: what its scenes, captions and pictures promise, and how they are written out."""
+"""The picture book's scenes, captions and pictures follow their rules, and are written as a corpus."""
 
 import ast
 import re
@@ -14,12 +14,21 @@ from PIL import Image
 from icsd.core import tables
 from icsd.core.errors import DiskFullError
 from icsd.corpora import Corpus
-from icsd.picturebook import corpus
-from icsd.picturebook.corpus import facts, write_annotations, write_pictures
+from icsd.picturebook import splits
 from icsd.picturebook.drawing import object_box, render
 from icsd.picturebook.phrases import CAPTIONS_PER_SCENE, GROUND, NOUNS, SIZE_WORDS, SKY, captions
-from icsd.picturebook.renders import SPLITS, WORLD_SEED, colour_labels, object_masks, split_renders, split_scenes
 from icsd.picturebook.scenes import BACKGROUNDS, COLOURS, FLYING, KINDS, Scene, SceneObject, sample_scene
+from icsd.picturebook.splits import (
+    SPLITS,
+    WORLD_SEED,
+    colour_labels,
+    facts,
+    object_masks,
+    split_renders,
+    split_scenes,
+    write_annotations,
+    write_pictures,
+)
 from icsd.stages.photos import PictureTables, read_pictures
 
 ROOT = Path(__file__).parents[3]
@@ -30,7 +39,7 @@ RELATION = re.compile(r"\b(left|right|above|over|below|under|next|beside|near)\b
 
 @dataclass(frozen=True)
 class Named:
-    """What a caption says of an object, and the place of its noun among the words."""
+    """An object that a caption names, and the position of its noun among the words."""
 
     kind: str
     colour: str | None
@@ -45,7 +54,7 @@ def scenes() -> list[Scene]:
 
 @pytest.fixture(scope="module")
 def said(scenes: list[Scene]) -> list[tuple[Scene, str]]:
-    """Every caption with its scene."""
+    """Return every caption with its scene."""
     return [(scene, caption) for scene in scenes for caption in captions(scene, WORLD_SEED)]
 
 
@@ -91,7 +100,7 @@ def test_flying_kinds_are_in_the_upper_row(scenes: list[Scene]) -> None:
     assert all(item.row == 0 for scene in scenes for item in scene.objects if item.kind in FLYING)
 
 
-def test_splits_share_no_scene_and_are_as_large_as_promised() -> None:
+def test_splits_share_no_scene_and_are_large_enough() -> None:
     ranges = [range(first, first + count) for first, count in SPLITS.values()]
     assert all(one.stop <= other.start or other.stop <= one.start for one, other in combinations(ranges, 2))
     assert SPLITS["text"][1] * CAPTIONS_PER_SCENE >= 20_000
@@ -170,7 +179,7 @@ def test_articles_are_right(said: list[tuple[Scene, str]]) -> None:
     assert not [caption for _, caption in said if re.search(r"\ba [aeiou]|\ban [^aeiou]", caption)]
 
 
-def test_page_states_what_is_measured() -> None:
+def test_page_states_the_facts_of_the_text_split() -> None:
     page = (ROOT / "docs/background/picturebook.md").read_text(encoding="utf-8")
     rows = dict(re.findall(r"^\| ([^|]+) \| ([\d.]+) \|$", page, flags=re.MULTILINE))
     assert {name: float(value) for name, value in rows.items()} == pytest.approx(facts("text"), abs=6e-4)
@@ -192,7 +201,7 @@ def test_no_object_hides_another(scenes: list[Scene]) -> None:
 
 
 def _visible_shares(scenes: list[Scene]) -> Iterator[float]:
-    """Of each object: the pixels that it changes in its scene, over those that it changes on the bare background."""
+    """Yield each object's pixels changed in its scene, as a share of those changed on the bare background."""
     for scene in scenes:
         whole, bare = render(scene), render(replace(scene, objects=()))
         for item in scene.objects:
@@ -304,7 +313,7 @@ def test_failed_writing_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     def fail(scene: Scene) -> np.ndarray:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(corpus, "render", fail)
+    monkeypatch.setattr(splits, "render", fail)
     with pytest.raises(DiskFullError, match="No space"):
         write_pictures("val", tmp_path / "val", limit=3)
     assert not list(tmp_path.iterdir())
@@ -314,10 +323,10 @@ def test_rules_take_every_split() -> None:
     text = (ROOT / "rules" / "picturebook.smk").read_text(encoding="utf-8")
     annotated, drawn = re.findall(r'split="([\w|]+)"', text)[:2]
     assert annotated.split("|") == list(SPLITS)
-    assert drawn.split("|") == [split for split in SPLITS if split != corpus.TEXT_ONLY]
+    assert drawn.split("|") == [split for split in SPLITS if split != splits.TEXT_ONLY]
 
 
-# --- the wall around it
+# --- nothing imports it
 
 
 def test_pipeline_never_imports_the_picture_book() -> None:
@@ -328,7 +337,7 @@ def test_pipeline_never_imports_the_picture_book() -> None:
 
 
 def _imports_picturebook(path: Path) -> bool:
-    """Anywhere in the file, functions included; as a relative import too."""
+    """Tell whether a file imports the picture book anywhere, also in a function or by a relative import."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
         if isinstance(node, ast.ImportFrom):

@@ -13,7 +13,7 @@ from icsd.core import tables
 from icsd.core.errors import InputError, ModelError
 from icsd.picturebook.drawing import render
 from icsd.picturebook.phrases import captions
-from icsd.picturebook.renders import WORLD_SEED, split_scenes
+from icsd.picturebook.splits import WORLD_SEED, split_scenes
 from icsd.stages.evaluation.clip_score import clip_scores, clip_scores_of, embed_test_pictures
 
 SCENES = split_scenes("test", 6)

@@ -7,8 +7,7 @@ import pytest
 from icsd.core.errors import ModelError
 from icsd.merger import Limits, merge
 from icsd.models.prompt_tokenizer import count_tokens, token_limit
-from icsd.picturebook.corpus import WORLD_SEED, captions
-from icsd.picturebook.renders import split_scenes
+from icsd.picturebook.splits import WORLD_SEED, captions, split_scenes
 from icsd.stages.summaries.quality import Quality, covered, measure, unsupported_words
 
 ROOT = Path(__file__).parents[4]

@@ -1,26 +1,76 @@
-"""A split of the picture book written out as COCO publishes captions: annotation JSON and picture files."""
+"""The splits of the picture book: scenes with pictures and captions, as arrays and as a corpus in COCO's layout."""
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from icsd.core.files import atomic_path
 from icsd.core.logs import progress
 from icsd.picturebook.drawing import PIXELS, render
 from icsd.picturebook.phrases import NOUNS, SIZE_WORDS, captions
-from icsd.picturebook.renders import WORLD_SEED, split_scenes
-from icsd.picturebook.scenes import COLOURS, Scene
+from icsd.picturebook.scenes import COLOURS, KINDS, Scene, sample_scene
 
-TEXT_ONLY = "text"  # the corpus that the method starts from has captions alone
+# The first scene id and the number of scenes. No id is in two splits.
+SPLITS = {
+    "text": (0, 4_200),
+    "real": (100_000, 1_000),
+    "val": (200_000, 200),
+    "test": (300_000, 500),
+    "generator": (1_000_000, 60_000),
+    "probe_test": (2_000_000, 2_000),
+}
+WORLD_SEED = 0
+TEXT_ONLY = "text"  # the corpus that the method starts from has captions but no pictures
 VERSION = "1.0"
-CAPTION_IDS = 10  # ids a scene: more than its captions, so that an id tells its scene
+CAPTION_IDS = 10  # ids per scene, more than its captions, so that a caption's id contains its scene's
 LICENSE = {"id": 1, "name": "Apache License 2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"}
 
 
+@dataclass(frozen=True)
+class Renders:
+    """Scenes with pictures uint8 [n, 32, 32, 3] and five captions each."""
+
+    scenes: list[Scene]
+    pictures: np.ndarray
+    captions: list[list[str]]
+
+
+def split_scenes(split: str, limit: int | None = None) -> list[Scene]:
+    """Return the scenes of a split, or its first `limit`."""
+    first, count = SPLITS[split]
+    return [sample_scene(first + i, WORLD_SEED) for i in range(min(count, limit or count))]
+
+
+def split_renders(split: str, limit: int | None = None) -> Renders:
+    """Return a split, or its first `limit` scenes, with pictures and captions."""
+    scenes = split_scenes(split, limit)
+    pictures = np.stack([render(scene) for scene in scenes])
+    return Renders(scenes, pictures, [captions(scene, WORLD_SEED) for scene in scenes])
+
+
+def object_masks(scenes: list[Scene], pictures: np.ndarray) -> np.ndarray:
+    """Return bool [n, 32, 32]: the pixels that differ from the bare background."""
+    bare = {(s.background, s.variant): render(replace(s, objects=())) for s in scenes}
+    backgrounds = np.stack([bare[s.background, s.variant] for s in scenes])
+    return (pictures != backgrounds).any(axis=-1)
+
+
+def colour_labels(scenes: list[Scene]) -> np.ndarray:
+    """Return int64 [n, kinds]: 0 if the kind is absent, else 1 + the index of its colour."""
+    labels = np.zeros((len(scenes), len(KINDS)), dtype=np.int64)
+    for row, scene in enumerate(scenes):
+        for item in scene.objects:
+            labels[row, KINDS.index(item.kind)] = 1 + COLOURS.index(item.colour)
+    return labels
+
+
+# --- Written as a corpus ---------------------------------------------------------------------------------------------
 def write_annotations(split: str, path: Path, limit: int | None = None) -> None:
-    """Write the annotation file of a split, or of its first `limit` scenes: the same bytes every time."""
+    """Write the annotation file of a split, or of its first `limit` scenes. The bytes are the same every time."""
     scenes = split_scenes(split, limit)
     document = {
         "info": {"description": f"The picture book, split {split}", "version": VERSION},
@@ -33,9 +83,9 @@ def write_annotations(split: str, path: Path, limit: int | None = None) -> None:
 
 
 def write_pictures(split: str, folder: Path, limit: int | None = None) -> None:
-    """Write the PNG files that the annotation file names; ValueError for the split that has none."""
+    """Write the PNG files that the annotation file names. ValueError for the split without pictures."""
     if split == TEXT_ONLY:
-        raise ValueError(f"the split {split!r} has captions only: its pictures are never written")
+        raise ValueError(f"the split {split!r} has captions only and no pictures")
     scenes = split_scenes(split, limit)
     with atomic_path(folder) as unfinished:
         unfinished.mkdir()
@@ -44,7 +94,7 @@ def write_pictures(split: str, folder: Path, limit: int | None = None) -> None:
 
 
 def facts(split: str) -> dict[str, float]:
-    """What is counted and averaged over a split's captions; the table in docs/background/picturebook.md."""
+    """Return counts and means over a split's captions: the table in docs/background/picturebook.md."""
     scenes = split_scenes(split)
     texts = [caption.split() for scene in scenes for caption in captions(scene, WORLD_SEED)]
     objects = [_count(words, {noun for nouns in NOUNS.values() for noun in nouns}) for words in texts]
