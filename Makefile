@@ -1,4 +1,4 @@
-# `make demo` runs the workflow on the picture book, `make test` runs every test; each sets up .venv first.
+# `make demo` runs the workflow on the picture book, `make test` runs the tests. Each target sets up .venv first.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 PYTHON ?= python3
@@ -14,21 +14,21 @@ BENCHMARKS := $(sort $(basename $(notdir $(wildcard benchmarks/*.py))))
 .PHONY: demo report test test-slurm setup lint check dag docs lock models benchmark
 
 demo: setup
-	$(BIN)/snakemake || { echo "Was the last run killed? Then type $(BIN)/snakemake --unlock, and make demo again."; exit 1; }
+	$(BIN)/snakemake || { echo "If an earlier run was killed: type $(BIN)/snakemake --unlock, then make demo."; exit 1; }
 	@echo
 	@cat $(RESULTS)/evaluation/scores.md
 	@echo
-	@echo "The pictures, to be opened in a browser: $(RESULTS)/gallery/index.html"
+	@echo "Images, in a browser: $(RESULTS)/gallery/index.html"
 	@echo "All figures on one page: make report"
-	@echo "Where one comes from: $(BIN)/icsd trace ID, of these:"
+	@echo "Where an image comes from: $(BIN)/icsd trace ID, with one of these ids:"
 	@$(BIN)/icsd trace --results $(RESULTS)
 
-# A page of the results, be the run finished or not; of another run: make report OVERLAY=its.yaml RESULTS=results/its-name
+# Write the report of a run, finished or not. Another run: make report OVERLAY=my-run.yaml RESULTS=results/my-run
 report: setup
 	@if $(RUN) --dry-run 2>&1 | grep "Nothing to be done" > /dev/null; then \
 		$(RUN) --report $(RESULTS)/report.html; \
 	else \
-		echo "The run is not finished, or its config has changed: the report has what there is, and says what is missing."; \
+		echo "The run is not finished, or its config has changed: the report shows what exists and names what is missing."; \
 		$(RUN) --nolock --force report_so_far && $(RUN) report_so_far --report $(RESULTS)/report.html; \
 	fi
 	@echo "Open $(RESULTS)/report.html"
@@ -45,7 +45,7 @@ setup: .venv/installed
 
 .venv/installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "$(PYTHON) is older than 3.11: name a newer one, as in make PYTHON=python3.12"; exit 1; }
+		{ echo "$(PYTHON) is older than Python 3.11: name a newer one, as in make PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
@@ -55,7 +55,7 @@ lint: setup
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/snakefmt --check Snakefile rules && $(BIN)/mypy
 	$(BIN)/snakemake --lint
 
-# All that a change must pass.
+# Run everything that a change must pass.
 check: lint test test-slurm
 
 # Draw the workflow in results/dag: the rules, the jobs, and what would run now or after a change of the config:

@@ -1,4 +1,4 @@
-"""What memory a corpus of text takes on its way into a table, beside that of a tenth of it, in one run."""
+"""Measure the memory of reading a text corpus into a table, and that of a tenth of it, in one run."""
 
 import argparse
 import random
@@ -20,7 +20,7 @@ print(time.monotonic() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxr
 
 
 def main() -> None:
-    """Print both lines and the ratio."""
+    """Measure both sizes; print them and the ratio."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--captions", type=int, default=10_000_000, help="default: %(default)s")
     parser.add_argument("--shards", type=int, default=64, help="default: %(default)s")
@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def _measured(count: int, shards: int) -> float:
-    """Peak memory in MB of a process of its own."""
+    """Return the peak memory, in MB, of a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
         path, rng = Path(folder) / "captions.txt", random.Random(0)
         with path.open("w", encoding="utf-8") as file:
@@ -39,7 +39,7 @@ def _measured(count: int, shards: int) -> float:
             [sys.executable, "-c", READ, path, str(shards)], capture_output=True, text=True, check=True
         )
     seconds, peak = map(float, done.stdout.split())
-    print(f"{count:,} captions, {shards} shards: {seconds:,.1f} s, {peak:,.0f} MB at most", flush=True)
+    print(f"{count:,} captions, {shards} shards: {seconds:,.1f} s, {peak:,.0f} MB peak", flush=True)
     return peak
 
 

@@ -1,7 +1,7 @@
-"""What it takes to plan a run of COCO's size: a dry run of config/runs/coco.yaml at several numbers of shards.
+"""Measure the planning of a run of COCO's size: a dry run of config/runs/coco.yaml at several numbers of shards.
 
-Annotations of Karpathy's layout lie in a temporary folder; the plan does not depend on how many captions they hold.
-Time and memory are those of the whole process, the seconds a thousand jobs show whether cost grows in proportion.
+A temporary folder has annotations in Karpathy's layout; the plan does not depend on the number of captions in them.
+Time and memory are those of the whole process. The CPU seconds for 1,000 jobs show whether the cost grows linearly.
 """
 
 import argparse
@@ -23,7 +23,7 @@ COCO = "config/runs/coco.yaml"
 
 
 def write_overlay(folder: Path, shards: int) -> Path:
-    """An overlay for COCO's run: these shards, and annotations that are there."""
+    """Write an overlay for COCO's run with this number of shards, and annotations that exist."""
     annotations = folder / "dataset_coco.json"
     sentence = {"raw": "A dog runs.", "tokens": ["a", "dog", "runs"], "sentid": 1, "imgid": 0}
     image = {"filepath": "val2014", "filename": "1.jpg", "imgid": 0, "cocoid": 1, "split": "train", "sentids": [1]}
@@ -36,7 +36,7 @@ def write_overlay(folder: Path, shards: int) -> Path:
 
 
 def plan(shards: int) -> list[str]:
-    """Shards, jobs, seconds, seconds of the processor, seconds a thousand jobs, and the process's largest size."""
+    """Return a row: shards, jobs, seconds, CPU seconds, CPU seconds for 1,000 jobs, and peak memory in MiB."""
     snakemake = str(Path(sys.executable).with_name("snakemake"))
     with tempfile.TemporaryDirectory() as folder:
         overlay = write_overlay(Path(folder), shards)
@@ -57,11 +57,11 @@ def plan(shards: int) -> list[str]:
 
 
 def main() -> None:
-    """Print the table."""
+    """Plan at each number of shards; print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shards", type=int, nargs="+", default=[600, 6_000])
-    heads = ["shards", "jobs", "seconds", "of the processor", "a thousand jobs", "peak MiB"]
-    print(*markdown_table(heads, [plan(shards) for shards in parser.parse_args().shards], left=0), sep="\n")
+    header = ["shards", "jobs", "seconds", "CPU seconds", "CPU seconds for 1,000 jobs", "peak MiB"]
+    print(*markdown_table(header, [plan(shards) for shards in parser.parse_args().shards], left=0), sep="\n")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""One step of the captioner at the paper's size: CLIP ViT-B/32 at 384 pixels and BERT base with cross-attention.
+"""Measure training steps of the captioner at the paper's size: CLIP ViT-B/32 at 384 pixels, BERT base.
 
-The weights are random, written by the libraries' own save_pretrained and loaded by the stage's own code. What is
-printed is the time and the peak memory of loading, of two steps and of what comes after.
+The weights are random. The libraries' save_pretrained writes them, and the stage's own code loads them. The table has
+the time and the peak memory of loading, of two steps, of captions and of a checkpoint.
 """
 
 import argparse
@@ -40,7 +40,7 @@ PAPER = {"learning_rate": 1e-5, "weight_decay": 0.05, "label_smoothing": 0.1, "c
 
 
 def write_models(folder: Path) -> None:
-    """vision/, bert/ and tokenizer/, in the formats of the published ones."""
+    """Write vision/, bert/ and tokenizer/ in the formats of the published models."""
     torch.manual_seed(0)
     shape = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
     CLIPVisionModel(CLIPVisionConfig(**shape, image_size=224, patch_size=32)).save_pretrained(folder / "vision")
@@ -52,7 +52,7 @@ def write_models(folder: Path) -> None:
 
 
 def write_pairs(folder: Path, count: int) -> Files:
-    """So many pictures of 512 by 512 pixels, each with a caption, for training and for validation."""
+    """Write `count` images of 512 by 512 pixels, each with a caption, for training and for validation."""
     rows = []
     noise = np.random.default_rng(0)
     for number in range(count):
@@ -72,7 +72,7 @@ def write_pairs(folder: Path, count: int) -> Files:
 
 @contextmanager
 def phase(name: str, rows: list[list[str]]) -> Iterator[None]:
-    """A row: the seconds that the inside takes, and the process's peak memory at its end."""
+    """Add a row: the seconds that the block takes, and the peak memory of the process at its end."""
     began = time.perf_counter()
     yield
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # KiB
@@ -80,7 +80,7 @@ def phase(name: str, rows: list[list[str]]) -> Iterator[None]:
 
 
 def measure(folder: Path, batch: int, precision: str, checkpoint_activations: bool, threads: int) -> list[list[str]]:
-    """A row for each phase."""
+    """Return a row for each phase."""
     torch.set_num_threads(threads)
     rows: list[list[str]] = []
     with phase("writing random weights", rows):
@@ -90,18 +90,18 @@ def measure(folder: Path, batch: int, precision: str, checkpoint_activations: bo
     settings = Captioner(**models, **PAPER, image_size=384, epochs=30, batch_size=batch, precision=precision)
     search = Search(beams=3, min_tokens=5, max_tokens=30, batch_size=batch)
     running = Running(threads, save_every=500, checkpoint_activations=int(checkpoint_activations))
-    with phase("loading, and decoding pictures", rows):
+    with phase("loading, and decoding images", rows):
         job = Job(write_pairs(folder, batch), settings, search, 0, running)
         training, _, _ = prepare(job, Processes())
     setup = training.setup
     size = sum(value.numel() for value in setup.captioner.model.parameters())
-    print(f"{size:,} weights, pictures of {setup.captioner.picture_size} pixels, {batch} pairs, {precision}")
+    print(f"{size:,} weights, images of {setup.captioner.picture_size} pixels, {batch} pairs, {precision}")
     setup.captioner.model.train()
     for step in (0, 1):
         with phase(f"step {step + 1}", rows):
             loss = update(setup, step)["loss"]
         print(f"step {step + 1}: loss {loss:.3f}")
-    with phase("a caption of each picture", rows):
+    with phase("a caption of each image", rows):
         captions_of(setup.captioner, training.validation.pictures.pixels, settings.prefix, search)
     with phase("saving and loading the checkpoint", rows):
         save_captioner(setup.captioner, folder / "checkpoint")
@@ -110,7 +110,7 @@ def measure(folder: Path, batch: int, precision: str, checkpoint_activations: bo
 
 
 def main() -> None:
-    """Measure once and print."""
+    """Measure; print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--batch", type=int, default=4, help="pairs a step")
     parser.add_argument("--threads", type=int, default=1)

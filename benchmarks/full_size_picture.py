@@ -1,8 +1,8 @@
-"""One picture at the full size of Stable Diffusion 1.4, drawn by the image stage from a table to a table.
+"""Draw one image at the size of Stable Diffusion 1.4 by the image stage, and measure time and memory.
 
-The weights are random, since only loading, shapes, time and memory are to be seen: the architecture is that of
-CompVis/stable-diffusion-v1-4, written by diffusers' own save_pretrained in half precision (2 GB in the temporary
-folder), by a process of its own. The tokenizer is that of the picture book, the vocabulary of the text encoder CLIP's.
+The weights are random: the benchmark shows loading, shapes, time and memory, not images. The architecture is that of
+CompVis/stable-diffusion-v1-4. A process of its own writes it with diffusers' save_pretrained in half precision (2 GB in
+the temporary folder). The tokenizer is the picture book's; the text encoder has CLIP's vocabulary size.
 """
 
 import argparse
@@ -30,7 +30,7 @@ MIB = 2**20
 
 
 def write_model(folder: Path) -> None:
-    """The pipeline with random weights, less its safety checker."""
+    """Write the pipeline with random weights, without a safety checker."""
     import torch
     from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
@@ -62,13 +62,13 @@ def write_model(folder: Path) -> None:
 
 
 class Clock:
-    """Seconds by stage, and the most memory that the process had until its end."""
+    """Rows of seconds by phase, with the peak memory of the process up to its end."""
 
     def __init__(self) -> None:
         self.rows: list[list[str]] = []
 
     def timed(self, stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The function, which leaves a row."""
+        """Wrap a function so that each call adds a row."""
 
         def timing(*arguments: Any, **options: Any) -> Any:
             start = time.perf_counter()
@@ -81,7 +81,7 @@ class Clock:
 
 
 def draw(folder: Path, model: Path, args: argparse.Namespace, clock: Clock) -> dict[str, Any]:
-    """The row of IMAGES that the stage has written."""
+    """Draw the sentence, and return the row of IMAGES that the stage wrote."""
     row = {"image_id": "multi-1", "arm": "multi", "sentence": SENTENCE, "group_id": 1, "caption_ids": [1]}
     tables.write(folder / "sentences.parquet", tables.SENTENCES, [row | {"seed": 7, "prompt_hash": "none"}])
     settings = Drawing(str(model), args.steps, 7.5, args.size, "", args.dtype)
@@ -102,7 +102,7 @@ def draw(folder: Path, model: Path, args: argparse.Namespace, clock: Clock) -> d
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Write the model, draw, print the table, and check the picture's row."""
+    """Write the model, draw, print the table, and check the image's row."""
     args = _arguments(words)
     warnings.simplefilter("ignore", DeprecationWarning)  # diffusers' DPM-Solver and NumPy 2
     with tempfile.TemporaryDirectory() as name:
@@ -112,7 +112,7 @@ def main(words: Sequence[str] | None = None) -> None:
         writing.start()
         writing.join()
         if writing.exitcode:
-            raise SystemExit("the model was not written")
+            raise SystemExit("The model was not written.")
         size = sum(path.stat().st_size for path in (folder / "model").rglob("*") if path.is_file())
         print(f"{size / 1e9:.2f} GB of random weights written in {time.perf_counter() - start:.0f} s")
         row = draw(folder, folder / "model", args, clock)
@@ -122,8 +122,8 @@ def main(words: Sequence[str] | None = None) -> None:
     if (row["sentence"], row["seed"], row["image"]["path"]) != (SENTENCE, 7, "multi-1.png"):
         raise SystemExit("The row is not that of the sentence.")
     if picture.size != (args.size, args.size) or picture.mode != "RGB":
-        raise SystemExit("The picture is not what was asked for.")
-    print("Its row in the table is right.")
+        raise SystemExit("The image has another size or mode than requested.")
+    print("Its row in the table is correct.")
 
 
 def _arguments(words: Sequence[str] | None) -> argparse.Namespace:

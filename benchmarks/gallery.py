@@ -1,7 +1,7 @@
-"""The gallery with 10,000 pictures, in headless Chromium: how soon there is something to see, what searching takes.
+"""Measure the gallery with 10,000 images in headless Chromium: first paint, search, filter, sorting, memory.
 
-The run is made up: blurred noise for pictures, groups of thirty captions of which fifteen are selected. --side 512 is
-the size of Stable Diffusion's pictures. Times are those of the page's own clock, from a change to the page drawn anew.
+The run is generated: blurred noise as images, groups of thirty captions of which fifteen are selected. --side 512 is
+the size of Stable Diffusion's images. The page's own clock measures from a change until the page is drawn again.
 """
 
 import argparse
@@ -33,10 +33,10 @@ SHOWN = 48  # pictures a page
 
 
 def main() -> None:
-    """Print the table."""
+    """Write the gallery, use it in the browser, print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pictures", type=int, default=10_000, help="in two arms (default: %(default)s)")
-    parser.add_argument("--side", type=int, default=32, help="of a picture, in pixels (default: %(default)s)")
+    parser.add_argument("--pictures", type=int, default=10_000, help="images in two arms (default: %(default)s)")
+    parser.add_argument("--side", type=int, default=32, help="side of an image in pixels (default: %(default)s)")
     parser.add_argument("--chromium", type=Path, default=Path("/usr/bin/chromium"))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -51,12 +51,12 @@ def main() -> None:
 
 
 def caption(number: int) -> str:
-    """Some fifty characters, as COCO's captions have."""
+    """Return about fifty characters, as COCO's captions have."""
     return f"a {'red' if number % 2 else 'blue'} boat number {number} on a lake with trees behind"
 
 
 def noise(number: int, side: int) -> bytes:
-    """A PNG whose thumbnail takes about as much as that of a photograph."""
+    """Return a PNG whose thumbnail takes about as many bytes as that of a photograph."""
     generator = np.random.default_rng(number)
     coarse = Image.fromarray(generator.integers(0, 256, (12, 12, 3), dtype=np.uint8))
     smooth = np.asarray(coarse.resize((side, side), Image.Resampling.BICUBIC), dtype=int)
@@ -64,7 +64,7 @@ def noise(number: int, side: int) -> bytes:
 
 
 def written(folder: Path, pictures: int) -> list[list[str]]:
-    """How long writing takes, and what lies on the disk."""
+    """Return rows: the time of writing, and the files on disk."""
     begin = time.monotonic()
     write_gallery(found_run(folder), folder / "gallery", pictures)
     seconds = time.monotonic() - begin
@@ -73,7 +73,7 @@ def written(folder: Path, pictures: int) -> list[list[str]]:
 
 
 def looked_at(browser: Browser, index: Path) -> list[list[str]]:
-    """What a person waits for, and the memory of the page's process at the end."""
+    """Return rows: the waits of a person, and the memory of the page's process at the end."""
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     page.goto(index.as_uri())
     page.wait_for_function(f"{LOADED} === {SHOWN}")
@@ -82,44 +82,44 @@ def looked_at(browser: Browser, index: Path) -> list[list[str]]:
     actions = {
         "search of one word, ms": lambda: search(page, "boat"),
         "search of three words, ms": lambda: search(page, "red boat 77"),
-        "search taken back, ms": lambda: search(page, ""),
+        "search cleared, ms": lambda: search(page, ""),
         "filter by verdict, ms": lambda: choose(page, "verdict", "unsafe"),
-        "filter taken back, ms": lambda: choose(page, "verdict", ""),
+        "filter cleared, ms": lambda: choose(page, "verdict", ""),
         "sort by score, ms": lambda: choose(page, "sort", "score-down"),
     }
     rows += [[name, f"{statistics.median(action() for _ in range(5)):.0f}"] for name, action in actions.items()]
     rows.append(
-        ["next page until its pictures are there, ms", f"{statistics.median(turn(page) for _ in range(20)):.0f}"]
+        ["next page until its images are loaded, ms", f"{statistics.median(turn(page) for _ in range(20)):.0f}"]
     )
     return [*rows, *memory(browser, page)]
 
 
 def search(page: Page, words: str) -> float:
-    """Milliseconds; the pause that the page makes after a key press is called off."""
+    """Return the milliseconds of a search, without the page's pause after a key press."""
     return timed(page, f"find('query').value = {words!r}; search();")
 
 
 def choose(page: Page, select: str, value: str) -> float:
-    """Milliseconds."""
+    """Return the milliseconds of a choice in a select field."""
     return timed(page, f"find({select!r}).value = {value!r}; search();")
 
 
 def timed(page: Page, script: str) -> float:
-    """From the start of the script until what it changed is drawn."""
+    """Return the milliseconds from the start of the script until its change is drawn."""
     return page.evaluate(
         f"async () => {{ const begin = performance.now(); {script} return (await ({DRAWN})()) - begin; }}"
     )
 
 
 def turn(page: Page) -> float:
-    """Milliseconds until all pictures of the next page are there."""
+    """Return the milliseconds until all images of the next page are loaded."""
     begin = page.evaluate("() => { const begin = performance.now(); turn(1); return begin; }")
     page.wait_for_function(f"{LOADED} === {SHOWN}", polling=5)
     return page.evaluate("performance.now()") - begin
 
 
 def memory(browser: Browser, page: Page) -> list[list[str]]:
-    """The script's heap, and the resident size of the largest page process."""
+    """Return rows: the script's heap, and the resident size of the largest page process."""
     own = page.context.new_cdp_session(page)
     own.send("Performance.enable")
     found = {each["name"]: each["value"] for each in own.send("Performance.getMetrics")["metrics"]}
@@ -128,13 +128,13 @@ def memory(browser: Browser, page: Page) -> list[list[str]]:
 
 
 def renderers(session: CDPSession) -> list[int]:
-    """The ids of the processes that show pages."""
+    """Return the ids of the processes that show pages."""
     processes: list[Any] = session.send("SystemInfo.getProcessInfo")["processInfo"]
     return [each["id"] for each in processes if each["type"] == "renderer"]
 
 
 def resident_mb(process: int) -> float:
-    """Resident size of a process in MB."""
+    """Return the resident size of a process in MB."""
     status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
     return int(re.findall(r"VmRSS:\s+(\d+)", status)[0]) / 1024
 

@@ -1,8 +1,8 @@
-"""How fast, and in how much memory, all captions are compared with all: icsd's exact search beside faiss, in one run.
+"""Compare icsd's exact search for neighbours with faiss, in time and memory, in one run.
 
-Both get the same vectors and threads; faiss.IndexFlatIP asks half of its questions before icsd's search and half after,
-so that what else the machine does meets both. Then memory at two sizes, and what the approximate indexes find. Only a
-difference between the exact answers is a failure.
+Both get the same vectors and threads. faiss.IndexFlatIP answers half of its queries before icsd's search and half after
+it, so that other work on the machine affects both. Then come the memory at two sizes and the recall of the approximate
+indexes. The benchmark fails only if the exact answers differ.
 """
 
 import argparse
@@ -36,28 +36,28 @@ T = TypeVar("T")
 
 
 def captions_of(count: int, width: int, clustered: bool) -> np.ndarray:
-    """Unit vectors [count, width]: as even as can be, or like captions': a common part, centres, few directions."""
+    """Return unit vectors [count, width]: uniform, or clustered as captions are (common part, centres, directions)."""
     rng = np.random.default_rng(0)
     if not clustered:
         return unit_on_grid(rng.standard_normal((count, width), dtype=np.float32))
     directions = rng.standard_normal((width // 5, width), dtype=np.float32) / np.sqrt(np.float32(width))
     centres = rng.standard_normal((max(1, count // MEMBERS), width // 5), dtype=np.float32)
-    places = centres[rng.integers(0, len(centres), count)]
-    places += 0.6 * rng.standard_normal(places.shape, dtype=np.float32)
+    points = centres[rng.integers(0, len(centres), count)]
+    points += 0.6 * rng.standard_normal(points.shape, dtype=np.float32)
     common = 10 * rng.standard_normal(width, dtype=np.float32) / np.sqrt(np.float32(width))
     rest = 3 * rng.standard_normal((count, width), dtype=np.float32) / np.sqrt(np.float32(width))
-    return unit_on_grid(places @ directions + common + rest)
+    return unit_on_grid(points @ directions + common + rest)
 
 
 def timed(work: Callable[[], T]) -> tuple[T, float, float]:
-    """What the work gives, and the seconds and the CPU seconds that it took."""
+    """Return the result of the work, its seconds and its CPU seconds."""
     start, cpu = time.perf_counter(), time.process_time()
     result = work()
     return result, time.perf_counter() - start, time.process_time() - cpu
 
 
 def side_by_side(vectors: np.ndarray, k: int) -> tuple[list[list[str]], str]:
-    """Rows of the table of times, and how far the answers agree."""
+    """Return rows of the table of times, and a sentence on how far the answers agree."""
     index = faiss.IndexFlatIP(vectors.shape[1])
     index.add(vectors)
     halves = np.array_split(vectors, 2)
@@ -73,7 +73,7 @@ def side_by_side(vectors: np.ndarray, k: int) -> tuple[list[list[str]], str]:
 
 
 def agreement(vectors: np.ndarray, exact: neighbors.Nearest, other: np.ndarray) -> str:
-    """How many sets are equal, and how far the others' similarities fall short; SystemExit beyond float32's error."""
+    """Say how many sets are equal and how far the others differ; SystemExit beyond float32's error."""
     differ = np.flatnonzero((np.sort(exact.columns, 1) != np.sort(other, 1)).any(1))
     short = [
         exact.similarities[row, -1] - (vectors[other[row]].astype(np.float64) @ vectors[row].astype(np.float64)).min()
@@ -81,7 +81,7 @@ def agreement(vectors: np.ndarray, exact: neighbors.Nearest, other: np.ndarray) 
     ]
     most = max(short, default=0.0)
     if not 0 <= most < SAME:
-        raise SystemExit(f"the answers differ by {most:.2g} in similarity, where float32 explains {SAME}")
+        raise SystemExit(f"The answers differ by {most:.2g} in similarity, more than the {SAME} of float32.")
     return (
         f"{len(other) - len(differ):,} of {len(other):,} sets of neighbours are equal; in the others faiss's last is "
         f"at most {most:.1g} less similar than the exact one."
@@ -89,7 +89,7 @@ def agreement(vectors: np.ndarray, exact: neighbors.Nearest, other: np.ndarray) 
 
 
 def memory(vectors: np.ndarray, k: int, threads: int) -> list[list[str]]:
-    """Rows of the table of memory: a search in a process of its own at a quarter and at half of the captions."""
+    """Return rows of the table of memory: a search in its own process at a quarter and at half of the captions."""
     rows = []
     for count in (len(vectors) // 4, len(vectors) // 2):
         with tempfile.TemporaryDirectory() as folder:
@@ -104,23 +104,23 @@ def memory(vectors: np.ndarray, k: int, threads: int) -> list[list[str]]:
 
 
 def search_alone(path: str, k: int) -> None:
-    """Print the peak of memory beyond what is held when the vectors are read and the libraries are warm."""
+    """Print the peak memory beyond that after reading the vectors and warming up the libraries."""
     vectors = np.load(path)
     neighbors.nearest(vectors[:64].copy(), vectors[:64].copy(), 2)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     before = _peak()
     neighbors.nearest(vectors, vectors, k)
     print(json.dumps({"beyond": _peak() - before}))
 
 
 def _peak() -> int:
-    """Bytes held at most (Linux): getrusage would count the parent's as well."""
+    """Return the peak resident bytes (Linux). getrusage would count the parent's as well."""
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     return 1024 * int(line.split()[1])
 
 
 def approximate(vectors: np.ndarray, k: int) -> list[list[str]]:
-    """Rows of the table of indexes: what each finds of the exact nearest, with the config's settings."""
+    """Return rows of the table of indexes: the recall of each with the config's settings."""
     rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -143,7 +143,7 @@ def _table(vectors: np.ndarray) -> pa.Table:
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Measure all; print the tables."""
+    """Measure; print the tables."""
     args = _arguments(words)
     torch.set_num_threads(args.threads)
     faiss.omp_set_num_threads(args.threads)
@@ -159,7 +159,7 @@ def main(words: Sequence[str] | None = None) -> None:
     rows, agreed = side_by_side(vectors, args.k)
     print("\n".join(markdown_table(["search", "seconds", "CPU s", "times faiss", "by CPU s"], rows)), f"\n\n{agreed}\n")
     rows = memory(vectors, args.k, args.threads)
-    print("\n".join(markdown_table(["captions", "vectors, MiB", "beyond them, MiB", "share"], rows)), "\n")
+    print("\n".join(markdown_table(["captions", "vectors, MiB", "more, MiB", "ratio"], rows)), "\n")
     if args.approximate:
         rows = approximate(vectors[: args.approximate], args.k)
         print(f"{min(args.approximate, args.captions):,} captions:\n")
@@ -168,13 +168,15 @@ def main(words: Sequence[str] | None = None) -> None:
 
 def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--captions", type=int, default=202_654, help="as many as COCO val2014 has")
+    parser.add_argument(
+        "--captions", type=int, default=202_654, help="number of captions (default: that of COCO val2014)"
+    )
     parser.add_argument("--dimensions", type=int, default=512)
     parser.add_argument("--k", type=int, default=30)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--random", action="store_true", help="vectors without clusters")
-    parser.add_argument("--approximate", type=int, default=30_000, help="captions for ivf and hnsw; 0: none")
-    parser.add_argument("--search", help=argparse.SUPPRESS)  # a process of its own, whose memory is measured
+    parser.add_argument("--approximate", type=int, default=30_000, help="captions for ivf and hnsw; 0 skips them")
+    parser.add_argument("--search", help=argparse.SUPPRESS)  # in its own process, whose memory is measured
     return parser.parse_args(words)
 
 

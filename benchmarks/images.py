@@ -1,8 +1,8 @@
-"""How fast pictures are drawn: by icsd's image stage, and by a plain loop over StableDiffusionPipeline, in one run.
+"""Compare icsd's image stage with a plain loop over StableDiffusionPipeline, in one run.
 
-Both draw the same sentences and seeds with the same model, numbers, batch and steps, on the GPU if there is one, and
-write PNG files: the plain loop into a folder, the stage into its store and its table. Loading is not counted, and each
-way first draws a batch that is not counted either. What is printed are ratios; only pictures that differ are a failure.
+Both draw the same sentences and seeds with the same model, dtype, batch and steps, on the GPU if there is one. Both
+write PNG files: the plain loop into a folder, the stage into its store and its table. Loading and a first batch are not
+counted. The table has ratios of speed. The benchmark fails only if the images differ.
 """
 
 import argparse
@@ -29,13 +29,13 @@ from icsd.stages.images import Drawing, Generator, generate_images, load_generat
 MODEL = Path(__file__).parents[1] / "resources" / "picturebook" / "stable-diffusion"
 NOUNS = "dog ball boat house tree kite cat star fish cup".split()
 COLOURS = "red blue green white yellow".split()
-DIFFERENCE = 4.0  # of a pixel's values on average, at most: half precision rounds by the batch, float32 hardly
+DIFFERENCE = 4.0  # largest mean difference of pixel values: half precision rounds by the batch, float32 hardly
 Draw = Callable[[Sequence[str], Sequence[int], Path], list[bytes]]  # sentences, seeds, an empty folder -> PNG files
 
 
 @dataclass(frozen=True)
 class Timed:
-    """A way's pictures, the seconds, and the most memory of the GPU in GiB."""
+    """The images of a method, its seconds, and the peak memory of the GPU in GiB."""
 
     pictures: list[bytes]
     seconds: float
@@ -43,7 +43,7 @@ class Timed:
 
 
 def plain_loop(settings: Drawing, batch_size: int, device: str) -> Draw:
-    """A loop of batches over the pipeline, each picture saved by Pillow; the safety checker off, as in the stage."""
+    """Return a loop over the pipeline that saves each image with Pillow; the safety checker is off, as in the stage."""
     pipeline = StableDiffusionPipeline.from_pretrained(
         settings.model, dtype=getattr(torch, settings.dtype), safety_checker=None, requires_safety_checker=False
     ).to(device)
@@ -68,7 +68,7 @@ def plain_loop(settings: Drawing, batch_size: int, device: str) -> Draw:
 
 
 def stage(settings: Drawing, batch_size: int, *, compiled: bool) -> Draw:
-    """icsd's image stage, from a table of sentences to a table of pictures."""
+    """Return icsd's image stage, from a table of sentences to a table of images."""
     generator: Generator = load_generator(compiled=compiled)(Path(settings.model), settings)
 
     def draw(sentences: Sequence[str], seeds: Sequence[int], folder: Path) -> list[bytes]:
@@ -90,7 +90,7 @@ def _row(number: int, sentence: str, seed: int) -> dict[str, Any]:
 
 
 def timed(draw: Draw, sentences: Sequence[str], batch_size: int, device: str) -> Timed:
-    """The way, after a batch that warms it up."""
+    """Time the method after a batch that warms it up."""
     with tempfile.TemporaryDirectory() as warm, tempfile.TemporaryDirectory() as folder:
         draw(sentences[:batch_size], range(1_000_000, 1_000_000 + len(sentences[:batch_size])), Path(warm))
         if device == "cuda":
@@ -103,12 +103,12 @@ def timed(draw: Draw, sentences: Sequence[str], batch_size: int, device: str) ->
 
 
 def sentences(count: int) -> list[str]:
-    """Sentences, no two alike."""
+    """Return `count` different sentences."""
     return [f"a {COLOURS[n % 5]} {NOUNS[n // 5 % 10]} and {n // 50 + 2} {NOUNS[n // 7 % 10]}s" for n in range(count)]
 
 
 def difference(first: Sequence[bytes], second: Sequence[bytes]) -> float:
-    """The mean difference of the pixels' values."""
+    """Return the mean difference of the pixel values."""
     pairs = zip(map(_pixels, first), map(_pixels, second), strict=True)
     return float(np.mean([np.abs(one - other).mean() for one, other in pairs]))
 
@@ -118,47 +118,47 @@ def _pixels(png: bytes) -> np.ndarray:
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Draw in all ways; print the table and the ratio."""
+    """Draw by all methods; print the table and the ratios."""
     args = _arguments(words)
     warnings.simplefilter("ignore", DeprecationWarning)  # diffusers' DPM-Solver and NumPy 2
     device = "cuda" if torch.cuda.is_available() else "cpu"
     settings = Drawing(str(args.model), args.steps, args.guidance_scale, args.size, "", args.dtype)
-    asked = sentences(args.pictures)
-    ways: dict[str, Callable[[], Draw]] = {
+    drawn = sentences(args.pictures)
+    methods: dict[str, Callable[[], Draw]] = {
         "plain loop": lambda: plain_loop(settings, args.batch_size, device),
         "icsd": lambda: stage(settings, args.batch_size, compiled=False),
     }
     if args.compile:
-        ways["icsd, compiled"] = lambda: stage(settings, args.batch_size, compiled=True)
+        methods["icsd, compiled"] = lambda: stage(settings, args.batch_size, compiled=True)
     # one model at a time on the device
-    results = {name: timed(load(), asked, args.batch_size, device) for name, load in ways.items()}
+    results = {name: timed(load(), drawn, args.batch_size, device) for name, load in methods.items()}
     plain = results["plain loop"]
     rows = [
         [
-            name, f"{took.seconds:.1f}", f"{len(asked) / took.seconds:.2f}", f"{plain.seconds / took.seconds:.2f}",
+            name, f"{took.seconds:.1f}", f"{len(drawn) / took.seconds:.2f}", f"{plain.seconds / took.seconds:.2f}",
             f"{took.gib:.1f}", f"{difference(took.pictures, plain.pictures):.3f}",
         ]
         for name, took in results.items()
     ]  # fmt: skip
     where = torch.cuda.get_device_name() if device == "cuda" else f"{os.cpu_count()} cores"
-    print(f"{len(asked)} pictures of {args.steps} steps in {args.dtype}, batches of {args.batch_size}, on {where}.")
-    header = ["way", "seconds", "images a second", "times the plain loop", "GiB of the GPU", "mean difference"]
+    print(f"{len(drawn)} images of {args.steps} steps in {args.dtype}, batches of {args.batch_size}, on {where}.")
+    header = ["method", "seconds", "images a second", "times the plain loop", "GPU memory, GiB", "mean difference"]
     print("\n".join(["", *markdown_table(header, rows), ""]))
     print(f"Load of the machine at the end: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores.")
     if any(difference(took.pictures, plain.pictures) > DIFFERENCE for took in results.values()):
-        raise SystemExit("The pictures differ.")
+        raise SystemExit("The images differ.")
 
 
 def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=Path, default=MODEL, help="a StableDiffusionPipeline's folder")
+    parser.add_argument("--model", type=Path, default=MODEL, help="folder of a StableDiffusionPipeline")
     parser.add_argument("--pictures", type=int, default=64)
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--guidance-scale", type=float, default=7.5)
-    parser.add_argument("--size", type=int, default=None, help="the side in pixels; the model's own by default")
+    parser.add_argument("--size", type=int, default=None, help="side in pixels (default: the model's own)")
     parser.add_argument("--dtype", default="float32", help="float16 as in the paper needs a GPU")
-    parser.add_argument("--compile", action="store_true", help="also with a compiled denoiser")
+    parser.add_argument("--compile", action="store_true", help="measure a compiled denoiser too")
     return parser.parse_args(words)
 
 

@@ -1,8 +1,8 @@
-"""The captioner on real photographs, through the workflow's own rules, beside the best caption that fits all of them.
+"""Train the captioner on real photographs by the workflow's rules, and compare it with one fixed caption.
 
-Of 1,000 Flickr8k photographs with five captions each 800 train the arm real, 100 choose its checkpoint, 100 test it.
-The baseline says one caption of every picture: of those that the training pictures have first, the one with the highest
-CIDEr on the pictures that choose the checkpoint. Everything is written to results/, which git leaves out.
+Of 1,000 Flickr8k photographs with five captions each, 800 train the arm real, 100 choose its checkpoint and 100 test
+it. The baseline gives every image the same caption: of the first captions of the training images, the one with the
+highest CIDEr on the validation images. Everything is written to results/, which git ignores.
 """
 
 import argparse
@@ -31,12 +31,12 @@ SIZES = {"val": 100, "test": 100}  # the rest trains
 WORDS = 8_000
 PREFIX = "a picture of"
 METRICS = ["BLEU", "ROUGE_L", "CIDEr"]
-SAMPLES = 1000  # of the pictures, for intervals
+SAMPLES = 1000  # resamples of the images for the intervals
 
 
 @dataclass(frozen=True)
 class Photograph:
-    """A picture's file and what five people said of it."""
+    """An image file and its five captions."""
 
     name: str
     data: bytes
@@ -44,7 +44,7 @@ class Photograph:
 
 
 def read_photographs(path: Path) -> dict[str, list[Photograph]]:
-    """The photographs by split, drawn by their number."""
+    """Return the photographs by split, chosen by their number."""
     rows = pq.read_table(path, columns=["file_name", "jpeg", "captions"]).to_pylist()
     order = sorted(range(len(rows)), key=drawing_order)
     all_of_them = [Photograph(rows[n]["file_name"], rows[n]["jpeg"], rows[n]["captions"]) for n in order]
@@ -54,7 +54,7 @@ def read_photographs(path: Path) -> dict[str, list[Photograph]]:
 
 
 def write_corpus(splits: dict[str, list[Photograph]], folder: Path) -> None:
-    """COCO annotations and the picture files, a folder a split."""
+    """Write COCO annotations and the image files, a folder for each split."""
     numbers = iter(range(10**6))
     for split, photographs in splits.items():
         (folder / split).mkdir(parents=True, exist_ok=True)
@@ -71,7 +71,7 @@ def write_corpus(splits: dict[str, list[Photograph]], folder: Path) -> None:
 
 
 def write_tokenizer(captions: Sequence[str], folder: Path) -> None:
-    """A WordPiece tokenizer of English, as BERT's, of these captions."""
+    """Write a WordPiece tokenizer, as BERT's, trained on these captions."""
     pieces = BertWordPieceTokenizer(lowercase=True)
     texts = [*captions, *[PREFIX] * 2]
     pieces.train_from_iterator(texts, vocab_size=WORDS, min_frequency=2, show_progress=False)
@@ -80,7 +80,7 @@ def write_tokenizer(captions: Sequence[str], folder: Path) -> None:
 
 
 def overlay(folder: Path, steps: int) -> dict[str, object]:
-    """What differs from the default run."""
+    """Return the overlay on the default run."""
     splits = ("real", *SIZES)
     pictures = {each: {"annotations": f"{folder}/{each}.json", "images": f"{folder}/{each}"} for each in splits}
     captioner = {
@@ -103,14 +103,14 @@ def overlay(folder: Path, steps: int) -> dict[str, object]:
 
 
 def fixed_caption(captions: Sequence[str], references: Sequence[Sequence[str]]) -> str:
-    """The caption with the highest mean CIDEr against all `references`; ties go to the first."""
+    """Return the caption with the highest mean CIDEr against all `references`; ties go to the first."""
     words = [[metrics.plain_tokens(caption) for caption in of_picture] for of_picture in references]
     different = dict.fromkeys(metrics.plain_tokens(caption) for caption in captions)
     return max(different, key=lambda caption: float(metrics.cider(words, [caption] * len(words)).mean()))
 
 
 def run_workflow(folder: Path, steps: int, cores: int) -> Path:
-    """The run's folder, its arm real trained and its captions predicted."""
+    """Train the arm real, predict its captions, and return the run's folder."""
     (folder / "overlay.yaml").write_text(yaml.safe_dump(overlay(folder, steps)), encoding="utf-8")
     target = f"results/{RUN}/evaluation/scores.md"
     command = [str(Path(sys.executable).with_name("snakemake")), "--configfile", str(folder / "overlay.yaml")]
@@ -119,17 +119,17 @@ def run_workflow(folder: Path, steps: int, cores: int) -> Path:
 
 
 def report(results: Path, caption: str) -> str:
-    """The table of both, the difference, and some of what the captioner said."""
+    """Return the table of both, their difference, and some captions of the captioner."""
     references = read_references(results / "pictures/test/captions.parquet")
     rows = tables.read(results / "evaluation/real/seed-0/predictions.parquet", tables.PREDICTIONS).to_pylist()
     said = {row["image_id"]: row["caption"] for row in rows}
     ids = sorted(references)
-    ways = {"trained captioner": [said[each] for each in ids], f"always “{caption}”": [caption] * len(ids)}
-    words = {name: tokenise([references[each] for each in ids], captions) for name, captions in ways.items()}
+    methods = {"trained captioner": [said[each] for each in ids], f"always “{caption}”": [caption] * len(ids)}
+    words = {name: tokenise([references[each] for each in ids], captions) for name, captions in methods.items()}
     shown = ("BLEU-1", "BLEU-4", "ROUGE-L", "CIDEr")
     lines = markdown_table(["", *shown], [[name, *_cells(each, shown)] for name, each in words.items()])
     examples = [f"- {said[each]} (a person: {references[each][0]})" for each in ids[:8]]
-    different = f"{len(set(said.values()))} different captions of {len(ids)} pictures, such as:"
+    different = f"{len(set(said.values()))} different captions of {len(ids)} images, such as:"
     return "\n".join([*lines, "", _difference(*words.values()), "", different, "", *examples])
 
 
@@ -139,7 +139,7 @@ def _cells(captions: Tokenised, names: Sequence[str]) -> list[str]:
 
 
 def _difference(trained: Tokenised, fixed: Tokenised) -> str:
-    """CIDEr's, picture by picture, with its interval from the same resamples."""
+    """Return the difference in CIDEr, paired by image, with its interval from the same resamples."""
     gain = metrics.cider(trained.references, trained.candidates) - metrics.cider(fixed.references, fixed.candidates)
     counts = resampled(len(gain), SAMPLES, seed=0)
     return f"Difference in CIDEr: {_shown(with_interval('CIDEr', counts @ gain / counts.sum(axis=1)))}."
@@ -150,14 +150,14 @@ def _shown(score: Score) -> str:
 
 
 def main() -> None:
-    """Write the corpus, train, print."""
+    """Write the corpus, train, print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=PHOTOGRAPHS, help="flickr8k_images_1000.parquet")
     parser.add_argument("--steps", type=int, default=300, help="training steps of 64 pairs")
     parser.add_argument("--cores", type=int, default=2)
     given = parser.parse_args()
     if not given.data.exists():
-        raise SystemExit(f"{given.data} is not here: give the photographs' Parquet file with --data")
+        raise SystemExit(f"{given.data} does not exist: name the Parquet file of the photographs with --data")
     folder = ROOT / "results" / "corpora" / RUN
     splits = read_photographs(given.data)
     write_corpus(splits, folder)

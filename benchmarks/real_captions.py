@@ -1,8 +1,8 @@
-"""Real captions through the workflow's own rules, from the corpus to summaries by the merger: time and memory a stage.
+"""Run COCO's captions through the workflow's rules up to summaries by the merger: time and memory of each stage.
 
-The captions are those of COCO val2014, all 202,654. The sentence encoder has the size of MiniLM (6 layers, 384 wide),
-random weights and a vocabulary of these captions: the mean of its states is near for captions that share words.
-Everything is written to results/, which git leaves out; a second call goes on where the first was stopped.
+The captions are all 202,654 of COCO val2014. The sentence encoder has MiniLM's size (6 layers, 384 wide), random
+weights and a vocabulary of these captions. The means of its states are near for captions that share words. Everything
+is written to results/, which git ignores; a second call continues where the first one stopped.
 """
 
 import argparse
@@ -31,7 +31,7 @@ SHOWN_MEMBERS = 6  # of each group that is printed
 
 
 def write_encoder(captions: Sequence[str], folder: Path) -> None:
-    """A folder of transformers: a BertModel with random weights, a WordPiece tokenizer of these captions."""
+    """Write a transformers folder: a BertModel with random weights, a WordPiece tokenizer of these captions."""
     pieces = BertWordPieceTokenizer(lowercase=True)
     pieces.train_from_iterator(captions, vocab_size=WORDS, min_frequency=2, show_progress=False)
     vocabulary = dict(sorted(pieces.get_vocab().items(), key=lambda item: item[1]))
@@ -42,7 +42,7 @@ def write_encoder(captions: Sequence[str], folder: Path) -> None:
 
 
 def overlay(captions: Path, encoder: Path, shards: int) -> dict[str, object]:
-    """What differs from the default run."""
+    """Return the overlay on the default run."""
     return {
         "run": RUN,
         "shards": shards,
@@ -54,7 +54,7 @@ def overlay(captions: Path, encoder: Path, shards: int) -> dict[str, object]:
 
 
 def stages(results: Path) -> Iterator[list[str]]:
-    """Of each stage its jobs, their seconds together and the largest memory of one, as Snakemake measured them."""
+    """Yield a row for each rule: jobs, seconds of all jobs, and peak memory of one job, as Snakemake measured them."""
     for stage in STAGES:
         files = sorted((results / "benchmarks").glob(f"{stage}*/**/*.tsv")) or [results / f"benchmarks/{stage}.tsv"]
         rows = [row for file in files for row in csv.DictReader(file.open(encoding="utf-8"), delimiter="\t")]
@@ -63,7 +63,7 @@ def stages(results: Path) -> Iterator[list[str]]:
 
 
 def groups(results: Path, count: int, seed: int) -> Iterator[str]:
-    """Groups drawn by `seed`: the members nearest to the head with their similarities, and the summary."""
+    """Yield lines on `count` random groups: the nearest members with their similarities, and the summary."""
     rows = tables.read(results / "captions" / "all.parquet", tables.CAPTIONS).to_pylist()
     captions = {row["caption_id"]: row["caption"] for row in rows}
     found = tables.read(results / "groups" / "all.parquet", tables.GROUPS).to_pylist()
@@ -78,7 +78,7 @@ def groups(results: Path, count: int, seed: int) -> Iterator[str]:
 
 
 def main() -> None:
-    """Run the workflow, print the table and the groups."""
+    """Run the workflow; print the table and the groups."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--captions", type=Path, default=COCO, help="Parquet with a column caption")
     parser.add_argument("--shards", type=int, default=8)
@@ -86,7 +86,7 @@ def main() -> None:
     parser.add_argument("--groups", type=int, default=10, help="groups to print")
     arguments = parser.parse_args()
     if not arguments.captions.exists():
-        parser.error(f"{arguments.captions} is not there: name a Parquet file with --captions")
+        parser.error(f"{arguments.captions} does not exist: name a Parquet file with --captions")
     folder, results = ROOT / "results" / "corpora" / RUN, ROOT / "results" / RUN
     if not (folder / "encoder" / "config.json").exists():
         write_encoder(pq.read_table(arguments.captions, columns=["caption"])["caption"].to_pylist(), folder / "encoder")
@@ -95,7 +95,7 @@ def main() -> None:
     snakemake = str(Path(sys.executable).with_name("snakemake"))
     command = [snakemake, "--cores", str(arguments.cores), "--until", "summarize_groups", "--configfile", str(config)]
     subprocess.run(command, cwd=ROOT, check=True)
-    print(*markdown_table(["stage", "jobs", "seconds, all jobs", "peak MiB of a job"], list(stages(results))), sep="\n")
+    print(*markdown_table(["rule", "jobs", "seconds, all jobs", "peak MiB of a job"], list(stages(results))), sep="\n")
     print(*groups(results, arguments.groups, seed=0), sep="\n")
 
 

@@ -1,8 +1,8 @@
-"""How fast an endpoint is asked: icsd's way and the original's, of the same server, in one run.
+"""Compare icsd's client of an LLM endpoint with the original's batches, on the same server in one run.
 
-The server is tests/support/chat_server.py, a process of its own with log-normal latencies that are a function of each
-request, so that every way waits for the same ones. What is printed are ratios: of the best that so many requests under
-way at once allow, and of one way to the other. Only a difference between the answers is a failure.
+The server is tests/support/chat_server.py, a process of its own. Its log-normal latencies are a function of each
+request, so that every method waits for the same ones. The table has the speed as a share of the best possible with that
+many requests at once, and the ratio of the methods. The benchmark fails only if the answers differ.
 """
 
 import argparse
@@ -33,7 +33,7 @@ from icsd.llm.request import Outcome, Reply, Request, Sampling
 TESTS = Path(__file__).parents[1] / "tests" / "support"
 BATCH, PAUSE_S = 100, 1.0  # of the original
 TIMEOUT_S = 60
-WARM_UP = 64  # requests before the clock runs: imports, the first connections
+WARM_UP = 64  # requests before the clock starts: imports, first connections
 CAPTIONS = 30  # a request, as in the default run
 WORDS = "red blue small big dog kite ball boat beach field house tree runs lies under near".split()
 ORDER = "Choose sentences that could be true of one scene, and write one summary. Answer with JSON alone. " * 8
@@ -43,22 +43,23 @@ SCHEMA = {
     "required": ["index", "summary"],
     "properties": {"index": {"type": "array", "items": {"type": "integer"}}, "summary": {"type": "string"}},
 }
-Way = Callable[[Sequence[Request], str, Path], list[str]]  # requests, the server's URL, an empty folder -> the answers
+# requests, the server's URL, an empty folder -> the answers
+Method = Callable[[Sequence[Request], str, Path], list[str]]
 
 
 @dataclass(frozen=True)
 class Timed:
-    """A way's answers, and what they took."""
+    """The answers of a method, its seconds and its CPU seconds."""
 
     answers: list[str]
     seconds: float
     cpu_s: float
 
 
-def icsds_way(concurrency: int, first: int) -> Way:
-    """icsd's online provider with a fresh store; `first`: requests under way at the beginning, no setting elsewhere."""
+def icsd_method(concurrency: int, first: int) -> Method:
+    """Return icsd's online provider with an empty store. `first` requests start at once; elsewhere this is fixed."""
 
-    def way(requests: Sequence[Request], url: str, folder: Path) -> list[str]:
+    def method(requests: Sequence[Request], url: str, folder: Path) -> list[str]:
         throttle.FIRST = first
         endpoint = Endpoint(url, None, TIMEOUT_S, retries=0, concurrency=concurrency, structured_output=True)
         outcomes: dict[str, Outcome] = {}
@@ -70,11 +71,11 @@ def icsds_way(concurrency: int, first: int) -> Way:
             )  # fmt: skip
         return [_content(outcomes[request.key]) for request in requests]
 
-    return way
+    return method
 
 
-def originals_way(requests: Sequence[Request], url: str, folder: Path) -> list[str]:
-    """Batches fired together; after the slowest of each a pause, and the whole answer file is written anew."""
+def original_method(requests: Sequence[Request], url: str, folder: Path) -> list[str]:
+    """Send batches; after the slowest request of each, pause and rewrite the whole answer file."""
     return asyncio.run(_in_batches(requests, url, folder / "answers.json"))
 
 
@@ -92,12 +93,12 @@ async def _in_batches(requests: Sequence[Request], url: str, file: Path) -> list
 
 def _content(outcome: Outcome) -> str:
     if not isinstance(outcome, Reply):
-        raise SystemExit(f"a request failed: {outcome}")
+        raise SystemExit(f"A request failed: {outcome}")
     return outcome.content
 
 
 def requests_of(numbers: range) -> list[Request]:
-    """A request a number, no two alike, each with the captions of a group."""
+    """Return a different request for each number, each with the captions of a group."""
     return [Request(Sampling("m", 0.0, 500), ({"role": "user", "content": _prompt(n)},), SCHEMA) for n in numbers]
 
 
@@ -109,7 +110,7 @@ def _prompt(number: int) -> str:
 
 
 def latencies_s(requests: Sequence[Request], seed: int, latency_ms: float) -> list[float]:
-    """What the server waits before it answers each."""
+    """Return the seconds that the server waits before each answer."""
     sys.path.insert(0, str(TESTS))
     from chat_server import ChatServer, digest
 
@@ -118,12 +119,12 @@ def latencies_s(requests: Sequence[Request], seed: int, latency_ms: float) -> li
 
 
 def best_s(latencies: Sequence[float], slots: int, first: int | None = None) -> float:
-    """Seconds with so many under way at once: the next starts the moment one ends (greedy list scheduling).
+    """Return the seconds with `slots` requests at once: the next starts when one ends (greedy list scheduling).
 
-    `first`: so many at the beginning, and one more with each reply, as in icsd.llm.throttle.
+    With `first`, so many start, and each reply adds one more, as in icsd.llm.throttle.
     """
     limit, now = min(first or slots, slots), 0.0
-    ends: list[float] = []  # of those under way
+    ends: list[float] = []  # of the running requests
     for latency in latencies:
         while len(ends) >= limit:
             now, limit = heapq.heappop(ends), min(slots, limit + 1)
@@ -131,17 +132,17 @@ def best_s(latencies: Sequence[float], slots: int, first: int | None = None) -> 
     return max(ends)
 
 
-def timed(way: Way, requests: Sequence[Request], url: str) -> Timed:
-    """The way, begun with nothing kept."""
+def timed(method: Method, requests: Sequence[Request], url: str) -> Timed:
+    """Time the method, starting with an empty folder."""
     with tempfile.TemporaryDirectory() as folder:
         start, cpu_start = time.perf_counter(), time.process_time()
-        answers = way(requests, url, Path(folder))
+        answers = method(requests, url, Path(folder))
         return Timed(answers, time.perf_counter() - start, time.process_time() - cpu_start)
 
 
 @contextmanager
 def chat_server(seed: int, latency_ms: float) -> Iterator[str]:
-    """The URL of a server of its own process."""
+    """Yield the URL of a server in its own process."""
     with tempfile.TemporaryDirectory() as folder:
         port_file = Path(folder) / "port"
         options = {"--port-file": port_file, "--seed": seed, "--latency-ms": latency_ms, "--seconds": 3600}
@@ -150,7 +151,7 @@ def chat_server(seed: int, latency_ms: float) -> Iterator[str]:
         try:
             while not port_file.exists():
                 if process.poll() is not None:
-                    raise SystemExit("the server did not start")
+                    raise SystemExit("The server did not start.")
                 time.sleep(0.02)
             yield f"http://127.0.0.1:{port_file.read_text()}/v1"
         finally:
@@ -159,20 +160,20 @@ def chat_server(seed: int, latency_ms: float) -> Iterator[str]:
 
 
 def bounds(latencies: Sequence[float], concurrency: int, first: int) -> str:
-    """What the latencies alone allow, without a clock."""
+    """Describe the best times that follow from the latencies alone, without a clock."""
     best, slow = best_s(latencies, concurrency), best_s(latencies, concurrency, first)
     return (
         f"{len(latencies):,} requests, latency {statistics.mean(latencies):.3f} s on average and "
         f"{max(latencies):.2f} s at most.\n"
-        f"Their sum over {concurrency}: {sum(latencies) / concurrency:.1f} s. Best with {concurrency} under way: "
+        f"Their sum over {concurrency}: {sum(latencies) / concurrency:.1f} s. Best with {concurrency} at once: "
         f"{best:.1f} s; with {BATCH}: {best_s(latencies, BATCH):.1f} s.\n"
-        f"Slow start from {first}: {slow:.1f} s, so that at most {best / slow:.3f} of the best can be reached."
+        f"Slow start from {first}: {slow:.1f} s, at most {best / slow:.3f} of the best."
     )
 
 
 def table(results: dict[str, Timed], latencies: Sequence[float], concurrency: int) -> list[str]:
-    """A line a way: its share of the best at icsd's concurrency, and at the original's batch."""
-    header = ["way", "seconds", "requests a second", f"share of {concurrency}", f"share of {BATCH}", "CPU ms a request"]
+    """Return a row for each method: its share of the best at icsd's concurrency and at the original's batch size."""
+    header = ["method", "seconds", "requests/s", f"share of {concurrency}", f"share of {BATCH}", "CPU ms a request"]
     count, bests = len(latencies), [best_s(latencies, slots) for slots in (concurrency, BATCH)]
     rows = [
         [name, f"{took.seconds:.1f}", f"{count / took.seconds:.1f}"]
@@ -184,22 +185,22 @@ def table(results: dict[str, Timed], latencies: Sequence[float], concurrency: in
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Ask in all ways; print the table and the ratios."""
+    """Send the requests by all methods; print the table and the ratios."""
     args = _arguments(words)
     numbers, first, most = range(args.groups), min(throttle.FIRST, args.concurrency), args.concurrency
     latencies = latencies_s(requests_of(numbers), args.seed, args.latency_ms)
     print(bounds(latencies, most, first))
-    ways = {
-        f"icsd, from {first} to {most} under way": icsds_way(most, first),
-        f"icsd, {most} from the start": icsds_way(most, most),
-        f"original, batches of {BATCH}": originals_way,
+    methods = {
+        f"icsd, from {first} to {most} at once": icsd_method(most, first),
+        f"icsd, {most} from the start": icsd_method(most, most),
+        f"original, batches of {BATCH}": original_method,
     }
     with chat_server(args.seed, args.latency_ms) as url:
-        timed(icsds_way(most, most), requests_of(range(args.groups, args.groups + WARM_UP)), url)
-        results = {name: timed(way, requests_of(numbers), url) for name, way in ways.items()}
+        timed(icsd_method(most, most), requests_of(range(args.groups, args.groups + WARM_UP)), url)
+        results = {name: timed(method, requests_of(numbers), url) for name, method in methods.items()}
     print("\n".join(["", *table(results, latencies, most), ""]))
     icsd, *_, original = results.values()
-    print(f"icsd is {original.seconds / icsd.seconds:.2f} times as fast as the original's way.")
+    print(f"icsd is {original.seconds / icsd.seconds:.2f} times as fast as the original.")
     print(f"Load of the machine at the end: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores.")
     if any(took.answers != original.answers for took in results.values()):
         raise SystemExit("The answers differ.")

@@ -10,7 +10,9 @@ import pytest
 BENCHMARK = Path(__file__).parents[3] / "benchmarks" / "embeddings.py"
 
 
-def test_the_ways_are_set_side_by_side(tmp_path: Path, clip_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_methods_are_set_side_by_side(
+    tmp_path: Path, clip_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     benchmark = runpy.run_path(str(BENCHMARK))
     captions = [f"{'very ' * (i % 5)}big dog {i}" for i in range(40)]
     pq.write_table(pa.table({"caption": captions}), tmp_path / "captions.parquet")

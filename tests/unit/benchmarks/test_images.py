@@ -16,13 +16,13 @@ def _main(name: str) -> Any:
     return runpy.run_path(str(BENCHMARKS / name))["main"]
 
 
-def test_both_ways_draw_the_same_and_have_a_line_of_the_table(
+def test_both_methods_draw_the_same_and_have_a_line_of_the_table(
     stable_diffusion_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["--model", str(stable_diffusion_folder), "--pictures", "5", "--batch-size", "2", "--steps", "2"]
     _main("images.py")(words)
     said = capsys.readouterr().out
-    ways = re.findall(r"^\| ([ip].*?) +\|" + r" +([\d.]+) \|" * 5 + "$", said, re.MULTILINE)
-    assert [name for name, *_ in ways] == ["plain loop", "icsd"]
-    assert [float(way[-1]) for way in ways] == pytest.approx([0, 0], abs=0.01)
-    assert re.search(r"^5 pictures of 2 steps in float32, batches of 2, on ", said, re.MULTILINE)
+    methods = re.findall(r"^\| ([ip].*?) +\|" + r" +([\d.]+) \|" * 5 + "$", said, re.MULTILINE)
+    assert [name for name, *_ in methods] == ["plain loop", "icsd"]
+    assert [float(method[-1]) for method in methods] == pytest.approx([0, 0], abs=0.01)
+    assert re.search(r"^5 images of 2 steps in float32, batches of 2, on ", said, re.MULTILINE)
