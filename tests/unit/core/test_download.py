@@ -1,4 +1,4 @@
-"""Files by address, from a server that cuts and misbehaves."""
+"""Downloads from a server that cuts connections and misbehaves."""
 
 import hashlib
 import logging
@@ -29,7 +29,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def _download(server: FileServer, path: Path, content: bytes = CONTENT, name: str = NAME) -> list[float]:
-    """The waits between the tries."""
+    """Return the waits between the tries."""
     waits: list[float] = []
     download_file(Source(server.url + name, hashlib.sha256(content).hexdigest()), path, waits.append)
     return waits
@@ -47,7 +47,7 @@ def _files(path: Path) -> list[str]:
     return sorted(each.name for each in path.parent.iterdir())
 
 
-def test_a_file_comes_and_nothing_is_left_beside_it(
+def test_a_downloaded_file_has_nothing_left_beside_it(
     server: FileServer, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO):
@@ -58,7 +58,9 @@ def test_a_file_comes_and_nothing_is_left_beside_it(
 
 
 @pytest.mark.parametrize("validator", ["ETag", "Last-Modified", None])
-def test_a_cut_download_goes_on_where_it_stopped(server: FileServer, path: Path, validator: str | None) -> None:
+def test_an_interrupted_download_resumes_where_it_stopped(
+    server: FileServer, path: Path, validator: str | None
+) -> None:
     server.validator, server.cuts = validator, [100_000, 50_000]
     assert _download(server, path) == [1.0, 1.0]
     assert path.read_bytes() == CONTENT
@@ -66,7 +68,7 @@ def test_a_cut_download_goes_on_where_it_stopped(server: FileServer, path: Path,
     assert [each.if_range is not None for each in server.asked] == [False, bool(validator), bool(validator)]
 
 
-def test_a_later_run_goes_on_where_the_killed_one_stopped(
+def test_a_later_run_resumes_where_the_killed_one_stopped(
     server: FileServer, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.cuts = [100_000]
@@ -85,7 +87,7 @@ def test_a_server_without_ranges_sends_all_of_it_again(server: FileServer, path:
     assert path.read_bytes() == CONTENT
 
 
-def test_a_file_that_changed_between_two_tries_is_fetched_from_the_start(server: FileServer, path: Path) -> None:
+def test_a_file_that_changed_between_two_tries_is_downloaded_from_byte_0(server: FileServer, path: Path) -> None:
     server.cuts = [100_000]
     new = CONTENT[::-1]
 
@@ -97,7 +99,7 @@ def test_a_file_that_changed_between_two_tries_is_fetched_from_the_start(server:
     assert server.ranges_asked() == [None, "bytes=100000-"]
 
 
-def test_a_foreign_part_is_given_up_once_the_sum_is_wrong(server: FileServer, path: Path) -> None:
+def test_a_part_of_another_file_is_deleted_after_a_wrong_sha256(server: FileServer, path: Path) -> None:
     server.validator = None
     path.parent.mkdir(parents=True)
     path.with_name(".captions.json.part").write_bytes(b"x" * 1_000)
@@ -107,7 +109,7 @@ def test_a_foreign_part_is_given_up_once_the_sum_is_wrong(server: FileServer, pa
 
 
 @pytest.mark.parametrize("part", [CONTENT, CONTENT + b"more"])
-def test_a_part_that_has_all_or_more_ends_well(server: FileServer, path: Path, part: bytes) -> None:
+def test_a_complete_or_too_long_part_becomes_the_file(server: FileServer, path: Path, part: bytes) -> None:
     path.parent.mkdir(parents=True)
     path.with_name(".captions.json.part").write_bytes(part)
     _download(server, path)
@@ -115,20 +117,22 @@ def test_a_part_that_has_all_or_more_ends_well(server: FileServer, path: Path, p
     assert server.ranges_asked() == [f"bytes={len(part)}-"] + [None] * (part != CONTENT)
 
 
-def test_a_wrong_sum_is_refused_and_the_file_set_aside(server: FileServer, path: Path) -> None:
+def test_a_file_with_a_wrong_sha256_is_refused_and_moved_aside(server: FileServer, path: Path) -> None:
     message = _message(server, path, b"another")
     found, expected = hashlib.sha256(CONTENT).hexdigest(), hashlib.sha256(b"another").hexdigest()
     assert message.startswith(f"{server.url}{NAME}: its SHA-256 is {found}, not {expected}")
     assert "downloads.files." in message
-    assert "write its sum into the config" in message
+    assert "write its SHA-256 into the config" in message
     assert _files(path) == [".captions.json.refused"]
 
 
 @pytest.mark.parametrize(
     ("status", "parts"),
-    [(404, ["answers 404", ".address"]), (403, ["answers 403", "fetch the file by hand and put it at"])],
+    [(404, ["answers 404", ".address"]), (403, ["answers 403", "download the file by hand and put it at"])],
 )
-def test_a_refusal_is_named_and_not_asked_again(server: FileServer, path: Path, status: int, parts: list[str]) -> None:
+def test_a_permanent_error_is_named_and_not_retried(
+    server: FileServer, path: Path, status: int, parts: list[str]
+) -> None:
     server.statuses = [status]
     message = _message(server, path)
     assert message.startswith(f"{server.url}{NAME}: ")
@@ -136,15 +140,17 @@ def test_a_refusal_is_named_and_not_asked_again(server: FileServer, path: Path, 
     assert len(server.asked) == 1
 
 
-def test_what_may_pass_is_asked_again_with_longer_waits(server: FileServer, path: Path) -> None:
+def test_a_transient_error_is_retried_with_longer_waits(server: FileServer, path: Path) -> None:
     server.statuses = [503, 429, 500]
     assert _download(server, path) == [1.0, 2.0, 4.0]
     assert path.read_bytes() == CONTENT
 
 
-def test_a_server_that_never_gives_more_ends_the_tries_and_keeps_the_part(server: FileServer, path: Path) -> None:
+def test_a_server_that_sends_nothing_more_ends_the_tries_and_the_part_stays(server: FileServer, path: Path) -> None:
     server.cuts = [100_000]
-    with pytest.raises(DownloadError, match=f"the server answers 503, {TRIES} times in a row; the 100.00 kB that came"):
+    with pytest.raises(
+        DownloadError, match=f"the server answers 503, {TRIES} times in a row; .* after the 100.00 kB received"
+    ):
         download_file(Source(server.url + NAME, "0" * 64), path, lambda _: server.statuses.append(503))
     assert path.with_name(".captions.json.part").read_bytes() == CONTENT[:100_000]
 
@@ -153,22 +159,22 @@ def test_no_server_is_one_message(path: Path, tmp_path: Path) -> None:
     with FileServer() as server:
         pass
     message = _message(server, path)
-    assert f"{TRIES} times in a row; is this machine in the network" in message
+    assert f"{TRIES} times in a row; does this machine have network access" in message
 
 
-def test_a_full_disk_is_one_message_and_the_part_is_kept(server: FileServer, path: Path) -> None:
+def test_a_full_disk_is_one_message_and_the_part_stays(server: FileServer, path: Path) -> None:
     path.parent.mkdir(parents=True)
     part = path.with_name(".captions.json.part")
     part.symlink_to("/dev/full")
     server.validator = None
 
-    class Kept(download._Part):
+    class PartOnFullDisk(download._PartialFile):
         def clear(self) -> None:
-            """The link stays: writing to it is as writing to a full disk."""
+            """Leave the link: a write to it fails as on a full disk."""
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(download, "_Part", Kept)
+        patch.setattr(download, "_PartialFile", PartOnFullDisk)
         message = _message(server, path)
     assert message.startswith(f"{part}: the disk is full (")
-    assert message.endswith("make room and run snakemake again: it goes on from there")
+    assert message.endswith("make room and run snakemake again: it resumes there")
     assert part.is_symlink()
