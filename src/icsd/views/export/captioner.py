@@ -1,4 +1,4 @@
-"""A trained captioner as a folder to pass on: transformers' files and its card."""
+"""Export of a trained captioner: a folder with the files of transformers and a card."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ from transformers import AutoImageProcessor, AutoTokenizer, VisionEncoderDecoder
 
 folder = "path/to/this/folder"
 model = VisionEncoderDecoderModel.from_pretrained(folder)
-processor = AutoImageProcessor.from_pretrained(folder, backend="pil")  # resizes as in training, to the last bit
+processor = AutoImageProcessor.from_pretrained(folder, backend="pil")  # resizes exactly as in training
 tokenizer = AutoTokenizer.from_pretrained(folder)
 
 picture = Image.open("picture.png").convert("RGB")
@@ -42,17 +42,17 @@ ids = model.generate(**processor(picture, return_tensors="pt"), decoder_input_id
 print(tokenizer.decode(ids[0, prompt.shape[1] :], skip_special_tokens=True))
 ```
 
-Every training caption began with the prefix, so it must be given; `generation_config.json` has the beam search that the
-scores are of. With the workflow installed `icsd caption picture.png --model path/to/this/folder` does the same."""
+Every training caption began with the prefix, so the model needs it. `generation_config.json` has the beam search of the
+scores. With the workflow installed, `icsd caption picture.png --model path/to/this/folder` does the same."""
 LIMITS = """\
-- It says what its training captions would say: words, habits and errors are theirs, and those of its training pictures.
-- A caption can name what is not in the picture, and be silent on what is. Conclude nothing about people from one.
-- The scores are of the test pictures named above, and tell little of others."""
+- The captions have the words, biases and errors of the training captions and training pictures.
+- A caption can name things that are not in the picture and miss things that are. Conclude nothing about people from it.
+- The scores hold for the test pictures named above, and say little about others."""
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A captioner of an arm, what it was trained on and how, and its SCORES on each test set."""
+    """A trained captioner: its arm and seed, the pairs and settings of its training, its SCORES on each test set."""
 
     arm: str
     seed: int
@@ -63,7 +63,7 @@ class Trained:
 
 
 def export_captioner(trained: Trained, folder: Path, manner: Manner, source: Provenance) -> None:
-    """Write the checkpoint as a folder that transformers loads by itself, with README.md; it is whole or not there."""
+    """Write the checkpoint and README.md as a folder that transformers loads; an error leaves no folder."""
     rows = tables.concat(trained.scores, tables.SCORES).to_pylist()
     with atomic_path(folder) as unfinished:
         unfinished.mkdir()
@@ -73,20 +73,20 @@ def export_captioner(trained: Trained, folder: Path, manner: Manner, source: Pro
 
 
 def captioner_card(trained: Trained, scores: Sequence[Row], source: Provenance) -> str:
-    """README.md with a YAML header: how captions are written, the scores, the training."""
+    """Return the README.md of a captioner: usage, scores, training and limits."""
     sections = {
-        "Writing captions": USE,
+        "Usage": USE,
         "Scores": "\n".join(_scores(scores)),
         "Training": "\n".join(_training(trained)),
         "Training pictures": "\n".join([ARMS[trained.arm].about, "", *model_lines(trained.arm, source)]),
         "Sources of the captions": "\n".join(source_lines(trained.arm, source)),
         "Limits": LIMITS,
         "Licence": licence_line(source),
-        "The method": PAPER.strip(),
+        "Citation": PAPER.strip(),
     }
     body = "\n\n".join(f"## {title}\n\n{text.strip()}" for title, text in sections.items())
     title = f"{source['run']}: a captioner of the arm {trained.arm}"
-    about = "An encoder of pictures (CLIP's) and a decoder of words (BERT with cross-attention) that write a caption."
+    about = "An image captioner: the vision encoder of CLIP and a BERT decoder with cross-attention."
     return f"---\n{_header(trained, scores, source)}\n---\n\n# {title}\n\n{about}\n\n{body}\n"
 
 
@@ -120,21 +120,21 @@ def _scores(rows: Sequence[Row]) -> list[str]:
     cells = [
         [row["test"], row["metric"], *(f"{100 * row[name]:.1f}" for name in ("value", "low", "high"))] for row in rows
     ]
-    head = ["test pictures", "metric", "times 100", "95% interval from", "to"]
-    return markdown_table(head, cells, left=2)
+    header = ["test pictures", "metric", "times 100", "95% interval from", "to"]
+    return markdown_table(header, cells, left=2)
 
 
 def _training(trained: Trained) -> list[str]:
     pairs = tables.read(trained.pairs, tables.PAIRS, columns=["image_id"])["image_id"]
     settings = dict(trained.settings)
     vision, decoder = settings.pop("vision_model"), settings.pop("decoder_weights")
-    begun = model_line(decoder) if decoder else "weights drawn anew"
-    words = model_line(settings.pop("tokenizer"))
+    start = model_line(decoder) if decoder else "random weights"
+    tokenizer = model_line(settings.pop("tokenizer"))
     shown = ", ".join(f"{name} {as_code(str(value))}" for name, value in settings.items() if value is not None)
     return [
-        f"- {len(pairs):,} pairs with {len(pairs.unique()):,} pictures; seed {trained.seed}",
+        f"- {len(pairs):,} pairs of {len(pairs.unique()):,} pictures; seed {trained.seed}",
         f"- Encoder, before training: {model_line(vision)}",
-        f"- Decoder, before training: {begun}",
-        f"- Words: {words}",
+        f"- Decoder, before training: {start}",
+        f"- Tokenizer: {tokenizer}",
         f"- Settings: {shown}",
     ]

@@ -1,4 +1,4 @@
-"""The card of a dataset: README.md with a YAML header, as the hub reads it."""
+"""The card of a dataset: README.md with a YAML header for the hub."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,8 +21,8 @@ pictures = load_dataset("path/to/this/folder", split="train")
 print(pictures[0]["captions"])
 ```
 
-A row is a picture: `image_id`, `image`, `captions` and their `caption_ids`, the `sentence` that it was drawn from,
-`seed`, `model`.
+A row is a picture with `image_id`, `image`, `captions`, `caption_ids`, the `sentence` that it was drawn from, `seed`
+and `model`.
 """,
     "webdataset": """\
 ```python
@@ -35,8 +35,8 @@ for picture in webdataset.WebDataset(shards, shardshuffle=False).decode("pil"):
     print(picture["__key__"], picture["json"]["captions"])
 ```
 
-A sample is a picture's file and a JSON with its `image_id`, `captions` and their `caption_ids`, the `sentence` that it
-was drawn from, `seed`, `model`.
+A sample is a picture's file and a JSON file with `image_id`, `captions`, `caption_ids`, the `sentence` that the picture
+was drawn from, `seed` and `model`.
 """,
     "coco": """\
 ```python
@@ -45,37 +45,37 @@ from pycocotools.coco import COCO
 captions = COCO("path/to/this/folder/captions_train.json")
 ```
 
-Pictures are in `images/`, a file each. An image's `id` is the number of its name; it has the `sentence` that it
-was drawn from too. Annotations are numbered; `caption_id` is a caption's id in its corpus.
+`images/` has a file for each picture. The `id` of an image is the number in its file name; `sentence` is the text that
+it was drawn from. Annotations are numbered; `caption_id` is the caption's id in its corpus.
 """,
 }
 CONFIGS = {"huggingface": "data/train-*.parquet", "webdataset": "train-*.tar"}
 SIZES = {1_000: "n<1K", 10_000: "1K<n<10K", 100_000: "10K<n<100K", 1_000_000: "100K<n<1M", 10_000_000: "1M<n<10M"}
 LIMITS = """\
-- A picture need not show all that its sentence and its captions name, nor only that: nobody looked through them.
-- Captions were put together by likeness of their text, so that one of them may fit a picture badly.
-- What the corpus and the models prefer, leave out or get wrong is in the pictures too.
-- The safety checker's verdict is a model's: it misses some, and drops some that are harmless.
+- Nobody has looked through the pictures. One may lack what its captions name, or show more.
+- Captions were grouped by the similarity of their text, so a caption may fit its picture badly.
+- The pictures have the biases, gaps and errors of the corpus and of the models.
+- The safety checker is a model: it misses some unsafe pictures and drops some harmless ones.
 """
 PHOTOGRAPH_LIMITS = """\
-- The photographs and their captions are as their corpus publishes them, and so are its faults.
+- The photographs and their captions are as their corpus publishes them, with its errors.
 """
 
 
 def dataset_card(arm: str, layout: str, facts: Facts, source: Provenance) -> str:
-    """README.md: what the dataset is, where it comes from, what it took, and what it is not."""
+    """Return the README.md of a dataset: contents, sources, models, cost and limits."""
     sections = {
-        "Reading it": LOADING[layout],
-        "What is in it": "\n".join(_contents(facts)),
+        "Loading": LOADING[layout],
+        "Contents": "\n".join(_contents(facts)),
         "Sources": "\n".join(source_lines(arm, source)),
         "Models": "\n".join(model_lines(arm, source)) or "None: nothing was drawn.",
         "Prompt": _prompt(arm, facts, source),
         "From captions to pairs": "\n".join(_funnel(facts.funnel)),
-        "What it took": "\n".join(_cost(facts)),
+        "Cost": "\n".join(_cost(facts)),
         "Examples": "\n".join(_examples(facts)),
         "Limits": PHOTOGRAPH_LIMITS if ARMS[arm].photographs else LIMITS,
         "Licence": licence_line(source),
-        "The method": PAPER,
+        "Citation": PAPER,
     }
     body = "\n\n".join(f"## {title}\n\n{text.strip()}" for title, text in sections.items() if text)
     return (
@@ -100,9 +100,9 @@ def _contents(facts: Facts) -> Iterator[str]:
         ["pictures", f"{facts.pictures:,}"],
         ["pairs of a picture and a caption", f"{facts.pairs:,}"],
         ["different captions", f"{facts.captions:,}"],
-        ["captions a picture", f"{facts.pairs / facts.pictures:.1f}"],
-        ["words a caption", f"{facts.caption_words:.1f}"],
-        ["words a sentence", f"{facts.sentence_words:.1f}"],
+        ["captions per picture", f"{facts.pairs / facts.pictures:.1f}"],
+        ["words per caption", f"{facts.caption_words:.1f}"],
+        ["words per sentence", f"{facts.sentence_words:.1f}"],
     ]
     yield from markdown_table(["what", "number"], rows)
 
@@ -112,12 +112,12 @@ def _prompt(arm: str, facts: Facts, source: Provenance) -> str:
         return ""
     hashes = ", ".join(map(as_code, facts.asked.prompt_hashes))
     text = Path(source["prompt"]).read_text(encoding="utf-8")
-    return f"{as_code(shown_path(source['prompt']))}, with its limits of the hash {hashes}:\n\n{as_block(text)}"
+    return f"{as_code(shown_path(source['prompt']))}, with the hash {hashes} of prompt and limits:\n\n{as_block(text)}"
 
 
 def _funnel(funnel: Sequence[Stage]) -> list[str]:
     rows = [[stage.name, _reasons(stage), f"{stage.entered:,}", f"{stage.kept:,}"] for stage in funnel]
-    return markdown_table(["stage", "why items fell away", "entered", "kept"], rows, left=2)
+    return markdown_table(["stage", "items dropped", "entered", "kept"], rows, left=2)
 
 
 def _reasons(stage: Stage) -> str:
@@ -127,14 +127,14 @@ def _reasons(stage: Stage) -> str:
 def _cost(facts: Facts) -> Iterator[str]:
     asked, spent = facts.asked, facts.spent
     if asked.prompt_tokens is not None:
-        tokens = f"{asked.prompt_tokens:,} tokens of prompts and {asked.completion_tokens or 0:,} of answers"
+        tokens = f"{asked.prompt_tokens:,} prompt tokens and {asked.completion_tokens or 0:,} completion tokens"
         yield f"- Sentences of {asked.groups:,} groups: {tokens}."
     if spent.requests:
-        yield f"- Of servers: {spent.requests:,} requests for {spent.usd:,.2f} USD at the prices of the run's config."
+        yield f"- Endpoints: {spent.requests:,} requests for {spent.usd:,.2f} USD at the prices of the run's config."
     for name, seconds in facts.seconds.items():
-        yield f"- {name.replace('_', ' ')}: {_duration(seconds)} of jobs."
+        yield f"- {name.replace('_', ' ')}: {_duration(seconds)} in jobs."
     if not spent.requests:
-        yield "- No request to a server that costs money."
+        yield "- No request to a paid endpoint."
 
 
 def _duration(seconds: float) -> str:

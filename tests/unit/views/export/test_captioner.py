@@ -155,7 +155,7 @@ def test_the_folder_names_no_place_and_can_be_read_by_others(exported: Path, cap
     assert (generation["num_beams"], generation["min_length"], generation["max_length"]) == (3, 5, 12)
 
 
-def test_the_card_tells_scores_and_training(trained: Trained, exported: Path) -> None:
+def test_the_card_names_scores_and_training(trained: Trained, exported: Path) -> None:
     card = (exported / "README.md").read_text()
     header = yaml.safe_load(card.split("---\n")[1])
     assert (header["license"], header["library_name"], header["pipeline_tag"]) == (
@@ -164,8 +164,8 @@ def test_the_card_tells_scores_and_training(trained: Trained, exported: Path) ->
     (result,) = header["model-index"][0]["results"]
     assert result["metrics"] == [{"type": "cider", "value": 123.4, "name": "CIDEr"}]
     assert "| test          | CIDEr  |     123.4 |             100.0 | 150.0 |" in card
-    assert "- 8 pairs with 8 pictures; seed 0" in card and "learning_rate `0.01`" in card
-    assert "- Decoder, before training: weights drawn anew" in card
+    assert "- 8 pairs of 8 pictures; seed 0" in card and "learning_rate `0.01`" in card
+    assert "- Decoder, before training: random weights" in card
 
 
 def test_a_checkpoint_that_is_not_whole_leaves_no_folder(trained: Trained, tmp_path: Path) -> None:

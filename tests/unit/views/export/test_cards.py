@@ -38,7 +38,7 @@ def facts(tmp_path: Path) -> Facts:
 
 
 def shown(markdown: str) -> str:
-    """What a reader sees of one paragraph, without any element."""
+    """Return the text that a reader sees of one paragraph without elements."""
     (paragraph,) = [token for token in READER.parse(markdown) if token.type == "inline"]
     assert {child.type for child in paragraph.children} <= {"text", "text_special", "code_inline"}, paragraph.children
     return "".join(child.content for child in paragraph.children)
@@ -84,7 +84,7 @@ def test_the_header_is_yaml_that_the_hub_knows(facts: Facts) -> None:
     assert "`cc-by-4.0`, as the run's config says." in card
 
 
-def test_the_card_tells_sources_counts_funnel_and_cost(facts: Facts) -> None:
+def test_the_card_names_sources_counts_funnel_and_cost(facts: Facts) -> None:
     card = dataset_card("multi", "coco", facts, SOURCE)
     lines = card.splitlines()
     assert "- `data/captions.json`, from `https://example.org/captions.json`" in lines
@@ -92,9 +92,9 @@ def test_the_card_tells_sources_counts_funnel_and_cost(facts: Facts) -> None:
     assert "- Safety: `some/drawer`, at a commit that the run does not name" in lines
     assert "| pictures                         |    4 |".replace(" ", "") in card.replace(" ", "")
     assert "|safety|1unsafe\\|&#60;b&#62;|5|4|" in card.replace(" ", "")
-    assert "- Sentences of 5 groups: 500 tokens of prompts and 100 of answers." in lines
-    assert "- Of servers: 1 requests for 0.25 USD at the prices of the run's config." in lines
-    assert "- generate images/multi: 2.0 hours of jobs." in lines and "- form groups: 12 seconds of jobs." in lines
+    assert "- Sentences of 5 groups: 500 prompt tokens and 100 completion tokens." in lines
+    assert "- Endpoints: 1 requests for 0.25 USD at the prices of the run's config." in lines
+    assert "- generate images/multi: 2.0 hours in jobs." in lines and "- form groups: 12 seconds in jobs." in lines
     assert not any("check safety" in line for line in lines)
 
 
@@ -104,34 +104,34 @@ def test_an_llms_prompt_is_in_the_card_and_the_mergers_is_not(facts: Facts, tmp_
     source = SOURCE | {"provider": "openai", "summaries": "gpt-4o-mini", "prompt": str(prompt)}
     card = dataset_card("multi", "coco", facts, source)
     assert "````text\nCaptions:\n```\n{{ captions }}\n```\n````" in card
-    assert "`prompt.txt`, with its limits of the hash `abc`" in card and str(tmp_path) not in card
-    assert "- Sentences: `gpt-4o-mini`, asked of a server" in card
+    assert "`prompt.txt`, with the hash `abc` of prompt and limits" in card and str(tmp_path) not in card
+    assert "- Sentences: `gpt-4o-mini`, served by an endpoint" in card
     assert "## Prompt" not in dataset_card("multi", "coco", facts, SOURCE)
     assert "## Prompt" not in dataset_card("single", "coco", facts, source)
 
 
-def test_photographs_are_of_no_model_and_cost_nothing(facts: Facts) -> None:
+def test_photographs_have_no_model_and_no_cost(facts: Facts) -> None:
     bare = replace(facts, spent=Spending(), asked=replace(facts.asked, prompt_tokens=None), seconds={})
     source = SOURCE | {"photographs": {"photos.json": None}}
     card = dataset_card("real", "coco", bare, source)
     assert "None: nothing was drawn." in card and "- `photos.json`" in card and "synthetic" not in card
     assert "captions.json" not in card.replace("captions_train.json", "")
-    assert "- No request to a server that costs money." in card
+    assert "- No request to a paid endpoint." in card
 
 
 def test_models_are_named_as_exactly_as_is_known(tmp_path: Path) -> None:
-    fetched, own = tmp_path / "fetched", tmp_path / "own"
-    for folder in (fetched, own):
+    downloaded, own = tmp_path / "downloaded", tmp_path / "own"
+    for folder in (downloaded, own):
         folder.mkdir()
         (folder / "config.json").write_text("{}")
-    (fetched / MARKER).write_text(json.dumps({"repo_id": "some/model", "revision": "0" * 40, "files": {}}))
-    assert model_line(str(fetched)) == f"`some/model` at commit `{'0' * 40}`"
+    (downloaded / MARKER).write_text(json.dumps({"repo_id": "some/model", "revision": "0" * 40, "files": {}}))
+    assert model_line(str(downloaded)) == f"`some/model` at commit `{'0' * 40}`"
     assert model_line(str(own)).startswith("`own`, a folder whose files have the SHA-256 `")
-    assert (hub_id(str(fetched)), hub_id(str(own)), hub_id("some/other")) == ("some/model", None, "some/other")
+    assert (hub_id(str(downloaded)), hub_id(str(own)), hub_id("some/other")) == ("some/model", None, "some/other")
 
 
 @pytest.mark.parametrize(
-    ("path", "told"), [("/home/me/a.json", "a.json"), ("../x/a.json", "a.json"), ("data/a.json", "data/a.json")]
+    ("path", "shown"), [("/home/me/a.json", "a.json"), ("../x/a.json", "a.json"), ("data/a.json", "data/a.json")]
 )
-def test_a_card_tells_no_path_outside_the_checkout(path: str, told: str) -> None:
-    assert shown_path(path) == told
+def test_a_card_names_no_path_outside_the_checkout(path: str, shown: str) -> None:
+    assert shown_path(path) == shown
