@@ -1,8 +1,9 @@
-"""What the config's keys may be, from the config model: config/README.md for people, config/schema.json for editors."""
+"""Write the reference of the config from its model: config/README.md for people, config/schema.json for editors."""
 
+import argparse
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ from icsd.core.files import atomic_path
 from icsd.core.text import markdown_table
 
 VALUES, PAGE, SCHEMA = Path("config/config.yaml"), Path("config/README.md"), Path("config/schema.json")
-HEAD = ("key", "value", "default", "what it is")
-ENTRIES = ("FileDownload", "ModelDownload")  # of mappings whose keys are the user's: config.yaml has none of theirs
+HEADER = ("key", "value", "default", "what it is")
+ENTRIES = ("FileDownload", "ModelDownload")  # entries of mappings with the user's keys: config.yaml has none
 LIMITS = {
     "minimum": "at least {}",
     "exclusiveMinimum": "more than {}",
@@ -26,11 +27,11 @@ NAMES = {"string": "text", "integer": "whole number", "number": "number", "boole
 INTRODUCTION = """# The config
 
 `config/config.yaml` has the values of the default run, which are the defaults below. A file given with `--configfile`
-is laid over it: it names what it changes and leaves the rest. For a few keys `--config run=mine shards=8` does. Unknown
-and mistyped keys are refused, with the nearest key that there is.
+overrides the keys that it names. For a few keys, `--config run=mine shards=8` is enough. An unknown or mistyped key is
+an error that names the nearest known key.
 
-An editor that knows YAML schemas shows these sentences and marks mistakes in a file of `config/runs/` whose first line
-is `# yaml-language-server: $schema=../schema.json`.
+An editor that supports YAML schemas shows these sentences and marks mistakes in a file of `config/runs/` whose first
+line is `# yaml-language-server: $schema=../schema.json`.
 
 `make docs` writes this page and `schema.json` from the model in `src/icsd/config/`; a test compares them."""
 
@@ -38,7 +39,7 @@ Schema = Mapping[str, Any]
 
 
 def config_schema() -> dict[str, Any]:
-    """The JSON schema of config.yaml and of what is laid over it: keys may be left out, and have no other defaults."""
+    """Return the JSON schema of config.yaml and its overlays; no key is required, and none has another default."""
     found = Config.model_json_schema()
     for section in [found, *(each for name, each in found["$defs"].items() if name not in ENTRIES)]:
         section.pop("required", None)
@@ -48,11 +49,11 @@ def config_schema() -> dict[str, Any]:
 
 
 def config_page(values: Mapping[str, Any]) -> str:
-    """Markdown: every key by section with its type, limits and sentence; the defaults are `values`, config.yaml's."""
+    """Return the page: each key by section with type, limits and description; `values` are the defaults."""
     whole, blocks, shown = Config.model_json_schema(), [INTRODUCTION], dict[str, str]()
     for name, section, sentence in _sections(whole, whole):
         rows = [_row(key, value, _default(values, f"{name}.{key}", value)) for key, value in _keys(section)]
-        table = "\n".join(markdown_table(HEAD, rows, len(HEAD)))
+        table = "\n".join(markdown_table(HEADER, rows, len(HEADER)))
         first = shown.setdefault(table, name)
         title = f"## {_text(name)}\n\n{_text(sentence)}" if name else "## run, shards, arms"
         blocks.append(f"{title}\n\n{table}" if first == name else f"{title} As `{first}`.")
@@ -60,7 +61,7 @@ def config_page(values: Mapping[str, Any]) -> str:
 
 
 def _sections(section: Schema, whole: Schema, name: str = "", sentence: str = "") -> Iterator[tuple[str, Schema, str]]:
-    """This section and those in it: dotted name, keys, sentence. An entry of a mapping is called <name>."""
+    """Yield a section and its sections: dotted name, keys, description. An entry of a mapping is called <name>."""
     yield name, section, sentence or section["description"]
     for key, value in section["properties"].items():
         place = f"{name}.{key}".lstrip(".")
@@ -72,12 +73,12 @@ def _sections(section: Schema, whole: Schema, name: str = "", sentence: str = ""
 
 
 def _referred(values: Iterable[Schema], whole: Schema) -> list[Schema]:
-    """The sections among values."""
+    """Return the sections among values."""
     return [whole["$defs"][value["$ref"].rpartition("/")[2]] for value in values if "$ref" in value]
 
 
 def _keys(section: Schema) -> Iterator[tuple[str, Schema]]:
-    """The keys that are no sections."""
+    """Yield the keys that are no sections."""
     for key, value in section["properties"].items():
         if not any("$ref" in one for one in value.get("anyOf", [value])):
             yield key, value
@@ -89,7 +90,7 @@ def _row(key: str, value: Schema, default: str) -> list[str]:
 
 
 def _default(values: Mapping[str, Any], key: str, value: Schema) -> str:
-    """That of config.yaml; of a mapping's entries that of the model."""
+    """Return the default in config.yaml, or for an entry of a mapping the default of the model."""
     found: Any = values
     for name in key.lstrip(".").split("."):
         if not isinstance(found, Mapping) or name not in found:
@@ -99,7 +100,7 @@ def _default(values: Mapping[str, Any], key: str, value: Schema) -> str:
 
 
 def _kind(value: Schema) -> str:
-    """A type with its limits, for people."""
+    """Return a type and its limits in words."""
     if "enum" in value or "const" in value:
         return ", ".join(f"`{choice}`" for choice in value.get("enum", [value.get("const")]))
     if value["type"] == "array":
@@ -112,17 +113,18 @@ def _kind(value: Schema) -> str:
 
 
 def _code(value: Any) -> str:
-    """As YAML has it, a text without quotes."""
+    """Return a value as in YAML, a text without quotes."""
     return f"`{value}`" if value and isinstance(value, str) else f"`{json.dumps(value)}`"
 
 
 def _text(sentence: str) -> str:
-    """A sentence as Markdown, which would take <name> for HTML and * for emphasis."""
+    """Escape a sentence for Markdown: <name> is no HTML and * no emphasis."""
     return re.sub(r"([<*|])", r"\\\1", sentence)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Write both files."""
+    argparse.ArgumentParser(prog="python -m tools.config_docs", description=__doc__).parse_args(arguments)
     values = yaml.safe_load(VALUES.read_text(encoding="utf-8"))
     schema = json.dumps(config_schema(), indent=2, ensure_ascii=False) + "\n"
     for path, text in ((PAGE, config_page(values)), (SCHEMA, schema)):

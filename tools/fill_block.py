@@ -1,4 +1,4 @@
-"""Fill the blocks of pages that a program writes, between <!-- name:begin --> and <!-- name:end -->."""
+"""Replace a marked block of a Markdown page, between <!-- name:begin --> and <!-- name:end -->."""
 
 import argparse
 import sys
@@ -10,16 +10,13 @@ from icsd.core.files import atomic_path
 
 
 def update_block(page: Path, name: str, text: str) -> None:
-    """Put `text`, without its title, between the marks of the block `name`.
-
-    InputError unless each mark is there once. The rest of the page stays as it is.
-    """
+    """Replace the block `name` by `text` without its title; InputError unless the page has each mark once."""
     begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
     before, first, rest = page.read_text(encoding="utf-8").partition(begin)
     _, second, after = rest.partition(end)
     if not (first and second) or begin in rest or end in before + after:
         raise InputError(
-            page, "", f"does not have one block {begin} … {end}", "put the two marks where the text is to go"
+            page, "", f"does not have one block {begin} … {end}", "add the two marks where the text belongs"
         )
     with atomic_path(page) as unfinished:
         unfinished.write_text(f"{before}{begin}\n{_untitled(text)}\n{end}{after}", encoding="utf-8")
@@ -31,13 +28,13 @@ def _untitled(text: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Put what comes in on stdin into a page's block; the exit status."""
+    """Replace a block of a page by stdin and return the exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m tools.fill_block", description="Put stdin into a marked block of a page."
+        prog="python -m tools.fill_block", description="Replace a marked block of a page by stdin."
     )
-    parser.add_argument("page", type=Path)
-    parser.add_argument("name", help="the block's: <!-- NAME:begin --> … <!-- NAME:end -->")
-    parser.add_argument("--fence", metavar="LANGUAGE", help="put it there as code of that language")
+    parser.add_argument("page", type=Path, help="the Markdown file")
+    parser.add_argument("name", help="the name of the block <!-- NAME:begin --> … <!-- NAME:end -->")
+    parser.add_argument("--fence", metavar="LANGUAGE", help="fence the text as code of this language")
     options = parser.parse_args(arguments)
     text = sys.stdin.read()
     try:

@@ -26,7 +26,7 @@ def test_markdown_table_is_padded() -> None:
     ]
 
 
-def test_a_block_is_replaced_without_the_title_and_the_rest_stays(page: Path) -> None:
+def test_a_block_is_replaced_by_the_text_without_its_title(page: Path) -> None:
     update_block(page, "scores", "# Scores\n\n| new |\n")
     assert page.read_text(encoding="utf-8") == PAGE.replace("old", "| new |")
     update_block(page, "scores", "| newer |")
@@ -50,13 +50,13 @@ def test_a_page_without_exactly_one_block_is_left_alone(page: Path, text: str) -
     assert page.read_text(encoding="utf-8") == text
 
 
-def test_the_command_takes_stdin_and_fences_it(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_reads_stdin_and_fences_it(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("flowchart TB\n"))
     assert main([str(page), "scores", "--fence", "mermaid"]) == 0
     assert page.read_text(encoding="utf-8") == PAGE.replace("old", "```mermaid\nflowchart TB\n```")
 
 
-def test_the_command_says_what_is_missing(
+def test_the_command_names_the_missing_block(
     page: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("new"))

@@ -1,4 +1,4 @@
-"""Snakemake's graph of jobs, joined by rule: what would run, in words as well as in colour."""
+"""Snakemake's graph of jobs, joined by rule: the jobs that would run, in words as well as in colour."""
 
 import shutil
 from pathlib import Path
@@ -37,12 +37,12 @@ def test_jobs_are_joined_by_rule() -> None:
         "all": {"count"},
         "count": {"read"},
         "read": frozenset(),
-    }  # not read for all: by way of count
-    assert [graph.said(rule) for rule in graph.jobs] == ["runs", "1 of 2 jobs run", "stays as it is"]
+    }  # all needs read through count
+    assert [graph.status(rule) for rule in graph.jobs] == ["runs", "1 of 2 jobs run", "stays as it is"]
     assert graph.title.startswith("2 of 4 jobs would run")
 
 
-def test_what_runs_differs_in_colour_line_and_words() -> None:
+def test_jobs_that_run_differ_in_colour_line_and_words() -> None:
     graph = workflow_graphs.rule_graph(JOBS)
     count, read = (
         next(line for line in workflow_graphs.as_dot(graph).splitlines() if f"{name}[" in line)
@@ -52,9 +52,9 @@ def test_what_runs_differs_in_colour_line_and_words() -> None:
     assert "EEEEEE" in read and "dashed" in read and "stays as it is" in read
     mermaid = workflow_graphs.as_mermaid(graph)
     assert 'id1["count<br>1 of 2 jobs run"]:::runs' in mermaid
-    assert 'id2["read<br>stays as it is"]:::kept' in mermaid
+    assert 'id2["read<br>stays as it is"]:::unchanged' in mermaid
     assert mermaid.count("-->") == 2
-    assert ":" not in mermaid.splitlines()[1].removeprefix("title:")  # the head is YAML
+    assert ":" not in mermaid.splitlines()[1].removeprefix("title:")  # the header is YAML
 
 
 @pytest.mark.skipif(shutil.which("dot") is None, reason="no program dot: install graphviz to draw the graphs")
@@ -68,7 +68,7 @@ def test_the_same_graph_gives_the_same_picture(tmp_path: Path, capsys: pytest.Ca
     assert str(tmp_path / "jobs.svg") in capsys.readouterr().out
 
 
-def test_without_graphviz_the_mermaid_files_are_there_and_it_is_said(
+def test_without_graphviz_the_mermaid_files_are_written_and_a_line_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -78,7 +78,7 @@ def test_without_graphviz_the_mermaid_files_are_there_and_it_is_said(
 
 
 def test_thousands_of_jobs_are_drawn_by_rule_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workflow_graphs, "MOST_JOBS", 3)
+    monkeypatch.setattr(workflow_graphs, "MAX_JOBS", 3)
     assert (
         any("4 jobs are more than 3" in line for line in workflow_graphs.draw(_folder(tmp_path)))
         or shutil.which("dot") is None
@@ -86,13 +86,13 @@ def test_thousands_of_jobs_are_drawn_by_rule_alone(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize(
-    ("jobs", "said"),
+    ("jobs", "message"),
     [("Nothing.", "is not what snakemake --dag writes"), (None, "there is no such file")],
 )
-def test_what_is_no_graph_is_one_message(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], jobs: str | None, said: str
+def test_a_missing_or_other_file_is_one_message(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], jobs: str | None, message: str
 ) -> None:
     if jobs is not None:
         _folder(tmp_path, jobs)
     assert workflow_graphs.main([str(tmp_path)]) == 1
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
