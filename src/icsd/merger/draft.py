@@ -49,8 +49,8 @@ def _join_phrases(texts: list[str]) -> str:
 
 # --- Cover ------------------------------------------------------------------------------------------------------------
 def _phrase_covers(phrase: Reading, caption: Reading, draft: Draft) -> bool:
-    said = phrase.others.union(*(other.others & w.SIDE_ADVERBS for other in draft.phrases))
-    if not (caption.verbs <= phrase.verbs and caption.others <= said):
+    adverbs = phrase.others.union(*(other.others & w.SIDE_ADVERBS for other in draft.phrases))
+    if not (caption.verbs <= phrase.verbs and caption.others <= adverbs):
         return False
     if caption.is_negative and caption.tokens != phrase.tokens:
         return False
@@ -90,30 +90,30 @@ def _phrases_contradict(phrase: Reading, caption: Reading) -> bool:
         return True
     if same_subject(phrase, caption):
         postures = {phrase.posture, caption.posture}
-        return len(postures) == 2 and None not in postures or _elsewhere(phrase, caption)
-    return _rivals(phrase, caption) or _other_person(phrase, caption)
+        return len(postures) == 2 and None not in postures or _is_elsewhere(phrase, caption)
+    return _say_the_same(phrase, caption) or _are_different_people(phrase, caption)
 
 
-def _elsewhere(phrase: Reading, caption: Reading) -> bool:
+def _is_elsewhere(phrase: Reading, caption: Reading) -> bool:
     """Tell whether the common subject is on, in or under two different things."""
     subject = phrase.mentions[0].noun
-    for said in phrase.mentions:
+    for mention in phrase.mentions:
         for claim in caption.mentions:
-            alike = said.relation == claim.relation and said.relation is not None
-            apart = said.noun != claim.noun and said.place is None and claim.place is None
-            if alike and apart and subject in said.related and claim.related & {subject, caption.mentions[0].noun}:
+            alike = mention.relation == claim.relation and mention.relation is not None
+            apart = mention.noun != claim.noun and mention.place is None and claim.place is None
+            if alike and apart and subject in mention.related and claim.related & {subject, caption.mentions[0].noun}:
                 return True
     return False
 
 
 def _settings_differ(phrase: Reading, caption: Reading) -> bool:
-    said = phrase.settings
-    return any(axis in said and not (said[axis] & values) for axis, values in caption.settings.items())
+    named = phrase.settings
+    return any(axis in named and not (named[axis] & values) for axis, values in caption.settings.items())
 
 
-def _things_differ(said: Iterable[Mention], claims: tuple[Mention, ...]) -> bool:
+def _things_differ(mentions: Iterable[Mention], claims: tuple[Mention, ...]) -> bool:
     """Tell whether a noun has another colour, number or size, or another relation to the same noun."""
-    for mention in said:
+    for mention in mentions:
         for claim in claims:
             if claim.noun == mention.noun:
                 if contradict(mention, claim):
@@ -129,14 +129,15 @@ def same_subject(phrase: Reading, caption: Reading) -> bool:
     if phrase.subjects != caption.subjects:
         return False
     pairs = zip(phrase.mentions[: phrase.subjects], caption.mentions[: caption.subjects], strict=True)
-    return all(said.noun == claim.noun or _vague(said, claim) for said, claim in pairs)
+    return all(mention.noun == claim.noun or _may_be_same_person(mention, claim) for mention, claim in pairs)
 
 
-def _vague(said: Mention, claim: Mention) -> bool:
-    return claim.noun in w.VAGUE_PEOPLE and said.noun in w.PEOPLE_WORDS and not contradict(said, claim)
+def _may_be_same_person(mention: Mention, claim: Mention) -> bool:
+    """Tell whether a vague word for a person, such as "someone", may mean the person of `mention`."""
+    return claim.noun in w.VAGUE_PEOPLE and mention.noun in w.PEOPLE_WORDS and not contradict(mention, claim)
 
 
-def _rivals(phrase: Reading, caption: Reading) -> bool:
+def _say_the_same(phrase: Reading, caption: Reading) -> bool:
     """Tell whether both say the same of different subjects, as "a cat on the sofa" and "a dog on the sofa" do."""
     both = (*caption.mentions[: caption.subjects], *phrase.mentions[: phrase.subjects])
     rest = caption.content - {mention.noun for mention in both}
@@ -147,11 +148,12 @@ def _rivals(phrase: Reading, caption: Reading) -> bool:
 _POSING = frozenset(stem(verb) for verb in w.POSING)
 
 
-def _other_person(phrase: Reading, caption: Reading) -> bool:
+def _are_different_people(phrase: Reading, caption: Reading) -> bool:
     """Tell whether the subjects are two different people in the same number: a man and a woman."""
     people = [reading.mentions[0] for reading in (phrase, caption)]
     if people[0].noun in implied(people[1].noun) or people[1].noun in implied(people[0].noun):
         return not {person.noun for person in people} & w.VAGUE_PEOPLE or people[0].number == people[1].number
     return all(person.noun in w.PEOPLE_WORDS for person in people) and (
-        people[0].noun != people[1].noun and (people[0].number == people[1].number or _vague(people[0], people[1]))
+        people[0].noun != people[1].noun
+        and (people[0].number == people[1].number or _may_be_same_person(people[0], people[1]))
     )

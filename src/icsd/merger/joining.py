@@ -216,5 +216,5 @@ def _repeated_place(reading: Reading, end: int, draft: Draft) -> int | None:
     inside = [mention for mention in reading.mentions if last[0] <= mention.start < end]
     if len(inside) != 1 or not inside[0].is_setting or inside[0].place is None:
         return None
-    said = any(same_place(mention, inside[0]) for mention in draft.mentions())
-    return last[0] if said and reading.tags[last[0] - 1] not in "VR" else None
+    repeated = any(same_place(mention, inside[0]) for mention in draft.mentions())
+    return last[0] if repeated and reading.tags[last[0] - 1] not in "VR" else None

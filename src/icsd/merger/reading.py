@@ -151,21 +151,21 @@ def _settings(phrase: Tagged, mentions: tuple[Mention, ...]) -> dict[str, frozen
     near = {i for mention in mentions if is_near(phrase, mention.start) for i in range(mention.start, mention.end)}
     singular = [canonical(word) if kind == "N" else word for word, kind in zip(phrase.words, phrase.tags, strict=True)]
     pairs = [f"{first}_{second}" for first, second in zip(phrase.words, phrase.words[1:], strict=False)]
-    said = {*phrase.words, *singular, *pairs}
-    if "living_room" in said or "dining_room" in said:
-        said -= {"room"}
+    words = {*phrase.words, *singular, *pairs}
+    if "living_room" in words or "dining_room" in words:
+        words -= {"room"}
     away = {word for i in near for word in (phrase.words[i], singular[i])}
-    places = frozenset(w.PLACES[word] for word in said - away if word in w.PLACES)
-    sides = {w.INDOORS for word in said if word in w.INDOOR_WORDS} | {
-        w.OUTDOORS for word in said if word in w.OUTDOOR_WORDS
+    places = frozenset(w.PLACES[word] for word in words - away if word in w.PLACES)
+    sides = {w.INDOORS for word in words if word in w.INDOOR_WORDS} | {
+        w.OUTDOORS for word in words if word in w.OUTDOOR_WORDS
     }
     sides |= {w.OUTDOORS for place in places if place not in w.INDOOR_PLACES}
     if not sides:
-        sides = {w.INDOORS for word in said & w.INDOOR_THINGS} | {w.OUTDOORS for word in said & w.OUTDOOR_THINGS}
+        sides = {w.INDOORS for word in words & w.INDOOR_THINGS} | {w.OUTDOORS for word in words & w.OUTDOOR_THINGS}
     found = {
         "place": places,
         "side": frozenset(sides),
-        "time": frozenset(w.TIMES[word] for word in said if word in w.TIMES),
-        "weather": frozenset(w.WEATHER[word] for word in said if word in w.WEATHER),
+        "time": frozenset(w.TIMES[word] for word in words if word in w.TIMES),
+        "weather": frozenset(w.WEATHER[word] for word in words if word in w.WEATHER),
     }
     return {axis: values for axis, values in found.items() if values}

@@ -167,20 +167,12 @@ def claim_page(
     test: ProbedPictures,
 ) -> str:
     """Return a Markdown page: the arms, their differences, and each captioner."""
-    seeds = {seed for _, seed in values}
-    each = zip(test.references, test.seen, strict=True)
-    people = np.concatenate([count_objects(captions, [seen] * len(captions)) for captions, seen in each])
-    named, true = people.sum(axis=0)
-    means = f", means over {len(seeds)} seeds ± standard deviation" if len(seeds) > 1 else ""
     arms = [_arm_row(arm, values, sizes) for arm in sizes]
     captioners = [_captioner_row(run, each) for run, each in values.items()]
     return "\n".join([
         "# The claim, measured on the picture book",
         "",
-        f"Scores times 100 on {len(test.ids):,} test pictures{means}. "
-        "Objects named are those of a caption; true are those, in %, that the probe finds in the picture, in the "
-        f"colour that is said. The test pictures' own captions name {named / len(people):.2f} objects, "
-        f"{_times_100(true / named)}% of them true.",
+        _introduction(test, seeds=len({seed for _, seed in values})),
         "",
         *markdown_table(["arm", "pictures", "pairs", *METRICS.values()], arms),
         "",
@@ -199,6 +191,19 @@ def claim_page(
         *markdown_table(["arm", "seed", *METRICS.values()], captioners),
         "",
     ])  # fmt: skip
+
+
+def _introduction(test: ProbedPictures, seeds: int) -> str:
+    each = zip(test.references, test.seen, strict=True)
+    counts = np.concatenate([count_objects(captions, [seen] * len(captions)) for captions, seen in each])
+    named, true = counts.sum(axis=0)
+    means = f", means over {seeds} seeds ± standard deviation" if seeds > 1 else ""
+    return (
+        f"Scores times 100 on {len(test.ids):,} test pictures{means}. "
+        "Objects named are those of a caption; true are those, in %, that the probe finds in the picture, in the "
+        f"colour that is said. The test pictures' own captions name {named / len(counts):.2f} objects, "
+        f"{_times_100(true / named)}% of them true."
+    )
 
 
 def _rows(values: Mapping[ArmSeed, Values], test: str) -> list[dict[str, object]]:
