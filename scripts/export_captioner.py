@@ -1,7 +1,8 @@
 from pathlib import Path
 
 from icsd.core.logs import job_log
-from icsd.views.export import Manner, Trained, export_captioner
+from icsd.stages.captioner.folder import Manner
+from icsd.views.export.captioner import Trained, export_captioner
 
 with job_log(snakemake.log[0]):
     files, params, names = snakemake.input, snakemake.params, snakemake.wildcards

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from icsd.core.logs import job_log
-from icsd.views.export import ExportedArm, export_dataset
+from icsd.views.export.dataset import ExportedArm, export_dataset
 
 with job_log(snakemake.log[0]):
     files, params, names = snakemake.input, snakemake.params, snakemake.wildcards

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from icsd.core import tables
-from icsd.views.export import ExportedArm
+from icsd.views.export.dataset import ExportedArm
 
 SHARDS = {"0000-of-0003": [3, 12, 40], "0001-of-0003": [], "0002-of-0003": [7, 25]}
 DROPPED = 12  # unsafe, and so in no pair

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from icsd.cli import _parser
+from icsd.cli import parser
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
@@ -138,7 +138,7 @@ def _icsd(command: str, folder: Path) -> None:
         tests = (ROOT / SUBCOMMANDS[arguments[0]]).read_text(encoding="utf-8")
         assert f'main(["{arguments[0]}"' in tests or f'"icsd.cli", "{arguments[0]}"' in tests
     if len(arguments) > 1 and "--help" not in arguments:
-        _parser().parse_args(arguments)
+        parser().parse_args(arguments)
     else:
         _type(f"{command} --help", folder)
 

@@ -4,7 +4,6 @@ This is the only module of the library that spells a path below results/; rules 
 views read a run through it, and a run need not be finished: a table that is not there yet has no rows.
 """
 
-import csv
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -239,7 +238,7 @@ class Run:
         return self.folder / "logs" / f"{job}.log"
 
     def benchmark(self, job: str) -> Path:
-        """The benchmark file of a job, for `read_benchmark`."""
+        """The benchmark file of a job."""
         return self.folder / "benchmarks" / f"{job}.tsv"
 
     def benchmarks(self, jobs: str) -> list[Path]:
@@ -269,9 +268,10 @@ def run_folder(name: str) -> Path:
 
 def configured_run(config: Config, folder: Path | None = None) -> Run:
     """The run that a config describes, in its folder or another one; damaged tables count as not there."""
-    place = run_folder(config.run) if folder is None else folder
-    seeds, tests = config.captioner.seeds, list(config.pictures.tests)
-    return Run(place, list(config.arms), config.drawn_arms, config.shard_names, seeds, tests, skip_damaged=True)
+    return Run(
+        run_folder(config.run) if folder is None else folder, list(config.arms), config.drawn_arms, config.shard_names,
+        config.captioner.seeds, list(config.pictures.tests), skip_damaged=True,
+    )  # fmt: skip
 
 
 # --- A run found by what is in its folder -----------------------------------------------------------------------------
@@ -304,33 +304,3 @@ def _found_shards(folder: Path) -> list[str]:
         return []
     newest = max(found, key=lambda path: (path.stat().st_mtime, path.stem))
     return shard_names(shard_number(newest.stem)[1])
-
-
-# --- Benchmarks -------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Measured:
-    """The time and memory that Snakemake measured of a job; 0 for what it could not measure."""
-
-    seconds: float
-    cpu_seconds: float
-    megabytes: float
-
-
-def read_benchmark(path: Path) -> Measured:
-    """The figures of a benchmark file, zeros if there is no such file."""
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file, delimiter="\t"))
-    except FileNotFoundError:
-        rows = []
-    seconds, cpu_seconds = (sum(_number(row.get(name)) for row in rows) for name in ("s", "cpu_time"))
-    return Measured(seconds, cpu_seconds, max((_number(row.get("max_rss")) for row in rows), default=0.0))
-
-
-def _number(text: str | None) -> float:
-    try:
-        return float(text or 0)
-    except ValueError:  # "NA" or "-"
-        return 0.0

@@ -2,12 +2,10 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
 from icsd.core import files, tables
-from icsd.core.errors import InputError
 from icsd.core.references import read_domains, real_image_id
 from icsd.core.text import markdown_table
 from icsd.stages.evaluation.scoring import sets_of
@@ -128,33 +126,3 @@ def _counts(size: tuple[int, int]) -> list[str]:
 
 def _interval(row: Row) -> str:
     return f"{100 * row['value']:.1f} ({100 * row['low']:.1f} to {100 * row['high']:.1f})"
-
-
-def compare_runs(folders: Sequence[Path], metric: str = HEADLINE) -> str:
-    """Return a Markdown table: a row per run and arm, a column per test set, – where there is no score.
-
-    InputError if a run has no scores, or if no run has the metric.
-    """
-    rows = {folder: _scores(folder) for folder in folders}
-    every = [row for of_run in rows.values() for row in of_run]
-    names = list(dict.fromkeys(row["metric"] for row in every))
-    if metric not in names:
-        hint = f"the metrics there are {', '.join(names)}"
-        raise InputError(folders[0], f"--metric {metric}", "no run has this metric", hint)
-    tests = list(dict.fromkeys(row["test"] for row in every))
-    cells = [
-        [folder.name, arm, *(_cell(of_run, arm, metric, test) for test in tests)]
-        for folder, of_run in rows.items()
-        for arm in dict.fromkeys(row["arm"] for row in of_run)
-    ]
-    about = f"{metric} times 100. A row is a captioner by the run that trained it, a column a test set."
-    return "\n".join([about, "", *markdown_table(["run", "arm", *tests], cells, left=2)])
-
-
-def _scores(folder: Path) -> list[Row]:
-    return tables.read(folder / "evaluation" / "scores.parquet", tables.SCORES).to_pylist()
-
-
-def _cell(rows: Sequence[Row], arm: str, metric: str, test: str) -> str:
-    known = any(row["test"] == test and row["arm"] == arm and row["metric"] == metric for row in rows)
-    return mean_over_seeds(rows, arm=arm, metric=metric, test=test) if known else "–"

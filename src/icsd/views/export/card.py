@@ -7,8 +7,9 @@ from huggingface_hub import DatasetCardData
 
 from icsd.config.arms import ARMS
 from icsd.core.text import as_block, as_code, as_text, markdown_table
-from icsd.views.export.facts import Facts, Stage
+from icsd.views.export.facts import Facts
 from icsd.views.export.provenance import PAPER, Provenance, licence_line, model_lines, shown_path, source_lines
+from icsd.views.measures import FunnelStep
 
 HOUR_S = 3600.0
 
@@ -110,25 +111,25 @@ def _contents(facts: Facts) -> Iterator[str]:
 def _prompt(arm: str, facts: Facts, source: Provenance) -> str:
     if not ARMS[arm].uses_groups or source["provider"] == "merge":
         return ""
-    hashes = ", ".join(map(as_code, facts.asked.prompt_hashes))
+    hashes = ", ".join(map(as_code, facts.tokens.prompt_hashes))
     text = Path(source["prompt"]).read_text(encoding="utf-8")
     return f"{as_code(shown_path(source['prompt']))}, with the hash {hashes} of prompt and limits:\n\n{as_block(text)}"
 
 
-def _funnel(funnel: Sequence[Stage]) -> list[str]:
+def _funnel(funnel: Sequence[FunnelStep]) -> list[str]:
     rows = [[stage.name, _reasons(stage), f"{stage.entered:,}", f"{stage.kept:,}"] for stage in funnel]
     return markdown_table(["stage", "items dropped", "entered", "kept"], rows, left=2)
 
 
-def _reasons(stage: Stage) -> str:
+def _reasons(stage: FunnelStep) -> str:
     return "; ".join(f"{count:,} {as_text(reason)}" for reason, count in stage.dropped.items())
 
 
 def _cost(facts: Facts) -> Iterator[str]:
-    asked, spent = facts.asked, facts.spent
-    if asked.prompt_tokens is not None:
-        tokens = f"{asked.prompt_tokens:,} prompt tokens and {asked.completion_tokens or 0:,} completion tokens"
-        yield f"- Sentences of {asked.groups:,} groups: {tokens}."
+    tokens, spent = facts.tokens, facts.spent
+    if tokens.prompt_tokens is not None:
+        counts = f"{tokens.prompt_tokens:,} prompt tokens and {tokens.completion_tokens or 0:,} completion tokens"
+        yield f"- Sentences of {tokens.groups:,} groups: {counts}."
     if spent.requests:
         yield f"- Endpoints: {spent.requests:,} requests for {spent.usd:,.2f} USD at the prices of the run's config."
     for name, seconds in facts.seconds.items():

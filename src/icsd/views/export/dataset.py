@@ -1,24 +1,28 @@
-"""An arm's dataset as a folder to pass on: its files and its card."""
+"""An arm's dataset as a folder of Hugging Face, WebDataset or COCO, with its card. Equal input gives equal bytes."""
 
+import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from icsd.config.arms import ARMS
+from icsd.core import tables
 from icsd.core.files import atomic_path
 from icsd.views.export.card import dataset_card
 from icsd.views.export.facts import facts_of
-from icsd.views.export.layouts import LAYOUTS
-from icsd.views.export.pairs import read_manifest
+from icsd.views.export.manifest import ExportedPicture, Manifest, number_of, read_manifest
 
+ROWS = 100  # of a row group: what a reader holds of one shard
+Write = Callable[[Manifest, Path], None]
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class ExportedArm:
-    """The tables that an arm's dataset is exported from; `summaries` are none for the arm real."""
+    """The tables from which an arm's dataset is exported; there are no `summaries` of photographs."""
 
     name: str
     pairs: Path
@@ -30,7 +34,7 @@ class ExportedArm:
 def export_dataset(
     arm: ExportedArm, layout: str, folder: Path, source: Mapping[str, Any], results: Path, store: Path
 ) -> None:
-    """Write the arm's pictures and captions as `layout`, one of LAYOUTS, with README.md: a folder, whole or not there.
+    """Write the arm's pictures and captions in `layout`, one of LAYOUTS, and README.md; the folder appears whole.
 
     `source` is the config's provenance, `results` the run's folder, `store` that of an LLM's replies. InputError for a
     picture that is in no images table.
@@ -46,9 +50,100 @@ def export_dataset(
 
 
 def _timed(arm: str) -> list[str]:
-    """The folders of benchmarks with the times of what made the arm's pictures."""
+    """The rules whose jobs made the arm's pictures, with a folder where each arm has its own jobs."""
     if ARMS[arm].photographs:
         return []
     drawn_by = ARMS[arm].drawn_by.name
     grouping = ["embed_captions", "find_neighbors", "form_groups", "summarize_groups"]
     return [*(grouping if ARMS[arm].uses_groups else []), f"generate_images/{drawn_by}", f"check_safety/{drawn_by}"]
+
+
+# --- Layouts ----------------------------------------------------------------------------------------------------------
+
+
+def write_huggingface(manifest: Manifest, folder: Path) -> None:
+    """Write data/train-<n>-of-<all>.parquet: a row a picture, as the datasets library stores images."""
+    for number, shard in enumerate(manifest.shards):
+        name = f"train-{number:05d}-of-{len(manifest.shards):05d}.parquet"
+        tables.write_batches(folder / "data" / name, tables.EXPORTED, _row_groups(manifest.pictures(shard)))
+
+
+def write_webdataset(manifest: Manifest, folder: Path) -> None:
+    """Write train-<n>.tar: for each picture its file and a JSON with its captions, under its id."""
+    from webdataset.writer import TarWriter  # late: it loads torch, which the other layouts do not need
+
+    for number, shard in enumerate(manifest.shards):
+        with (folder / f"train-{number:06d}.tar").open("wb") as file, TarWriter(file, "", "", mtime=0) as tar:
+            for picture in manifest.pictures(shard):
+                about = {name: value for name, value in _row(picture).items() if name != "image"}
+                tar.write({"__key__": picture.image_id, picture.suffix: picture.data, "json": _json(about).encode()})
+
+
+def write_coco(manifest: Manifest, folder: Path) -> None:
+    """Write captions_train.json and images/, a file a picture.
+
+    COCO's ids are numbers. A picture has the number in its id; pairs are numbered, since several pictures can share a
+    caption.
+    """
+    (folder / "images").mkdir()
+    images = sorted(_write_pictures(manifest, folder / "images"), key=lambda image: image["id"])
+    with (folder / "captions_train.json").open("w", encoding="utf-8") as file:
+        file.write('{"info": {"description": "See README.md"}, "licenses": [],\n"images": [\n')
+        _write_items(file, images)
+        file.write('\n],\n"annotations": [\n')
+        _write_items(file, _annotations(manifest))
+        file.write("\n]}\n")
+
+
+LAYOUTS: Mapping[str, Write] = {
+    "huggingface": write_huggingface, "webdataset": write_webdataset, "coco": write_coco,
+}  # fmt: skip
+
+
+def _row_groups(pictures: Iterator[ExportedPicture]) -> Iterator[list[dict[str, Any]]]:
+    while batch := list(islice(pictures, ROWS)):
+        yield [_row(picture) for picture in batch]
+
+
+def _row(picture: ExportedPicture) -> dict[str, Any]:
+    """A row of EXPORTED."""
+    return {
+        "image_id": picture.image_id,
+        "image": {"bytes": picture.data, "path": picture.name},
+        "captions": list(picture.captions),
+        "caption_ids": list(picture.caption_ids),
+        "sentence": picture.sentence,
+        "seed": picture.seed,
+        "model": picture.model,
+    }
+
+
+def _write_pictures(manifest: Manifest, folder: Path) -> Iterator[dict[str, Any]]:
+    """Write the file of each picture, and yield COCO's record of it."""
+    for shard in manifest.shards:
+        for picture in manifest.pictures(shard):
+            (folder / picture.name).write_bytes(picture.data)
+            width, height = picture.size
+            yield {
+                "id": picture.number, "file_name": picture.name, "width": width, "height": height,
+                "sentence": picture.sentence,
+            }  # fmt: skip
+
+
+def _annotations(manifest: Manifest) -> Iterator[dict[str, Any]]:
+    """Yield COCO's records of the captions; some rows of the table are in memory at a time."""
+    number = 0
+    for batch in manifest.pairs.to_batches(max_chunksize=10_000):
+        for row in batch.to_pylist():
+            number += 1
+            image_id = number_of(row["image_id"])
+            yield {"id": number, "image_id": image_id, "caption": row["caption"], "caption_id": row["caption_id"]}
+
+
+def _write_items(file: TextIO, items: Iterable[Mapping[str, Any]]) -> None:
+    for number, item in enumerate(items):
+        file.write(("" if number == 0 else ",\n") + _json(item))
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False)

@@ -1,7 +1,5 @@
-"""What a run's tables say of an arm's dataset: its size, its funnel, what it took."""
+"""Facts for the card of an arm's dataset, from a run's tables: its size, its funnel, its costs."""
 
-import csv
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,23 +9,11 @@ import pyarrow.compute as pc
 
 from icsd.core import tables
 from icsd.llm.cache import Replies, Spending, spending
-from icsd.views.export.pairs import Manifest
+from icsd.views.export.manifest import Manifest
+from icsd.views.measures import FunnelStep, funnel_steps, read_benchmark
+from icsd.views.run import Run
 
 EXAMPLES = 3
-
-
-@dataclass(frozen=True)
-class Stage:
-    """How many items entered a stage, and how many fell away for which reason."""
-
-    name: str
-    entered: int
-    dropped: Mapping[str, int]
-
-    @property
-    def kept(self) -> int:
-        """How many went on."""
-        return self.entered - sum(self.dropped.values())
 
 
 @dataclass(frozen=True)
@@ -40,8 +26,8 @@ class Example:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What the rows of SUMMARIES say of the answers that were used: None where they do not count tokens."""
+class SummaryTokens:
+    """The groups with a row in SUMMARIES, their tokens (None: not counted) and prompts."""
 
     groups: int = 0
     prompt_tokens: int | None = None
@@ -51,15 +37,15 @@ class Asked:
 
 @dataclass(frozen=True)
 class Facts:
-    """Of a dataset; `seconds` by rule, of the jobs that Snakemake timed."""
+    """Facts on a dataset; `seconds` are those of each rule's jobs, by their benchmark files."""
 
     pictures: int
     pairs: int
     captions: int
     caption_words: float
     sentence_words: float
-    funnel: Sequence[Stage]
-    asked: Asked
+    funnel: Sequence[FunnelStep]
+    tokens: SummaryTokens
     spent: Spending
     seconds: Mapping[str, float]
     examples: Sequence[Example]
@@ -68,7 +54,8 @@ class Facts:
 def facts_of(
     manifest: Manifest, ledger: Path, summaries: Sequence[Path], results: Path, store: Path, timed: Sequence[str]
 ) -> Facts:
-    """What is known of the dataset of `manifest`; `timed` are the folders of results/benchmarks that made it."""
+    """The facts on the dataset of `manifest`; `timed` names the rules that made it, for their benchmark files."""
+    run = Run(results)
     sentences = pa.chunked_array(
         [chunk for shard in manifest.shards for chunk in _sentences(shard, manifest.image_ids).chunks], pa.string()
     )
@@ -78,10 +65,10 @@ def facts_of(
         captions=len(pc.unique(manifest.pairs["caption_id"])),
         caption_words=_mean_words(manifest.pairs["caption"]),
         sentence_words=_mean_words(sentences),
-        funnel=_funnel(ledger),
-        asked=_asked(summaries),
-        spent=spending(Replies(store).events(), results.name) if summaries else Spending(),
-        seconds={name: taken for name in timed if (taken := _seconds(results / "benchmarks" / name))},
+        funnel=funnel_steps(tables.read(ledger, tables.LEDGER)),
+        tokens=_tokens(summaries),
+        spent=spending(Replies(store).events(), run.name) if summaries else Spending(),
+        seconds={name: seconds for name in timed if (seconds := _seconds(run, name))},
         examples=_examples(manifest),
     )
 
@@ -96,35 +83,17 @@ def _mean_words(texts: pa.ChunkedArray) -> float:
     return pc.mean(counts).as_py() or 0.0
 
 
-def _funnel(ledger: Path) -> list[Stage]:
-    """In the ledger's order; a reason is what stands before its colon."""
-    entered, dropped = Counter[str](), dict[str, Counter[str]]()
-    for row in tables.read(ledger, tables.LEDGER).to_pylist():
-        entered[row["stage"]] += 1
-        reasons = dropped.setdefault(row["stage"], Counter())
-        if not row["kept"]:
-            reasons[(row["reason"] or "no reason").partition(":")[0]] += 1
-    return [Stage(name, count, dict(dropped[name].most_common())) for name, count in entered.items()]
-
-
-def _asked(summaries: Sequence[Path]) -> Asked:
+def _tokens(summaries: Sequence[Path]) -> SummaryTokens:
     if not summaries:
-        return Asked()
+        return SummaryTokens()
     columns = ["prompt_tokens", "completion_tokens", "prompt_hash"]
     rows = tables.concat(summaries, tables.SUMMARIES, columns=columns)
     prompt, completion = (pc.sum(rows[name]).as_py() for name in columns[:2])
-    return Asked(len(rows), prompt, completion, sorted(set(rows["prompt_hash"].drop_null().to_pylist())))
+    return SummaryTokens(len(rows), prompt, completion, sorted(set(rows["prompt_hash"].drop_null().to_pylist())))
 
 
-def _seconds(folder: Path) -> float:
-    """Of all jobs of a rule that Snakemake has the times of; 0 where there are none."""
-    paths = [*folder.rglob("*.tsv")] if folder.is_dir() else [folder.with_suffix(".tsv")]
-    return sum(_job_seconds(path) for path in paths if path.exists())
-
-
-def _job_seconds(path: Path) -> float:
-    with path.open(encoding="utf-8", newline="") as file:
-        return sum(float(row["s"]) for row in csv.DictReader(file, delimiter="\t"))
+def _seconds(run: Run, jobs: str) -> float:
+    return sum(read_benchmark(path).seconds for path in run.benchmarks(jobs))
 
 
 def _examples(manifest: Manifest) -> list[Example]:

@@ -13,6 +13,7 @@ from icsd.core.errors import InputError
 from icsd.llm.cache import Replies, spending
 from icsd.views.estimate import estimated_costs
 from icsd.views.estimate.costs import Costs
+from icsd.views.measures import Measured, read_benchmark
 from icsd.views.report.style import (
     BLUE,
     ORANGE,
@@ -25,7 +26,7 @@ from icsd.views.report.style import (
     save_figure,
     save_page,
 )
-from icsd.views.run import Measured, Run, read_benchmark
+from icsd.views.run import Run
 
 TITLE = "What the run took"
 HOUR_S = 3600.0

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from icsd.config.arms import ARMS
+from icsd.views.measures import FunnelStep, funnel_steps
 from icsd.views.report.style import (
     BLUE,
     PARTS,
@@ -37,20 +38,6 @@ UNITS = {
 
 
 @dataclass(frozen=True)
-class FunnelStep:
-    """The items that entered a step, and those it dropped, by reason."""
-
-    name: str
-    entered: int
-    dropped: Counter[str]
-
-    @property
-    def kept(self) -> int:
-        """The items that passed the step."""
-        return self.entered - self.dropped.total()
-
-
-@dataclass(frozen=True)
 class Funnel:
     """An arm's steps, and the pairs at their end."""
 
@@ -74,28 +61,16 @@ def draw_funnel(run: Run, plot: Path, page: Path) -> None:
 
 
 def _funnels(run: Run, arm: str) -> list[Funnel]:
+    """The funnel of an arm; none if its ledger is not there."""
     rows = run.ledger(arm).rows(["stage", "kept", "reason"])
     if not len(rows):
         return []
-    entered, dropped = Counter[str](), dict[str, Counter[str]]()
-    # counted by pyarrow: a ledger has a row for every caption of the corpus
-    for row in rows.group_by(["stage", "kept", "reason"], use_threads=False).aggregate([([], "count_all")]).to_pylist():
-        entered[row["stage"]] += row["count_all"]
-        reasons = dropped.setdefault(row["stage"], Counter())
-        if not row["kept"]:
-            reasons[_kind(row["reason"])] += row["count_all"]
-    steps = [FunnelStep(stage, entered[stage], reasons) for stage, reasons in dropped.items()]
-    return [Funnel(arm, [*_group_step(run, arm), *steps], len(run.pairs(arm).rows(["image_id"])))]
-
-
-def _kind(reason: str | None) -> str:
-    """A reason without the part after the colon, which differs from item to item."""
-    return (reason or "no reason").partition(":")[0] or "no reason"
+    return [Funnel(arm, [*_group_step(run, arm), *funnel_steps(rows)], run.pairs(arm).count())]
 
 
 def _group_step(run: Run, arm: str) -> list[FunnelStep]:
     """The step that keeps identical groups once; it is in no ledger, since only kept groups have a row."""
-    captions, groups = (len(each.rows(each.table.key)) for each in (run.captions, run.groups))
+    captions, groups = run.captions.count(), run.groups.count()
     if ARMS[arm].drawn_by.sentences != "summaries" or not captions or run.groups.missing:
         return []
     return [FunnelStep("groups", captions, Counter({SAME_SET: captions - groups} if captions > groups else {}))]

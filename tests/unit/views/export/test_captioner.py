@@ -22,7 +22,7 @@ from icsd.stages.captioner.data import read_pictures
 from icsd.stages.captioner.folder import Manner
 from icsd.stages.captioner.model import captions_of, load_captioner
 from icsd.stages.captioner.training import train
-from icsd.views.export import Trained, export_captioner
+from icsd.views.export.captioner import Trained, export_captioner
 
 MANNER = Manner("a picture of", SEARCH.beams, SEARCH.min_tokens, SEARCH.max_tokens)
 

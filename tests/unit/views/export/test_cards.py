@@ -14,7 +14,7 @@ from icsd.core.text import as_block, as_code, as_text
 from icsd.llm.cache import Replies, Spending
 from icsd.views.export.card import dataset_card
 from icsd.views.export.facts import Facts, facts_of
-from icsd.views.export.pairs import read_manifest
+from icsd.views.export.manifest import read_manifest
 from icsd.views.export.provenance import hub_id, model_line, shown_path
 
 READER = MarkdownIt("gfm-like", {"html": True, "linkify": False}).disable("linkify")
@@ -111,7 +111,7 @@ def test_an_llms_prompt_is_in_the_card_and_the_mergers_is_not(facts: Facts, tmp_
 
 
 def test_photographs_have_no_model_and_no_cost(facts: Facts) -> None:
-    bare = replace(facts, spent=Spending(), asked=replace(facts.asked, prompt_tokens=None), seconds={})
+    bare = replace(facts, spent=Spending(), tokens=replace(facts.tokens, prompt_tokens=None), seconds={})
     source = SOURCE | {"photographs": {"photos.json": None}}
     card = dataset_card("real", "coco", bare, source)
     assert "None: nothing was drawn." in card and "- `photos.json`" in card and "synthetic" not in card

@@ -18,9 +18,8 @@ from PIL import Image
 from icsd.core import tables
 from icsd.core.errors import InputError
 from icsd.corpora import Corpus
-from icsd.views.export import export_dataset
-from icsd.views.export.layouts import LAYOUTS
-from icsd.views.export.pairs import read_manifest
+from icsd.views.export.dataset import LAYOUTS, export_dataset
+from icsd.views.export.manifest import read_manifest
 
 NUMBERS = {3, 7, 25, 40}  # of the pictures that have captions
 CAPTIONS = {f"multi-{number}": [pair["caption"] for pair in pairs_of(number)] for number in NUMBERS}
@@ -70,7 +69,7 @@ def test_huggingface_has_a_file_for_each_shard_with_pictures(export: Export) -> 
 
 
 def test_row_groups_are_small_enough_to_stream(export: Export, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("icsd.views.export.layouts.ROWS", 1)
+    monkeypatch.setattr("icsd.views.export.dataset.ROWS", 1)
     assert pq.ParquetFile(export("huggingface") / "data/train-00000-of-00002.parquet").num_row_groups == 2
 
 

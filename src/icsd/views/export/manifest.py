@@ -1,4 +1,4 @@
-"""The manifest of an arm: each picture with all its captions, a shard at a time."""
+"""The manifest of an arm: its pictures with their captions, a shard at a time."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from icsd.core import tables
 from icsd.core.errors import InputError
 from icsd.core.pictures import naming, read_header
 
-SUFFIXES = {"JPEG": "jpg"}  # of files; those of other formats are their names
+SUFFIXES = {"JPEG": "jpg"}  # of files; other formats have their name as suffix
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture's file as it lies in the IMAGES tables, with its captions by their ids."""
+class ExportedPicture:
+    """A picture's file as it is in the IMAGES table, with its captions in the order of their ids."""
 
     image_id: str
     data: bytes
@@ -31,17 +31,17 @@ class Picture:
 
     @property
     def number(self) -> int:
-        """What its id has behind the arm."""
+        """The number in its id."""
         return number_of(self.image_id)
 
     @property
     def name(self) -> str:
-        """Of its file."""
+        """The name of its file."""
         return f"{self.image_id}.{self.suffix}"
 
 
 def number_of(image_id: str) -> int:
-    """What a picture's id has behind the arm."""
+    """The number in a picture's id, after the arm."""
     return int(image_id.rpartition("-")[2])
 
 
@@ -54,20 +54,22 @@ class Manifest:
 
     @cached_property
     def image_ids(self) -> pa.Array:
-        """Of all pictures, in the order of the pairs."""
+        """The ids of all pictures, in the order of the pairs."""
         return pc.unique(self.pairs["image_id"])
 
-    def pictures(self, shard: Path) -> Iterator[Picture]:
-        """Those of one shard that have captions, in its order; InputError for bytes that are no picture."""
+    def pictures(self, shard: Path) -> Iterator[ExportedPicture]:
+        """Yield the pictures of one shard that have captions, in its order; InputError for a damaged picture."""
         rows = tables.read(shard, tables.IMAGES)
         rows = rows.filter(pc.is_in(rows["image_id"], value_set=self.image_ids))
-        said = self._captions(rows["image_id"].unique())
-        for start in range(len(rows)):  # one at a time: as Python's bytes all would be in memory twice
+        captions_of = self._captions(rows["image_id"].unique())
+        for start in range(len(rows)):  # one at a time: all of them as Python's bytes would be in memory twice
             row = rows.slice(start, 1).to_pylist()[0]
             image_id, data = row["image_id"], row["image"]["bytes"]
-            suffix, size = _form(data, image_id, shard)
-            ids, captions = zip(*said[image_id], strict=True)
-            yield Picture(image_id, data, suffix, size, row["sentence"], row["seed"], row["model"], captions, ids)
+            suffix, size = _suffix_and_size(data, image_id, shard)
+            ids, captions = zip(*captions_of[image_id], strict=True)
+            yield ExportedPicture(
+                image_id, data, suffix, size, row["sentence"], row["seed"], row["model"], captions, ids
+            )
 
     def _captions(self, image_ids: pa.Array) -> dict[str, list[tuple[int, str]]]:
         of_shard = self.pairs.filter(pc.is_in(self.pairs["image_id"], value_set=image_ids))
@@ -78,7 +80,7 @@ class Manifest:
 
 
 def read_manifest(pairs: Path, images: Sequence[Path]) -> Manifest:
-    """The pairs, and of `images` the shards with pictures of them; InputError for a picture that is in none of them."""
+    """The manifest of `pairs`, with those of `images` that hold its pictures; InputError for a missing picture."""
     table = tables.read(pairs, tables.PAIRS)
     wanted = pc.unique(table["image_id"])
     found = {path: tables.read(path, tables.IMAGES, columns=["image_id"])["image_id"] for path in images}
@@ -94,8 +96,8 @@ def read_manifest(pairs: Path, images: Sequence[Path]) -> Manifest:
     return Manifest(table, holding)
 
 
-def _form(data: bytes, image_id: str, shard: Path) -> tuple[str, tuple[int, int]]:
-    """Suffix, width and height, from the header of the file."""
+def _suffix_and_size(data: bytes, image_id: str, shard: Path) -> tuple[str, tuple[int, int]]:
+    """Suffix, and width and height in pixels, from the header of the file."""
     with naming(shard, image_id):
         header = read_header(data)
     return SUFFIXES.get(header.format, header.format.lower()), header.size
