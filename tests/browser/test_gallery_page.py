@@ -117,7 +117,7 @@ def first_with(start: str) -> re.Pattern[str]:
     return re.compile(f"^{start}\\b")
 
 
-def test_what_has_no_similarity_comes_last(gallery: Page) -> None:
+def test_pictures_without_similarity_come_last(gallery: Page) -> None:
     for order in ("similarity-down", "similarity-up"):
         gallery.get_by_label("Sort").select_option("order")
         expect(cards(gallery).nth(1)).to_have_attribute("data-id", first_with("single"))
@@ -203,7 +203,7 @@ def test_a_picture_is_opened_left_and_closed_by_keys(gallery: Page) -> None:
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_all_that_can_be_used_is_reached_by_tab_and_its_focus_seen(page: Page, made: Path, view: str) -> None:
+def test_every_control_is_reached_by_tab_with_visible_focus(page: Page, made: Path, view: str) -> None:
     seen(page, made, view)
     usable = page.locator("a[href], button:enabled, input, select").filter(visible=True).count()
     page.evaluate("document.body.focus()")
@@ -221,7 +221,7 @@ def test_all_that_can_be_used_is_reached_by_tab_and_its_focus_seen(page: Page, m
 # Side by side, and test captions
 
 
-def test_side_by_side_has_both_pictures_of_a_head_caption(gallery: Page, tmp_path: Path) -> None:
+def test_side_by_side_has_both_pictures_of_an_anchor_caption(gallery: Page, tmp_path: Path) -> None:
     gallery.get_by_role("link", name="Side by side").click()
     expect(gallery.locator("#count")).to_have_text("30 anchor captions drawn more than once")
     expect(gallery.locator("#pages")).to_have_text("Page 1 of 3")
@@ -272,7 +272,7 @@ def test_odd_text_stays_text(page: Page, tmp_path: Path) -> None:
     expect(page.locator("#count")).to_have_text("3 of 12 pictures")
 
 
-def test_a_half_done_run_says_what_is_missing(page: Page, made: Path, tmp_path: Path) -> None:
+def test_an_unfinished_run_lists_what_is_missing(page: Page, made: Path, tmp_path: Path) -> None:
     run = tmp_path / "half"
     shutil.copytree(made, run)
     for name in ("evaluation", "dataset", "safety", "images/single"):
@@ -380,7 +380,7 @@ def test_all_has_a_name_and_every_picture_its_words(page: Page, made: Path) -> N
     assert page.locator("html").get_attribute("lang") == "en"
 
 
-def test_nothing_moves_for_those_who_want_it_still(page: Page, made: Path) -> None:
+def test_nothing_moves_with_reduced_motion(page: Page, made: Path) -> None:
     opened(page, made)
     frame = page.locator(".card .frame").first
     moves = "(each) => getComputedStyle(each).transitionDuration !== '0s'"

@@ -49,7 +49,7 @@ def prompt(tmp_path: Path) -> Path:
     return tmp_path / "prompt.txt"
 
 
-class Run:
+class SmallRun:
     """A run's folder with four captions in two shards, written as far as a test asks for it."""
 
     def __init__(self, folder: Path, prompt: Path) -> None:
@@ -119,21 +119,21 @@ class Run:
 
 
 @pytest.fixture
-def run(tmp_path: Path, prompt: Path) -> Run:
-    return Run(tmp_path, prompt)
+def run(tmp_path: Path, prompt: Path) -> SmallRun:
+    return SmallRun(tmp_path, prompt)
 
 
 # --- Counts -----------------------------------------------------------------------------------------------------------
 
 
-def test_with_nothing_there_the_config_says_how_many_captions(run: Run) -> None:
+def test_without_tables_and_files_the_config_gives_the_number_of_captions(run: SmallRun) -> None:
     counts = run.count(estimate__captions=1000, estimate__caption_characters=50.0)
     assert counts.captions == Amount(1000, 0, GUESS)
     assert counts.groups == counts.requests == Amount(1000, 0, GUESS)
     assert counts.prompts == Amount(1000 * (2 * 55 + 1), 0, GUESS)
 
 
-def test_without_tables_the_captions_file_is_counted(run: Run) -> None:
+def test_without_tables_the_captions_file_is_counted(run: SmallRun) -> None:
     run.corpus()
     counts = run.count()
     assert counts.captions == Amount(4, 0, CORPUS)
@@ -141,12 +141,12 @@ def test_without_tables_the_captions_file_is_counted(run: Run) -> None:
     assert counts.prompts == Amount(4 * (2 * (5 + 5.75) + 1), 0, GUESS)
 
 
-def test_groups_hold_no_more_captions_than_there_are(run: Run) -> None:
+def test_groups_hold_no_more_captions_than_there_are(run: SmallRun) -> None:
     run.corpus()
     assert run.count(groups__k=30).prompts.total == 4 * (4 * 5 + 23 + 1)
 
 
-def test_with_tables_every_prompt_is_counted_as_it_is_sent(run: Run) -> None:
+def test_with_tables_every_prompt_is_counted_as_it_is_sent(run: SmallRun) -> None:
     run.captions()
     run.groups()
     counts = run.count()
@@ -155,7 +155,7 @@ def test_with_tables_every_prompt_is_counted_as_it_is_sent(run: Run) -> None:
     assert counts.prompts == Amount(21 + 26 + 24, 0, TABLES)
 
 
-def test_what_the_store_or_a_table_has_is_done(run: Run) -> None:
+def test_requests_in_the_store_or_a_table_are_done(run: SmallRun) -> None:
     run.captions()
     run.groups()
     run.replies(1, run="another")  # replies are shared by runs
@@ -167,7 +167,7 @@ def test_what_the_store_or_a_table_has_is_done(run: Run) -> None:
     assert run.count().prompts == Amount(71, 26 + 24, TABLES)
 
 
-def test_a_failed_request_is_not_done(run: Run) -> None:
+def test_a_failed_request_is_not_done(run: SmallRun) -> None:
     run.captions()
     run.groups()
     with Replies(run.store).writer(run="small") as segment:
@@ -176,7 +176,7 @@ def test_a_failed_request_is_not_done(run: Run) -> None:
 
 
 @pytest.mark.parametrize("changes", [{"summaries__openai__model": "another"}, {"summaries__openai__max_tokens": 9}])
-def test_replies_to_other_requests_are_not_done(run: Run, changes: dict[str, Any]) -> None:
+def test_replies_to_other_requests_are_not_done(run: SmallRun, changes: dict[str, Any]) -> None:
     run.captions()
     run.groups()
     run.replies(0, 1, 2)
@@ -185,21 +185,21 @@ def test_replies_to_other_requests_are_not_done(run: Run, changes: dict[str, Any
 
 
 @pytest.mark.parametrize("changes", [{"prompt_hash": "another"}, {"model": "another"}])
-def test_summaries_of_another_prompt_or_model_are_not_done(run: Run, changes: dict[str, Any]) -> None:
+def test_summaries_of_another_prompt_or_model_are_not_done(run: SmallRun, changes: dict[str, Any]) -> None:
     run.captions()
     run.groups()
     run.summaries(0, 1, 2, **changes)
     assert run.count().groups == Amount(3, 0, TABLES)
 
 
-def test_equal_prompts_are_one_request(run: Run) -> None:
+def test_equal_prompts_are_one_request(run: SmallRun) -> None:
     run.write("captions/all.parquet", tables.CAPTIONS, [{"caption_id": i, "caption": "a dog"} for i in range(4)])
     run.groups()
     assert run.count().groups.total == 3
     assert run.count().requests == Amount(1, 0, TABLES)
 
 
-def test_the_merger_asks_nobody(run: Run) -> None:
+def test_the_merger_sends_no_request(run: SmallRun) -> None:
     run.captions()
     run.groups()
     run.summaries(0, model="merge")
@@ -208,7 +208,7 @@ def test_the_merger_asks_nobody(run: Run) -> None:
     assert counts.requests.total == counts.prompts.total == 0
 
 
-def test_a_local_models_requests_are_counted_and_its_summaries_found(run: Run) -> None:
+def test_a_local_models_requests_are_counted_and_its_summaries_found(run: SmallRun) -> None:
     run.captions()
     run.groups()
     run.summaries(2, model="folder")
@@ -216,7 +216,7 @@ def test_a_local_models_requests_are_counted_and_its_summaries_found(run: Run) -
     assert counts.requests == Amount(3, 1, TABLES)
 
 
-def test_a_damaged_table_counts_as_not_there(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_damaged_table_counts_as_not_there(run: SmallRun, caplog: pytest.LogCaptureFixture) -> None:
     run.captions()
     run.groups()
     (run.folder / "groups" / "all.parquet").write_bytes(b"cut short")
@@ -224,7 +224,7 @@ def test_a_damaged_table_counts_as_not_there(run: Run, caplog: pytest.LogCapture
     assert "groups/all.parquet: is no whole Parquet file" in caplog.text
 
 
-def test_pictures_are_as_many_as_groups_are_usable(run: Run) -> None:
+def test_pictures_are_as_many_as_groups_are_usable(run: SmallRun) -> None:
     changes: dict[str, Any] = {"estimate__captions": 80, "estimate__unusable_share": 0.25, "images__spare": 0.05}
     arms = {"arms": ["multi", "single", "single_matched", "multi_head"]}
     assert run.count(**changes, **arms).arms == {"multi": 60, "single": 63, "single_matched": 80}
@@ -234,7 +234,7 @@ def test_pictures_are_as_many_as_groups_are_usable(run: Run) -> None:
     assert run.count(**changes, arms=["single"]).arms == {"multi": 60, "single": 63}  # single has as many as multi
 
 
-def test_dropped_summaries_draw_no_picture(run: Run) -> None:
+def test_dropped_summaries_draw_no_picture(run: SmallRun) -> None:
     run.captions()
     run.groups()
     run.summaries(0, 1, 2, dropped=1)
@@ -244,7 +244,7 @@ def test_dropped_summaries_draw_no_picture(run: Run) -> None:
     assert run.count(arms=["multi"], estimate__unusable_share=1.0).arms == {"multi": 1}
 
 
-def test_pictures_in_tables_or_kept_are_done(run: Run) -> None:
+def test_pictures_in_tables_or_in_the_store_are_done(run: SmallRun) -> None:
     run.captions()
     run.groups()
     run.summaries(0, 1, 2)
@@ -259,7 +259,7 @@ def test_pictures_in_tables_or_kept_are_done(run: Run) -> None:
     assert (counts.pictures, counts.checks) == (Amount(6, 5, GUESS), Amount(6, 3, GUESS))
 
 
-def test_the_real_arm_alone_asks_and_draws_nothing(run: Run) -> None:
+def test_the_real_arm_alone_sends_and_draws_nothing(run: SmallRun) -> None:
     pictures = run.folder.parents[1] / "photographs"
     pictures.mkdir()
     (pictures / "1.jpg").write_bytes(b"12345")
@@ -271,7 +271,7 @@ def test_the_real_arm_alone_asks_and_draws_nothing(run: Run) -> None:
     assert run.count(arms=["real"], pictures__real=real).bytes_to_copy == 0
 
 
-def test_trainings_are_done_where_their_history_is(run: Run) -> None:
+def test_trainings_with_a_history_are_done(run: SmallRun) -> None:
     tables.write(run.folder / "captioner" / "multi" / "seed-1" / "history.parquet", tables.HISTORY, [])
     counts = run.count(arms=["multi", "real"], captioner__seeds=[0, 1], pictures__real=DEFAULT["pictures"]["real"])
     assert counts.trainings == Amount(4, 1, "config")
@@ -308,11 +308,11 @@ RATES: dict[str, Any] = {
 }
 
 
-def _costs(run: Run, provider: str, **changes: Any) -> Costs:
+def _costs(run: SmallRun, provider: str, **changes: Any) -> Costs:
     return costs(COUNTS, run.config(**(RATES | {"summaries__provider": provider} | changes)))
 
 
-def test_tokens_and_money_are_those_of_the_prices(run: Run) -> None:
+def test_tokens_and_money_are_those_of_the_prices(run: SmallRun) -> None:
     taken = _costs(run, "openai")
     assert taken.repairs.total == 0
     assert taken.prompt_tokens == Amount(1_000_000, 250_000, "tables × rates")
@@ -320,14 +320,14 @@ def test_tokens_and_money_are_those_of_the_prices(run: Run) -> None:
     assert taken.usd == Amount(2 + 1, 0.5 + 0.4, "tables × rates")
 
 
-def test_a_repair_shows_prompt_and_answer_again(run: Run) -> None:
+def test_a_repair_shows_prompt_and_answer_again(run: SmallRun) -> None:
     taken = _costs(run, "openai", summaries__repair=True)
     assert taken.repairs == Amount(500, 200, "tables × rates")  # half of the 1,000 requests, of which 400 are done
     assert taken.prompt_tokens == Amount(1_500_000 + 500 * 100, 375_000 + 200 * 100, "tables × rates")
     assert taken.answer_tokens == Amount(1_500 * 100, 600 * 100, "tables × rates")
 
 
-def test_what_is_done_does_not_change_what_the_whole_takes(run: Run) -> None:
+def test_finished_work_does_not_change_the_total_cost(run: SmallRun) -> None:
     config = run.config(**RATES, summaries__repair=True)
     finished = replace(COUNTS, requests=Amount(1_000, 1_000, TABLES), prompts=Amount(4_000_000, 4_000_000, TABLES))
     begun, ended = costs(COUNTS, config), costs(finished, config)
@@ -335,31 +335,31 @@ def test_what_is_done_does_not_change_what_the_whole_takes(run: Run) -> None:
 
 
 @pytest.mark.parametrize(("provider", "usd"), [("openai-batch", 1.5), ("transformers", 0.0)])
-def test_a_batch_costs_half_and_a_local_model_nothing(run: Run, provider: str, usd: float) -> None:
+def test_a_batch_costs_half_and_a_local_model_nothing(run: SmallRun, provider: str, usd: float) -> None:
     assert _costs(run, provider).usd.total == pytest.approx(usd)
 
 
-def test_the_merger_costs_nothing(run: Run) -> None:
+def test_the_merger_costs_nothing(run: SmallRun) -> None:
     none = replace(COUNTS, requests=Amount(0), prompts=Amount(0))
     taken = costs(none, run.config(**(RATES | {"summaries__provider": "merge", "summaries__repair": True})))
     assert {taken.usd.total, taken.prompt_tokens.total, taken.answer_tokens.total, taken.request_hours.total} == {0.0}
 
 
-def test_hours_of_requests_are_those_of_all_jobs_together(run: Run) -> None:
+def test_hours_of_requests_are_those_of_all_jobs_together(run: SmallRun) -> None:
     one_at_a_time = {"shards": 1, "summaries__openai__concurrency": 1}
     assert _costs(run, "openai").request_hours.total == pytest.approx(1_000 * 36 / 20 / 3600)
     assert _costs(run, "openai", **one_at_a_time).request_hours.total == pytest.approx(1_000 * 36 / 3600)
     assert _costs(run, "transformers").request_hours.total == pytest.approx(1_000 / 0.5 / 3600)
 
 
-def test_batches_take_a_day_for_all_that_may_be_enqueued(run: Run) -> None:
+def test_batches_take_a_day_for_all_that_may_be_enqueued(run: SmallRun) -> None:
     assert _costs(run, "openai-batch").request_hours.left == 24
     assert _costs(run, "openai-batch", summaries__batch__enqueued_tokens=300_000).request_hours.left == 3 * 24
     done = replace(COUNTS, requests=Amount(1_000, 1_000), prompts=Amount(4_000_000, 4_000_000))
     assert costs(done, run.config(**(RATES | {"summaries__provider": "openai-batch"}))).request_hours.left == 0
 
 
-def test_gpu_hours_are_of_each_stage(run: Run) -> None:
+def test_gpu_hours_are_of_each_stage(run: SmallRun) -> None:
     taken = _costs(run, "openai").gpu
     hours = {stage: (amount.total, amount.done) for stage, amount in taken.items()}
     assert {stage: pytest.approx(pair) for stage, pair in hours.items()} == {
@@ -371,21 +371,21 @@ def test_gpu_hours_are_of_each_stage(run: Run) -> None:
     assert _costs(run, "transformers").gpu["summaries"].total == pytest.approx(1_000 / 0.5 / 3600)
 
 
-def test_a_training_of_epochs_takes_longer_with_more_pairs(run: Run) -> None:
+def test_a_training_of_epochs_takes_longer_with_more_pairs(run: SmallRun) -> None:
     epochs = {"captioner__steps": None, "captioner__epochs": 2, "captioner__batch_size": 64}
     config = run.config(**(RATES | epochs | {"arms": ["multi", "multi_head"], "estimate__captions_per_summary": 5.0}))
     steps = (2 * 7_200 * 5 / 64 + 2 * 7_200 / 64) / 2
     assert costs(COUNTS, config).gpu["captioner"].total == pytest.approx(4 * steps / 0.5 / 3600)
 
 
-def test_disk_is_what_is_there_and_what_comes(run: Run) -> None:
+def test_disk_counts_present_and_future_bytes(run: SmallRun) -> None:
     sizes: dict[str, Any] = {"caption": 1.0, "summary": 10.0, "image": 100.0, "training": 1000.0}
     taken = _costs(run, "openai", **{f"estimate__bytes_per_{name}": size for name, size in sizes.items()})
     assert taken.disk.done == 1_000
     assert taken.disk.left == 36_000 + 600 * 10 + 3_600 * 100 + 3 * 1_000 + 7
 
 
-def test_coco_takes_as_many_tokens_as_are_known_of_it(run: Run) -> None:
+def test_coco_needs_its_known_number_of_tokens(run: SmallRun) -> None:
     """566,435 groups of 30 captions: 312 M prompt tokens and 45 M answer tokens, before any repair."""
     config = run.config(estimate__captions=566_435, groups__k=30)
     prompt = load_prompt(ROOT / "config" / "prompts" / "paper.txt")
@@ -404,13 +404,13 @@ def _cells(page: str) -> dict[str, list[str]]:
     return {row[0]: row[1:] for row in rows}
 
 
-def test_the_page_tells_what_is_done_and_what_is_left(run: Run) -> None:
+def test_the_page_has_done_and_left(run: SmallRun) -> None:
     run.captions()
     run.groups()
     run.replies(1)
     page = write_estimate(run.config(arms=["multi"]), run.path, run.folder)
     assert (run.folder / "estimate.md").read_text(encoding="utf-8") == page
-    assert page.startswith("# What the run small takes\n")
+    assert page.startswith("# Estimate of the run small\n")
     cells = _cells(page)
     assert cells["requests"] == ["tables", "3", "1", "2", "1"]
     assert cells["prompt tokens"][-1] == "30"
@@ -422,20 +422,20 @@ def test_the_page_tells_what_is_done_and_what_is_left(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("provider", "said"),
+    ("provider", "text"),
     [
-        ("merge", "Provider: merge, which asks nobody and costs nothing."),
+        ("merge", "Provider: merge. It sends no request and costs nothing."),
         ("openai-batch", "Provider: openai-batch, gpt-4o-mini, at 0.075 and 0.3 USD"),
-        ("transformers", "Provider: transformers, which costs GPU hours alone."),
+        ("transformers", "Provider: transformers. It costs GPU hours alone."),
     ],
 )
-def test_the_page_names_the_provider_and_its_prices(run: Run, provider: str, said: str) -> None:
-    assert said in write_estimate(run.config(summaries__provider=provider), run.path, run.folder)
+def test_the_page_names_the_provider_and_its_prices(run: SmallRun, provider: str, text: str) -> None:
+    assert text in write_estimate(run.config(summaries__provider=provider), run.path, run.folder)
 
 
-@pytest.mark.parametrize(("budget", "said"), [(None, False), (4.0, False), (3.0, True)])
-def test_the_page_says_if_the_budget_does_not_reach(run: Run, budget: float | None, said: bool) -> None:
+@pytest.mark.parametrize(("budget", "warned"), [(None, False), (4.0, False), (3.0, True)])
+def test_the_page_warns_of_a_budget_that_is_too_small(run: SmallRun, budget: float | None, warned: bool) -> None:
     """2.1 USD are left to pay, 1.5 are spent."""
     config = run.config(**RATES, summaries__budget_usd=budget)
     page = estimate_page(config, COUNTS, costs(COUNTS, config), Spending(3, 2, 10, 5, 1.5))
-    assert ("more than summaries.budget_usd=3" in page) == said
+    assert ("more than summaries.budget_usd=3" in page) == warned

@@ -74,14 +74,16 @@ def test_a_large_picture_a_long_caption_and_one_caption_fit() -> None:
     assert one.width < two.width
 
 
-def test_the_command_writes_the_picture_and_says_what_it_shows(results: Path, capsys: pytest.CaptureFixture) -> None:
+def test_the_command_writes_the_picture_and_prints_its_alternative_text(
+    results: Path, capsys: pytest.CaptureFixture
+) -> None:
     path = results / "new" / "figure.png"
     assert main(["figure", "--results", str(results), "--group", "0", "--output", str(path)]) == 0
-    said = capsys.readouterr().out
-    assert said.startswith(
+    printed = capsys.readouterr().out
+    assert printed.startswith(
         "5 captions, each below the picture drawn from it alone: “a red ball”; “a blue <b>ball</b>”;"
     )
-    assert f"“{SENTENCE}”" in said
+    assert f"“{SENTENCE}”" in printed
     assert Image.open(path).tobytes() == draw_figure(read_figure(results, 0)).tobytes()
 
 
@@ -90,13 +92,13 @@ def test_the_command_writes_the_picture_and_says_what_it_shows(results: Path, ca
     [(1, "group 1: its sentence has not been drawn; take one of those that `icsd trace"),
      (2, "group 2: there is no summary of it"), (9, "group 9: there is no summary of it")],
 )  # fmt: skip
-def test_a_group_that_has_no_picture_is_named(
+def test_a_group_without_picture_is_an_error(
     results: Path, group: int, message: str, capsys: pytest.CaptureFixture
 ) -> None:
     assert main(["figure", "--results", str(results), "--group", str(group)]) == 1
     assert message in capsys.readouterr().err
 
 
-def test_the_old_name_of_the_command_tells_the_new_one(capsys: pytest.CaptureFixture) -> None:
+def test_the_old_name_of_the_command_names_the_new_one(capsys: pytest.CaptureFixture) -> None:
     assert main(["strip", "--group", "0"]) == 1
     assert capsys.readouterr().err == "icsd: `icsd strip` is now `icsd figure`, with the same options\n"

@@ -101,7 +101,7 @@ def test_test_captions_have_their_scores(run: Path) -> None:
     assert all(test["places"])
 
 
-def test_a_half_done_run_shows_what_it_has_and_says_what_is_missing(run: Path) -> None:
+def test_an_unfinished_run_shows_its_tables_and_lists_the_missing(run: Path) -> None:
     for name in ("evaluation", "dataset", "safety/single"):
         shutil.rmtree(run / name)
     gone, left = sorted((run / "images/multi").glob("*-of-*.parquet"))
@@ -126,7 +126,7 @@ def test_a_half_done_run_shows_what_it_has_and_says_what_is_missing(run: Path) -
     assert shown["single-3"]["reason"] == "no dataset yet"
 
 
-def test_a_run_whose_pictures_are_still_to_be_drawn_has_their_sentences(run: Path) -> None:
+def test_a_run_without_drawn_pictures_shows_sentences(run: Path) -> None:
     for path in [*(run / "images").glob("*/*-of-*.parquet"), *(run / "safety").glob("*/*.parquet")]:
         path.unlink()
     shown = _pictures(_written(run)[0])
@@ -141,7 +141,7 @@ def test_a_run_that_has_only_begun_has_an_empty_gallery(tmp_path: Path) -> None:
     assert "captions/all.parquet" in missing
 
 
-def test_of_two_numbers_of_shards_the_newest_tables_count(run: Path, tmp_path: Path) -> None:
+def test_with_two_numbers_of_shards_the_newest_tables_count(run: Path, tmp_path: Path) -> None:
     write_run(tmp_path / "again", Made(ANCHORS, shards=3))
     for path in run.rglob("*.parquet"):
         os.utime(path, (1, 1))
@@ -187,7 +187,7 @@ def test_script_json_is_text_wherever_it_stands() -> None:
         script_json(float("nan"))
 
 
-def test_packs_say_where_each_value_is(tmp_path: Path) -> None:
+def test_packs_return_the_position_of_each_value(tmp_path: Path) -> None:
     packs = Packs(tmp_path, "pictures", limit=20)
     places = [packs.add("x" * 9) for _ in range(5)]
     packs.close()
@@ -195,7 +195,7 @@ def test_packs_say_where_each_value_is(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 3
 
 
-def test_small_pictures_are_kept_and_large_ones_have_a_thumbnail() -> None:
+def test_small_pictures_stay_and_large_ones_get_a_thumbnail() -> None:
     address, full = thumbnail_and_full(flat_png(1), "multi-1")
     assert full == ""
     assert _decoded(address).format == "PNG"
@@ -230,11 +230,11 @@ def test_missing_shards_are_counted_and_some_named(tmp_path: Path) -> None:
     assert missing_lines([summaries, groups]) == [f"summaries/: 5 of 6 shards: {some}", "groups/all.parquet"]
 
 
-def test_the_command_says_where_the_page_is_and_what_is_missing(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_the_page_and_the_missing_tables(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.rmtree(run / "evaluation" / "single")
     assert main(["gallery", "--results", str(run), "--output", str(run / "look")]) == 0
-    said = capsys.readouterr().out.splitlines()
-    assert said == [
+    printed = capsys.readouterr().out.splitlines()
+    assert printed == [
         f"{run}/look/index.html",
         "not there yet: evaluation/single/seed-0/test/predictions.parquet",
     ]

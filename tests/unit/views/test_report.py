@@ -1,4 +1,4 @@
-"""The report: the same figures from the same tables, what is missing said, and texts that stay text."""
+"""The report: equal tables give equal figures, missing tables are listed, and texts stay text."""
 
 import json
 import re
@@ -146,7 +146,7 @@ def test_markup_and_odd_letters_stay_text(report: Path) -> None:
         assert not re.search(r"<script|hacked", (report / f"{plot}.svg").read_text())
 
 
-def test_a_half_done_run_says_what_is_missing(run: Path, tmp_path: Path) -> None:
+def test_an_unfinished_run_lists_what_is_missing(run: Path, tmp_path: Path) -> None:
     shutil.rmtree(run / "evaluation/real")
     shutil.rmtree(run / "captioner/multi")
     (run / "dataset/multi/ledger.parquet").unlink()
@@ -171,7 +171,7 @@ def test_a_run_that_has_not_begun_has_a_report_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("overlay", [None, *sorted((ROOT / "config/runs").rglob("*.yaml"))], ids=str)
-def test_the_rule_hands_on_the_whole_config(overlay: Path | None) -> None:
+def test_the_rule_passes_the_whole_config(overlay: Path | None) -> None:
     values = yaml.safe_load((ROOT / "config/config.yaml").read_text())
     config = load_config(_updated(values, yaml.safe_load(overlay.read_text()) if overlay else {}))
     handed_on = load_config(json.loads(config_json(config)))
@@ -192,19 +192,19 @@ def test_long_curves_are_thinned_to_means() -> None:
     assert len(thinned(np.arange(3.0), np.arange(3.0), points=5)[0]) == 3
 
 
-@pytest.mark.parametrize(("hours", "said"), [(None, "–"), (0.001, "3.6 s"), (0.5, "30.0 min"), (2100, "2,100.0 h")])
-def test_durations_are_in_units_that_people_use(hours: float | None, said: str) -> None:
-    assert duration(hours) == said
+@pytest.mark.parametrize(("hours", "shown"), [(None, "–"), (0.001, "3.6 s"), (0.5, "30.0 min"), (2100, "2,100.0 h")])
+def test_durations_have_readable_units(hours: float | None, shown: str) -> None:
+    assert duration(hours) == shown
 
 
 @pytest.mark.parametrize(
-    ("value", "said"), [(0.025, "0.025"), (71.3, "71.3"), (40_000, "40 k"), (3.12e8, "312 M"), (2e9, "2 G")]
+    ("value", "shown"), [(0.025, "0.025"), (71.3, "71.3"), (40_000, "40 k"), (3.12e8, "312 M"), (2e9, "2 G")]
 )
-def test_large_figures_are_short(value: float, said: str) -> None:
-    assert compact(value) == said
+def test_large_figures_are_short(value: float, shown: str) -> None:
+    assert compact(value) == shown
 
 
-def test_a_page_says_what_its_columns_are() -> None:
+def test_a_page_marks_headers_of_columns_and_rows() -> None:
     page = html_page("A <title>", ["a & b", ""], [HtmlTable("Rows", ["name", "count"], [["<b>", "1"]])])
     assert "<title>A &lt;title&gt;</title>" in page
     assert '<th scope="row" class="text"><bdi>&lt;b&gt;</bdi></th><td><bdi>1</bdi></td>' in page

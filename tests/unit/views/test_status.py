@@ -89,7 +89,7 @@ def test_a_run_of_this_machine_is_counted_by_files_alone(config: Config, tmp_pat
     assert found.left_s == 60  # a mean job for the one that runs, and for the one that has failed
 
 
-def test_the_page_says_what_is_not_known(config: Config, tmp_path: Path) -> None:
+def test_the_page_shows_unknown_values(config: Config, tmp_path: Path) -> None:
     _write(tmp_path / "logs/summarize_groups/0001-of-0004.log", "2026-11-26 07:26:07,651 ERROR " + "x" * 500 + "\n")
     page = run_status(config, ROOT / "config/prompts/paper.txt", tmp_path, results=tmp_path)
     rows = {
@@ -103,20 +103,20 @@ def test_the_page_says_what_is_not_known(config: Config, tmp_path: Path) -> None
     assert max(len(line) for line in page.splitlines()) < 260
 
 
-def test_a_cluster_without_accounting_is_said_to_be_one() -> None:
+def test_the_page_names_a_cluster_without_accounting() -> None:
     nothing = [StageStatus("images", 4, 0, 0, 0)]
     assert "no accounting" in status_page("tiny", nothing, {}, Cluster([_job(1, "PENDING")], None))
     assert "no accounting" not in status_page("tiny", nothing, {}, Cluster([], None))
 
 
-def test_every_job_of_the_stages_is_of_a_rule(config: Config) -> None:
+def test_every_job_of_the_stages_has_a_rule(config: Config) -> None:
     rules = "".join(path.read_text() for path in (ROOT / "rules").glob("*.smk"))
     for _, jobs in stages(configured_run(config)):
         for job in jobs:
             assert f"rule {job.rule}:" in rules or f" as {job.rule} with:" in rules
 
 
-def test_the_config_is_put_together_as_snakemake_does_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_config_is_merged_as_snakemake_merges_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     overlay = tmp_path / "a.yaml"
     overlay.write_text("run: other\nimages: {steps: 3}\n")

@@ -95,7 +95,7 @@ def _trace(results: Path, image_id: str, capsys: pytest.CaptureFixture[str]) -> 
     return capsys.readouterr().out
 
 
-def test_trace_tells_all_of_an_image(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_trace_shows_all_rows_on_an_image(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert _trace(results, "multi-4", capsys).splitlines() == [
         "image     multi-4",
         "sentence  a dog",
@@ -112,7 +112,7 @@ def test_trace_tells_all_of_an_image(results: Path, capsys: pytest.CaptureFixtur
     ]
 
 
-def test_trace_tells_why_an_image_is_in_no_dataset(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_trace_shows_why_an_image_is_in_no_dataset(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "dataset   multi: not in it: unsafe: 0.500" in _trace(results, "multi-7", capsys)
     undrawn = _trace(results, "multi-8", capsys)
     assert "drawn     no" in undrawn
@@ -190,7 +190,7 @@ def _json(results: Path, wanted: str, capsys: pytest.CaptureFixture[str]) -> dic
     return json.loads(capsys.readouterr().out)
 
 
-def test_a_group_tells_its_members_and_what_was_made_of_it(grouped: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_group_shows_its_members_and_its_summary(grouped: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert _trace(grouped, "group-4", capsys).splitlines() == [
         "group     4, summarised from 2 captions",
         "summary   a dog",
@@ -208,7 +208,7 @@ def test_a_group_tells_its_members_and_what_was_made_of_it(grouped: Path, capsys
     ]
 
 
-def test_a_caption_tells_its_groups_images_and_pairs(grouped: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_caption_shows_its_groups_images_and_pairs(grouped: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert _trace(grouped, "caption-4", capsys).splitlines() == [
         "caption   4: caption 4",
         "corpus    image 4, split train",
@@ -228,7 +228,7 @@ def test_a_caption_tells_its_groups_images_and_pairs(grouped: Path, capsys: pyte
     assert "groups    in none" in _trace(grouped, "caption-3", capsys)
 
 
-def test_a_number_alone_is_a_caption_and_the_group_that_it_heads(
+def test_a_number_alone_is_a_caption_and_the_group_that_it_anchors(
     grouped: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     both, caption, group = (_trace(grouped, wanted, capsys) for wanted in ("4", "caption-4", "group-4"))
@@ -237,7 +237,7 @@ def test_a_number_alone_is_a_caption_and_the_group_that_it_heads(
     assert _json(grouped, "3", capsys).keys() == {"caption"}
 
 
-def test_a_half_done_run_tells_what_is_not_there_yet(grouped: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unfinished_run_shows_what_is_missing(grouped: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.rmtree(grouped / "summaries")
     assert "group     4, not summarised yet" in _trace(grouped, "group-4", capsys)
     (grouped / "groups" / "all.parquet").unlink()
@@ -271,7 +271,7 @@ def test_a_caption_of_many_groups_shows_the_first(grouped: Path, capsys: pytest.
     assert len(_json(grouped, "caption-3", capsys)["caption"]["groups"]) == 30
 
 
-def test_a_reader_that_has_enough_makes_no_traceback(grouped: Path) -> None:
+def test_a_closed_pipe_makes_no_traceback(grouped: Path) -> None:
     code = f"import icsd.cli, sys; sys.exit(icsd.cli.main(['trace', 'group-4', '--results', {str(grouped)!r}]))"
     command = f"{shlex.quote(sys.executable)} -c {shlex.quote(code)} | true"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)

@@ -21,17 +21,17 @@ __all__ = ["estimate_page", "estimated_costs", "write_estimate"]
 GIGABYTE = 1e9
 HEADER = ("", "from", "in all", "done", "left", "spent")
 SOURCES = """\
-- *tables*: counted in the tables of the run, each prompt as it is sent. *corpus*: in the captions file.
-- *guess*: as many groups as captions, each of {k} captions of mean length; {unusable:.0%} of the groups without
+- *tables*: counted in the tables of the run, each prompt as it is sent. *corpus*: counted in the captions file.
+- *guess*: as many groups as captions, each with {k} captions of mean length; {unusable:.0%} of the groups without
   a usable summary; {captions:g} captions a summary.
-- *rates*: such a count times the prices of summaries.openai and the values of estimate, in config/config.yaml, most of
-  which are guesses for models of full size on one GPU; a repair for {repairs:.0%} of the requests.
-- *spent*: what servers were sent and answered for this run so far, by its events in {store};
-  requests sent again and repairs are among the requests. *done* may hold what other runs paid for.
-- *folder*: on disk now, in the run's folder, with the pictures that it drew in {pictures}.
+- *rates*: a count times the prices of summaries.openai and the values of estimate in config/config.yaml. Most of these
+  values are guesses for models of full size on one GPU. {repairs:.0%} of the requests need a repair.
+- *spent*: the requests and answers of this run so far, by its events in {store}. Repeated requests and repairs count.
+  *done* may include replies that another run paid for.
+- *folder*: bytes on disk now, in the run's folder and, for the pictures that it drew, in {pictures}.
 - Hours of requests are those of all jobs together, GPU hours those of one GPU.
 - Pictures: {arms}.
-  Done are all that the run has drawn; those whose sentence changes are drawn anew.
+  All pictures that the run has drawn are done; a picture whose sentence changes is drawn again.
 - Provider: {provider}"""
 
 
@@ -60,7 +60,7 @@ def estimated_costs(config: Config, prompt: Path, run: Run, *, rendered: bool = 
 def estimate_page(config: Config, counts: Counts, taken: Costs, spent: Spending) -> str:
     """Markdown: the work, its costs, the sources of the figures, and the money spent so far."""
     table = markdown_table(HEADER, list(_rows(counts, taken, spent)), left=2)
-    lines = [f"# What the run {config.run} takes", "", *table, "", _sources(config, counts), ""]
+    lines = [f"# Estimate of the run {config.run}", "", *table, "", _sources(config, counts), ""]
     return "\n".join([*lines, *_warning(config, taken, spent)])
 
 
@@ -106,17 +106,17 @@ def _sources(config: Config, counts: Counts) -> str:
 def _provider(config: Config) -> str:
     summaries, settings = config.summaries, config.summaries.openai
     if summaries.provider == "merge":
-        return "merge, which asks nobody and costs nothing."
+        return "merge. It sends no request and costs nothing."
     if summaries.provider == "transformers":
-        return "transformers, which costs GPU hours alone. Done is what tables have; the store may have more."
+        return "transformers. It costs GPU hours alone. *done* is what the tables have; the store may have more."
     share = PRICE_SHARES[summaries.provider]
     prompt, answer = share * settings.prompt_usd_per_million, share * settings.completion_usd_per_million
     prices = f"{prompt:g} and {answer:g} USD a million prompt and answer tokens"
-    return f"{summaries.provider}, {settings.model}, at {prices}.\n  Done is what {summaries.store} keeps."
+    return f"{summaries.provider}, {settings.model}, at {prices}.\n  *done* is what {summaries.store} has."
 
 
 def _warning(config: Config, taken: Costs, spent: Spending) -> list[str]:
     budget, usd = config.summaries.budget_usd, spent.usd + taken.usd.left
     if budget is None or usd <= budget:
         return []
-    return [f"Spent and left to pay, {usd:,.2f} USD, are more than summaries.budget_usd={budget:g}.", ""]
+    return [f"Money spent and left to pay, {usd:,.2f} USD together, is more than summaries.budget_usd={budget:g}.", ""]

@@ -40,12 +40,12 @@ class Amount:
         return max(0.0, self.total - self.done)
 
     def times(self, rate: float) -> "Amount":
-        """The same amount in another unit, `rate` of it for each item."""
+        """Convert to another unit, `rate` of it for each item."""
         source = self.source if self.source.endswith("rates") else f"{self.source} × rates"
         return Amount(self.total * rate, self.done * rate, source)
 
     def plus(self, total: float, done: float = 0.0) -> "Amount":
-        """This amount and another one, of which `done` is done."""
+        """Add another total, of which `done` is done."""
         return replace(self, total=self.total + total, done=self.done + done)
 
 

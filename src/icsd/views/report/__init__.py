@@ -20,7 +20,7 @@ from icsd.views.run import Run, RunTable, configured_run
 
 __all__ = ["draw_report"]
 
-TITLE = "What is there, and what is missing"
+TITLE = "Tables that are there and tables that are missing"
 SHEETS = 3  # contact sheets of an arm: a thousand shards would be a page of gigabytes
 NAMED = 3  # missing files
 WHOLE = "Everything that this report is made of is there."

@@ -28,7 +28,7 @@ from icsd.views.report.style import (
 )
 from icsd.views.run import Run
 
-TITLE = "What the run took"
+TITLE = "Costs of the run"
 HOUR_S = 3600.0
 KINDS = ((BLUE, None, "taken so far"), (ORANGE, "//", "estimate"))
 STAGES = {

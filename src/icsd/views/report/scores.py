@@ -42,10 +42,10 @@ def draw_scores(run: Run, length: str, plot: Path, page: Path) -> None:
 def _in_order(run: Run, rows: Sequence[Row]) -> list[Row]:
     """The rows by test set, each followed by its domains, and by arm, both in the order of the config."""
 
-    def place(row: Row) -> tuple[int, str, int, int]:
+    def order(row: Row) -> tuple[int, str, int, int]:
         return run.tests.index(row["test"].partition("/")[0]), row["test"], run.arms.index(row["arm"]), row["seed"]
 
-    return sorted(rows, key=place)
+    return sorted(rows, key=order)
 
 
 def _missing(run: Run) -> str:

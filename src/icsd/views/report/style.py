@@ -29,7 +29,7 @@ SKY, VERMILION, YELLOW, GREY = "#56B4E9", "#D55E00", "#F0E442", "#999999"
 WIDTH = 9.0  # inches
 LABEL_CHARACTERS = 60
 _RC: dict[Any, Any] = {
-    "svg.hashsalt": "icsd",  # ids of elements are hashes: without a salt another at every run
+    "svg.hashsalt": "icsd",  # without a salt the ids of elements differ at every run
     "svg.fonttype": "path",  # the same on machines with other fonts; the title and description are text
     "text.parse_math": False,  # a $ of a reason is a $
     "font.family": "DejaVu Sans",  # comes with matplotlib
@@ -45,7 +45,7 @@ _RC: dict[Any, Any] = {
     "legend.frameon": False,
     "hatch.linewidth": 0.6,
 }
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ufffe\uffff]+")  # what XML does not take, and line breaks
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ufffe\uffff]+")  # characters that XML forbids, and line breaks
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,8 @@ def save_figure(path: Path, figure: Figure, title: str, description: str) -> Non
 
 
 def _described(svg: str, title: str, description: str) -> str:
-    said = f'<title id="title">{escape(plain(title))}</title>\n <desc id="desc">{escape(plain(description))}</desc>'
-    return re.sub(r"<svg ([^>]*)>", rf'<svg role="img" aria-labelledby="title desc" \1>\n {said}', svg, count=1)
+    texts = f'<title id="title">{escape(plain(title))}</title>\n <desc id="desc">{escape(plain(description))}</desc>'
+    return re.sub(r"<svg ([^>]*)>", rf'<svg role="img" aria-labelledby="title desc" \1>\n {texts}', svg, count=1)
 
 
 def save_notice(path: Path, title: str, notice: str) -> None:
@@ -136,14 +136,14 @@ def names_on_y(axes: Axes) -> None:
 
 
 def plain(text: str, limit: int | None = None) -> str:
-    """On one line, without what XML does not take; cut short where it is longer than the limit."""
+    """The text on one line, without characters that XML forbids, truncated to the limit."""
     line = _CONTROL.sub(" ", text).strip()
     return line if limit is None else truncated(line, limit)
 
 
 # --- Pages ------------------------------------------------------------------------------------------------------------
 
-_HTML_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")  # what HTML does not take
+_HTML_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")  # characters that HTML forbids
 _CSS = """
 body { font: 15px/1.45 system-ui, sans-serif; color: #111; background: #fff; margin: 1.5rem; max-width: 75rem; }
 table { border-collapse: collapse; margin: 0 0 1.75rem; font-variant-numeric: tabular-nums; }

@@ -11,7 +11,6 @@ from pathlib import Path
 from icsd.config import Config
 from icsd.core.errors import ClusterError
 from icsd.core.text import markdown_table, truncated
-from icsd.views.estimate import estimated_costs
 from icsd.views.options import Commands, add_config, read_config
 from icsd.views.run import configured_run
 from icsd.views.status.jobs import Cluster, StageStatus, stage_status, stages
@@ -56,6 +55,8 @@ def run_status(config: Config, prompt: Path, checkout: Path, results: Path | Non
 
     A cluster that does not answer is left out.
     """
+    from icsd.views.estimate import estimated_costs  # late: the other commands need nothing of it
+
     run, cluster = configured_run(config, results), _cluster(config.run, checkout)
     found = [stage_status(name, jobs, run, checkout, cluster) for name, jobs in stages(run)]
     estimated = estimated_costs(config, prompt, run, rendered=False).gpu
@@ -79,7 +80,7 @@ def _cluster(run: str, checkout: Path) -> Cluster:
 def status_page(run: str, stages: Sequence[StageStatus], estimated: Mapping[str, float], cluster: Cluster) -> str:
     """Markdown: a table of the stages, and the first of the jobs that have failed."""
     rows = [_row(stage, estimated.get(stage.name)) for stage in stages if stage.jobs]
-    lines = [f"# How far the run {run} is", "", *markdown_table(HEADER, [*rows, _sum(stages, estimated)]), ""]
+    lines = [f"# Status of the run {run}", "", *markdown_table(HEADER, [*rows, _sum(stages, estimated)]), ""]
     return "\n".join([*lines, NOTES, *_source(cluster), *_failures(stages)])
 
 

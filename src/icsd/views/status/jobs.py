@@ -94,7 +94,7 @@ class Cluster:
 
     @property
     def knows(self) -> bool:
-        """Whether it knows any job of the run."""
+        """True if it has any job of the run."""
         return bool(self.queued or self.accounted)
 
 
@@ -154,7 +154,7 @@ def stage_status(name: str, jobs: Sequence[StageJob], run: Run, checkout: Path, 
 
 
 def _is_begun(job: StageJob, checkout: Path) -> bool:
-    """Whether a Snakemake of this machine runs it: Snakemake locks the folder and lists incomplete outputs."""
+    """True if a Snakemake on this machine runs the job: it locks the folder and lists incomplete outputs."""
     notes = checkout / ".snakemake"
     if not any(notes.glob("locks/*")):
         return False

@@ -71,7 +71,7 @@ def of_the_pipeline(trained: Trained, pictures: list[Path], folder: Path) -> lis
     return captions_of(captioner, read.pixels, MANNER.prefix, SEARCH)
 
 
-def test_transformers_alone_says_what_the_pipeline_says(
+def test_transformers_alone_writes_the_pipelines_captions(
     trained: Trained, exported: Path, pictures: list[Path], tmp_path: Path
 ) -> None:
     model = VisionEncoderDecoderModel.from_pretrained(exported)
@@ -101,7 +101,7 @@ def test_the_cards_own_lines_write_the_caption(
     assert done.stdout.splitlines() == of_the_pipeline(trained, pictures[:1], tmp_path)
 
 
-def test_icsd_caption_says_what_the_pipeline_says(
+def test_icsd_caption_writes_the_pipelines_captions(
     trained: Trained, exported: Path, pictures: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["caption", *map(str, pictures), "--model", str(exported)]) == 0
@@ -109,7 +109,7 @@ def test_icsd_caption_says_what_the_pipeline_says(
     assert capsys.readouterr().out.splitlines() == [f"{path}\t{caption}" for path, caption in expected]
 
 
-def test_what_is_no_picture_is_named_and_the_others_have_captions(
+def test_damaged_pictures_are_listed_and_the_others_have_captions(
     exported: Path, pictures: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "notes.txt").write_text("no picture")
@@ -147,7 +147,7 @@ def test_a_folder_that_was_not_exported_is_one_message(
     assert said.out == "" and str(folder) in said.err and "snakemake export" in said.err
 
 
-def test_the_folder_names_no_place_and_can_be_read_by_others(exported: Path, captioner_folder: Path) -> None:
+def test_the_folder_names_no_path_and_others_can_read_it(exported: Path, captioner_folder: Path) -> None:
     for path in exported.iterdir():
         assert str(captioner_folder).encode() not in path.read_bytes(), path
         assert path.stat().st_mode == (exported / "README.md").stat().st_mode, path  # weights too
@@ -177,7 +177,7 @@ def test_a_checkpoint_that_is_not_whole_leaves_no_folder(trained: Trained, tmp_p
     assert not (tmp_path / "out").exists()
 
 
-def test_the_caption_command_is_told_without_torch() -> None:
+def test_help_of_caption_imports_no_torch() -> None:
     code = "import sys, icsd.cli\ntry: icsd.cli.main(['caption', '--help'])\nexcept SystemExit: pass\n"
     code += "sys.exit('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -83,7 +83,7 @@ def test_webdataset_reads_the_tar_files(export: Export) -> None:
         assert sample["pixels"] == pixels(png(sample["json"]["seed"])).tolist()
 
 
-def test_tar_files_tell_nothing_of_who_made_them_and_when(export: Export) -> None:
+def test_tar_files_have_no_owner_and_no_time(export: Export) -> None:
     with tarfile.open(export("webdataset") / "train-000000.tar") as tar:
         members = tar.getmembers()
     assert [member.name for member in members] == ["multi-3.json", "multi-3.png", "multi-40.json", "multi-40.png"]
@@ -142,7 +142,7 @@ def test_a_picture_in_no_shard_is_named_and_nothing_is_written(tmp_path: Path) -
     assert not (tmp_path / "out").exists()
 
 
-def test_bytes_that_are_no_picture_are_named(tmp_path: Path) -> None:
+def test_a_damaged_picture_is_named(tmp_path: Path) -> None:
     arm = write_arm(tmp_path)
     rows = tables.read(arm.images[0], tables.IMAGES).to_pylist()
     rows[2]["image"]["bytes"] = b"GIF8, but cut"

@@ -66,7 +66,7 @@ function element(tag, attributes = {}, ...children) {
   return made;
 }
 
-const said = (tag, text, attributes = {}) => element(tag, { dir: "auto", ...attributes }, text);
+const textElement = (tag, text, attributes = {}) => element(tag, { dir: "auto", ...attributes }, text);
 const number = (value, digits = 3) => (value === null || value === undefined ? "–" : value.toFixed(digits));
 const count = (value) => value.toLocaleString("en-US");
 
@@ -185,10 +185,10 @@ function fillCaptioners(names) {
 // Views
 
 async function search() {
-  const asked = state.view;
-  const found = asked === "captions" ? await testedOrNone() : ordered(rows.filter(filter()));
-  if (asked !== state.view) return; // another view was chosen meanwhile
-  state.found = asked === "side-by-side" ? pairsOf(found) : found;
+  const wanted = state.view;
+  const found = wanted === "captions" ? await testedOrNone() : ordered(rows.filter(filter()));
+  if (wanted !== state.view) return; // another view was chosen meanwhile
+  state.found = wanted === "side-by-side" ? pairsOf(found) : found;
   state.page = 0;
   show();
 }
@@ -209,7 +209,7 @@ function show() {
   const made = shown.map({ pictures: pictureItem, "side-by-side": pairItem, captions: testedItem }[state.view]);
   const list = find("list");
   list.className = state.view === "pictures" ? "grid" : "rows";
-  list.replaceChildren(...(made.length ? made : [said("li", nothing(), { class: "empty" })]));
+  list.replaceChildren(...(made.length ? made : [textElement("li", nothing(), { class: "empty" })]));
   find("count").textContent = countText();
   find("pages").textContent = `Page ${count(state.page + 1)} of ${count(pages)}`;
   find("back").disabled = state.page === 0;
@@ -246,18 +246,18 @@ function card(row, label) {
   const facts = element("div", { class: "facts" }, label ?? row.id, element("span", { class: row.verdict }, row.verdict));
   if (row.score !== null) facts.append(element("span", { title: "safety score" }, number(row.score)));
   const picture = frame(row.sentence, row.place, (detail) => detail.thumbnail, "no picture yet");
-  const text = said("div", row.sentence, { class: "text" });
+  const text = textElement("div", row.sentence, { class: "text" });
   return element("button", { type: "button", class: "card", "data-id": row.id, onclick: () => openPicture(row) }, picture, facts, text);
 }
 
 function pairItem(pair) {
   const caption = (pair.single ?? pair.single_matched).sentence;
   const cards = MATCHED.filter((arm) => pair[arm]).map((arm) => card(pair[arm], arm));
-  return element("li", {}, said("h2", caption, { class: "head" }), element("div", { class: "pair" }, ...cards));
+  return element("li", {}, textElement("h2", caption, { class: "head" }), element("div", { class: "pair" }, ...cards));
 }
 
 function testedItem({ test, row, chosen }) {
-  const references = element("ul", {}, ...test.references[row].map((text) => said("li", text)));
+  const references = element("ul", {}, ...test.references[row].map((text) => textElement("li", text)));
   const lines = test.captioners.flatMap((_, captioner) => testedLine(test, row, captioner, captioner === chosen));
   const written = element("dl", {}, ...lines);
   const picture = frame(test.references[row][0] ?? "", test.places[row], (address) => address, "no picture");
@@ -271,7 +271,7 @@ function testedLine(test, row, captioner, chosen) {
   const score = number(100 * test.scores[captioner][row], 0);
   return [
     element("dt", attributes, test.captioners[captioner]),
-    said("dd", test.captions[captioner][row], attributes),
+    textElement("dd", test.captions[captioner][row], attributes),
     element("dd", { class: chosen ? "number chosen" : "number" }, score),
   ];
 }
@@ -328,7 +328,7 @@ function sheet(row, detail) {
     "div",
     { class: "sheet" },
     element("div", {}, picture, others(row)),
-    element("div", {}, said("h2", row.sentence || row.id, { id: "sentence" }), lineage(row, detail), captionTable(detail.captions)),
+    element("div", {}, textElement("h2", row.sentence || row.id, { id: "sentence" }), lineage(row, detail), captionTable(detail.captions)),
   );
 }
 
@@ -365,7 +365,7 @@ function lineage(row, detail) {
     ["Table", detail.table],
   ];
   const shown = facts.filter(([, text]) => text);
-  return element("dl", { class: "lineage" }, ...shown.flatMap(([name, text]) => [element("dt", {}, name), said("dd", text)]));
+  return element("dl", { class: "lineage" }, ...shown.flatMap(([name, text]) => [element("dt", {}, name), textElement("dd", text)]));
 }
 
 function tokens([prompt, completion]) {
@@ -388,7 +388,7 @@ function captionRow([id, caption, similarity, selected]) {
     selected ? { class: "selected" } : {},
     element("td", {}, selected ? "yes" : "–"),
     element("td", { class: "number" }, number(similarity)),
-    said("td", caption),
+    textElement("td", caption),
     element("td", { class: "number" }, String(id)),
   );
 }
