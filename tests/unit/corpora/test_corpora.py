@@ -1,4 +1,4 @@
-"""Every layout as it is published, and what is said of a file that is not of it."""
+"""Every layout as it is published, and the message for a file that does not have it."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -98,7 +98,7 @@ FLICKR30K = {
 
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[[str, object], Path]:
-    """Writes a file: bytes as they are, lists of rows as Parquet where it is called so, all else as text or JSON."""
+    """Return a function that writes a file: bytes as they are, tables as Parquet, anything else as text or JSON."""
 
     def make(name: str, content: object) -> Path:
         path = tmp_path / name
@@ -248,13 +248,13 @@ def test_columns_are_called_as_the_config_says(write: Callable, name: str) -> No
 
 def test_a_parquet_row_may_hold_a_picture_and_all_its_captions(write: Callable) -> None:
     images = [{"bytes": b"one", "path": "a.jpg"}, {"bytes": b"two", "path": None}]
-    said = [[DOG, CAFE], [BALL]]
-    as_datasets = pa.table({"image": images, "image_id": [9, 4], "captions": said})
+    captions = [[DOG, CAFE], [BALL]]
+    as_datasets = pa.table({"image": images, "image_id": [9, 4], "captions": captions})
     assert _pictures(write("a.parquet", as_datasets)) == [
         (9, "a.jpg", b"one", ((1, DOG), (2, CAFE)), None),
         (4, "4", b"two", ((3, BALL),), None),
     ]
-    bare = pa.table({"jpeg": [b"one", b"two"], "captions": said, "caption_ids": [[7, 6], [5]]})
+    bare = pa.table({"jpeg": [b"one", b"two"], "captions": captions, "caption_ids": [[7, 6], [5]]})
     assert _pictures(write("b.parquet", bare), image="jpeg", caption_id="caption_ids") == [
         (1, "1", b"one", ((7, DOG), (6, CAFE)), None),
         (2, "2", b"two", ((5, BALL),), None),
@@ -267,13 +267,13 @@ def test_json_lines_may_name_picture_files(write: Callable) -> None:
     assert _pictures(path) == [(3, "a.jpg", None, ((1, DOG),), None)]
 
 
-def test_a_caption_of_text_is_read_as_it_is_used(write: Callable) -> None:
-    """A corpus need not fit into memory: the first caption is there before the last line is looked at."""
+def test_captions_of_text_are_read_one_at_a_time(write: Callable) -> None:
+    """A corpus need not fit into memory: the first caption comes before the last line is read."""
     path = write("captions.txt", f"{DOG}\n".encode() * 100_000 + b"\xff\n")
     assert next(Corpus((path,)).captions()).text == DOG
 
 
-# --- what is wrong
+# --- errors
 
 
 def _message(read: Callable[[], object]) -> str:
@@ -383,13 +383,13 @@ def test_an_empty_split_is_named_with_those_that_are_there(write: Callable) -> N
     assert "holds no picture" in _message(lambda: _pictures(path, split="vall"))
 
 
-def test_pictures_of_a_corpus_with_splits_are_not_taken_by_chance(write: Callable) -> None:
+def test_pictures_of_a_corpus_with_splits_need_a_named_split(write: Callable) -> None:
     path = write("dataset_coco.json", KARPATHY)
     message = _message(lambda: _pictures(path))
     assert "has splits of its own, such as train" in message and "name one, or all" in message
 
 
-def test_pictures_doubled_in_joined_files_are_named(write: Callable) -> None:
+def test_duplicate_pictures_in_joined_files_are_named(write: Callable) -> None:
     one, other = write("one.json", COCO), write("other.json", COCO)
     message = _message(lambda: list(Corpus((one, other)).pictures()))
     assert "other.json, annotations[1] (id 770337): repeats the caption id 770337" in message

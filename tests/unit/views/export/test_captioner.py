@@ -1,4 +1,4 @@
-"""A captioner's exported folder: with plain transformers, and with `icsd caption`, it says what the pipeline says."""
+"""A captioner's exported folder: plain transformers and `icsd caption` give the captions of the pipeline."""
 
 import json
 import os
@@ -80,14 +80,14 @@ def test_transformers_alone_writes_the_pipelines_captions(
         AutoImageProcessor.from_pretrained(exported, backend="pil"),
     )
     prompt = tokenizer(model.config.caption_prefix, return_tensors="pt").input_ids[:, :-1]
-    said = []
+    captions = []
     for path in pictures:
         values = processor(Image.open(path).convert("RGB"), return_tensors="pt")
         with torch.inference_mode():
             ids = model.generate(**values, decoder_input_ids=prompt)
-        said.append(tokenizer.decode(ids[0, prompt.shape[1] :], skip_special_tokens=True))
-    assert said == of_the_pipeline(trained, pictures, tmp_path)
-    assert len(set(said)) == 2  # a captioner that sees nothing says one thing
+        captions.append(tokenizer.decode(ids[0, prompt.shape[1] :], skip_special_tokens=True))
+    assert captions == of_the_pipeline(trained, pictures, tmp_path)
+    assert len(set(captions)) == 2  # a captioner that ignores the picture has one caption
 
 
 def test_the_cards_own_lines_write_the_caption(
@@ -117,9 +117,9 @@ def test_damaged_pictures_are_listed_and_the_others_have_captions(
     bad = [tmp_path / "notes.txt", tmp_path / "nowhere.png", tmp_path, tmp_path / "cut.png"]
     asked = [pictures[0], *bad, pictures[1]]
     assert main(["caption", *map(str, asked), "--model", str(exported)]) == 1
-    said = capsys.readouterr()
-    assert [line.split("\t")[0] for line in said.out.splitlines()] == [str(pictures[0]), str(pictures[1])]
-    lines = said.err.splitlines()
+    output = capsys.readouterr()
+    assert [line.split("\t")[0] for line in output.out.splitlines()] == [str(pictures[0]), str(pictures[1])]
+    lines = output.err.splitlines()
     assert lines[0] == "icsd: 4 of 6 files have no caption:" and len(lines) == 5
     assert all(str(path) in line for path, line in zip(bad, lines[1:], strict=True))
 
@@ -143,8 +143,8 @@ def test_a_folder_that_was_not_exported_is_one_message(
     (tmp_path / "empty").mkdir()
     folder = trained.checkpoint if kind == "checkpoint" else tmp_path / kind
     assert main(["caption", str(pictures[0]), "--model", str(folder)]) == 1
-    said = capsys.readouterr()
-    assert said.out == "" and str(folder) in said.err and "snakemake export" in said.err
+    output = capsys.readouterr()
+    assert output.out == "" and str(folder) in output.err and "snakemake export" in output.err
 
 
 def test_the_folder_names_no_path_and_others_can_read_it(exported: Path, captioner_folder: Path) -> None:

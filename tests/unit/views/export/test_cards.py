@@ -52,8 +52,8 @@ def test_text_stays_text(text: str) -> None:
 
 
 def test_addresses_become_no_links() -> None:
-    said = as_text("http://example.org WWW.example.org me@example.org a: b")
-    assert "://" not in said and "WWW." not in said and "@" not in said and "a: b" in said
+    line = as_text("http://example.org WWW.example.org me@example.org a: b")
+    assert "://" not in line and "WWW." not in line and "@" not in line and "a: b" in line
 
 
 def test_a_block_holds_whatever_fences_are_in_it() -> None:
