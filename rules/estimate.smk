@@ -1,8 +1,8 @@
-# estimate: what the run takes in requests, money, GPU hours and disk, before anything is spent
+# estimate: requests, money, GPU hours and disk of the run, before anything is spent
 #
-# in:  nothing; what is there already of <results>/ and of the store of replies is looked at
-# out: <results>/estimate.md, and the same on the terminal. No output of the rule, so that `snakemake estimate` always
-#      runs it, and nothing else ever does
+# in:  no input; the tables in <results>/ and the store of replies count as far as they are there
+# out: <results>/estimate.md, and the same on the terminal. It is no output of the rule, so that only `snakemake estimate`
+#      runs the rule, and always does
 
 
 rule estimate:

@@ -1,8 +1,8 @@
-# export: datasets and captioners as other people's tools open them (docs/guide/export.md)
+# export: datasets and captioners in formats of other tools (docs/guide/export.md)
 #
 # in:  <results>/dataset/{arm}/{pairs,ledger}.parquet   PAIRS, LEDGER
 #      <results>/images/{arm}/{shard}.parquet           IMAGES, or the real pictures for the arm "real"
-#      <results>/summaries/{shard}.parquet              SUMMARIES: tokens, for the card
+#      <results>/summaries/{shard}.parquet              SUMMARIES: the tokens, for the card
 #      <results>/captioner/{arm}/seed-{seed}/checkpoint/
 #      <results>/evaluation/{arm}/seed-{seed}/{test}/scores.parquet  SCORES, for the card
 # out: <results>/export/{arm}/huggingface/              data/train-*.parquet, a shard of the images each; README.md
@@ -10,7 +10,7 @@
 #      <results>/export/{arm}/coco/                     captions_train.json, images/: a file a picture; README.md
 #      <results>/export/{arm}/captioner-seed-{seed}/    a transformers folder; README.md
 #
-# Nothing leaves the machine: passing a folder on is a command that a person types.
+# Nothing leaves the machine: a person publishes a folder by a command.
 
 
 rule export:

@@ -1,15 +1,15 @@
-# gallery: all tables -> a page with the pictures, which opens from disk
+# gallery: all tables -> a page with the pictures, for a browser without a server
 #
-# in:  <results>/{captions,groups}/all.parquet              CAPTIONS, GROUPS  } where anything is drawn:
-#      <results>/summaries/{shard}.parquet                  SUMMARIES         } multi is then too
+# in:  <results>/{captions,groups}/all.parquet              CAPTIONS, GROUPS  } if any arm draws pictures
+#      <results>/summaries/{shard}.parquet                  SUMMARIES         }
 #      <results>/images/{arm}/sentences.parquet             SENTENCES  }
 #      <results>/images/{arm}/{shard}.parquet               IMAGES     } of the arms that draw
 #      <results>/safety/{arm}/{shard}.parquet               SAFETY     }
 #      <results>/dataset/{arm}/{pairs,ledger}.parquet       PAIRS, LEDGER
 #      <results>/pictures/{real,<test>}/{images,captions}.parquet  IMAGES, CAPTIONS
 #      <results>/evaluation/{arm}/seed-{seed}/{test}/predictions.parquet  PREDICTIONS
-# out: <results>/gallery/index.html                         the page; it asks nothing of a server
-#      <results>/gallery/data/*.js                          what it loads when it is looked at, in files of about 0.6 MB
+# out: <results>/gallery/index.html                         the page; it sends no request
+#      <results>/gallery/data/*.js                          the data that it loads, in files of about 0.6 MB
 
 
 GALLERY_PICTURES = list(cfg.pictures.tests) + ["real"] * cfg.has_photographs

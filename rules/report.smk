@@ -1,19 +1,19 @@
-# report: the tables of a run -> plots and tables that people look at, and Snakemake's page of them
+# report: the tables of a run -> plots and pages for people, and Snakemake's page of them
 #
-# in:  <results>/captions/all.parquet, <results>/groups/, <results>/summaries/    what texts and groups are counted in
+# in:  <results>/captions/all.parquet, <results>/groups/, <results>/summaries/    sizes of groups, words, examples
 #      <results>/images/{arm}/{shard}.png                                         contact sheets
 #      <results>/dataset/{arm}/{ledger,pairs}.parquet                             the funnel
 #      <results>/captioner/{arm}/seed-{seed}/history.parquet                      training curves
-#      <results>/evaluation/scores.parquet                                        and the scores that it was made of
-#      <results>/benchmarks/, the store of replies                                what was measured, as far as it is there
-# out: <results>/report/*.svg, *.html, sheets/   which `snakemake --report <results>/report.html` puts on one page
-#      <results>/report/so_far/                  the same of a run that is not finished: `make report` asks for it
+#      <results>/evaluation/scores.parquet                                        and the scores of each captioner and test set
+#      <results>/benchmarks/, the store of replies                                time and tokens, as far as they are there
+# out: <results>/report/*.svg, *.html, sheets/   `snakemake --report <results>/report.html` joins them into one page
+#      <results>/report/so_far/                  the same for an unfinished run, for `make report`
 
 
 report: "../report/workflow.rst"
 
 
-# what the page has: a file, its caption in report/, its category, and what it is called there
+# the results on Snakemake's page: file, caption in report/, category, label
 REPORT = {
     "scores": ("scores.svg", "scores", "1 Scores", "Scores of the arms (plot)"),
     "scores_table": ("scores.html", "scores", "1 Scores", "Scores of the arms (table)"),
@@ -59,14 +59,14 @@ rule draw_report:
         mem_mb=jobs.memory(4000),
         runtime=jobs.minutes(60),
         results=f"results/{cfg.run}",
-        # no params: a price or a speed changes no other result, and the page shows params as they are, markup too
+        # no params: a price or a speed changes no other result, and the page shows params with their markup
         prompt=shipped(f"config/prompts/{cfg.summaries.prompt}.txt"),
         config=cfg.model_dump_json(exclude_defaults=True, exclude={"downloads"}),
     script:
         "../scripts/draw_report.py"
 
 
-# reads what is there, so it has no input, and is made anew only where it is asked for with --force
+# no input, since it reads whatever is there; --force makes it again
 use rule draw_report as report_so_far with:
     input:
         [],

@@ -27,7 +27,6 @@ from icsd.core.text import truncated
 BLUE, ORANGE, GREEN, PINK, BLACK = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#000000"
 SKY, VERMILION, YELLOW, GREY = "#56B4E9", "#D55E00", "#F0E442", "#999999"
 WIDTH = 9.0  # inches
-LABEL_CHARACTERS = 60
 _RC: dict[Any, Any] = {
     "svg.hashsalt": "icsd",  # without a salt the ids of elements differ at every run
     "svg.fonttype": "path",  # the same on machines with other fonts; the title and description are text
