@@ -7,11 +7,12 @@ RESULTS := results/picturebook
 OVERLAY :=
 CHANGE :=
 UPGRADE :=
+TESTS :=
 RUN = $(BIN)/snakemake $(if $(OVERLAY),--configfile $(OVERLAY)) $(if $(CHANGE),--config '$(CHANGE)')
 MODELS := clip stable-diffusion vision bert probe
 BENCHMARKS := $(sort $(basename $(notdir $(wildcard benchmarks/*.py))))
 
-.PHONY: demo report test test-slurm setup lint check dag docs lock models benchmark
+.PHONY: demo report test test-unit test-slurm setup lint check dag docs lock models benchmark
 
 demo: setup
 	$(BIN)/snakemake || { echo "If an earlier run was killed: type $(BIN)/snakemake --unlock, then make demo."; exit 1; }
@@ -33,9 +34,13 @@ report: setup
 	fi
 	@echo "Open $(RESULTS)/report.html"
 
-# Two at once; tests/conftest.py says which stay together and which begin.
+# Every test, two at once; tests/conftest.py says which stay together and which begin.
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(TESTS) --numprocesses 2 --dist loadscope --no-loadscope-reorder
+
+# The tests that need no whole run of the workflow and no browser.
+test-unit: TESTS = tests/unit
+test-unit: test
 
 # The same workflow on a SLURM that is started for it, installed from Debian's packages where it is missing.
 test-slurm: setup

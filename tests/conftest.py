@@ -1,6 +1,8 @@
-"""Tiny models with random weights, in the formats of the big ones."""
+"""The order of the tests, one line about those that did not run, and tiny models in the formats of the big ones."""
 
 import json
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,23 @@ class _Together(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.split("::")[0]
         return next((scope for scope in LONGEST if file.startswith(scope)), file)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Name the tests that did not run, and the remedy, in one line at the end."""
+    line = skipped_line(report.longrepr[2] for report in terminalreporter.stats.get("skipped", []))
+    if line:
+        terminalreporter.write_line(line, yellow=True)
+
+
+def skipped_line(reasons: Iterable[str]) -> str:
+    """Such as "Not run: 2 tests of pages in a browser (apt-get install chromium)"; empty where all ran.
+
+    A reason is "<what is tested>: <what to do>".
+    """
+    counts = Counter(reason.removeprefix("Skipped: ").partition(": ")[::2] for reason in reasons)
+    parts = [f"{count} test{'s'[: count > 1]} of {what} ({remedy})" for (what, remedy), count in sorted(counts.items())]
+    return f"Not run: {'; '.join(parts)}" if parts else ""
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ QUIET += ["--disable-component-update", "--disable-sync"]
 def browser() -> Iterator[Browser]:
     """One browser for all tests; they are skipped where there is none."""
     if not CHROMIUM.exists():
-        pytest.skip(f"no {CHROMIUM}: install the package chromium to test the pages in a browser")
+        pytest.skip("pages in a browser: apt-get install chromium")
     with sync_playwright() as playwright:
         expect.set_options(timeout=LIMIT_MS)
         started = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)

@@ -11,7 +11,7 @@ CHROMIUM = Path("/usr/bin/chromium")
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "gallery.py"
 
 
-@pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no {CHROMIUM}: install the package chromium")
+@pytest.mark.skipif(not CHROMIUM.exists(), reason="pages in a browser: apt-get install chromium")
 def test_writing_looking_and_memory_have_their_lines() -> None:
     command = [sys.executable, str(BENCHMARK), "--pictures", "2000"]  # enough pages to turn
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)

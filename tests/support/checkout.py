@@ -27,6 +27,7 @@ class Checkout:
 
     folder: Path
     config: Config
+    program: str = SNAKEMAKE
 
     @property
     def results(self) -> Path:
@@ -49,13 +50,13 @@ class Checkout:
     def copy(self, folder: Path) -> "Checkout":
         """The same in another folder, modification times and Snakemake's records included."""
         shutil.copytree(self.folder, folder)
-        return Checkout(folder, copy.deepcopy(self.config))
+        return Checkout(folder, copy.deepcopy(self.config), self.program)
 
     def snakemake(self, *arguments: str, cores: int = 1) -> subprocess.CompletedProcess[str]:
         """What `snakemake` with these arguments says and returns."""
         return subprocess.run(
-            self._command(arguments, cores), cwd=self.folder, env=offline(os.environ), capture_output=True, text=True,
-            timeout=LIMIT_S, check=False,
+            self._command(self.program, arguments, cores), cwd=self.folder, env=offline(os.environ),
+            capture_output=True, text=True, timeout=LIMIT_S, check=False,
         )  # fmt: skip
 
     def run(self, *arguments: str, cores: int = 1) -> subprocess.CompletedProcess[str]:
@@ -81,8 +82,8 @@ class Checkout:
         path = self.folder / "killed.txt"
         with path.open("w") as said:
             process = subprocess.Popen(
-                self._command(arguments, cores=1), cwd=self.folder, env=offline(os.environ), stdout=said, stderr=said,
-                start_new_session=True,
+                self._command(SNAKEMAKE, arguments, cores=1), cwd=self.folder, env=offline(os.environ), stdout=said,
+                stderr=said, start_new_session=True,
             )  # fmt: skip
             try:
                 deadline = time.monotonic() + LIMIT_S
@@ -97,7 +98,7 @@ class Checkout:
 
     def dry_run_with_imports(self) -> str:
         """What Python says of each module that a dry run imports."""
-        command = [sys.executable, "-X", "importtime", *self._command(("--dry-run", "--quiet"), cores=1)]
+        command = [sys.executable, "-X", "importtime", *self._command(SNAKEMAKE, ("--dry-run", "--quiet"), 1)]
         return subprocess.run(
             command,
             cwd=self.folder,
@@ -108,8 +109,8 @@ class Checkout:
             check=True,
         ).stderr
 
-    def _command(self, arguments: tuple[str, ...], cores: int) -> list[str]:
-        return [SNAKEMAKE, "--configfile", OVERLAY, "--cores", str(cores), *arguments]
+    def _command(self, program: str, arguments: tuple[str, ...], cores: int) -> list[str]:
+        return [program, "--configfile", OVERLAY, "--cores", str(cores), *arguments]
 
 
 def offline(environment: Mapping[str, str]) -> dict[str, str]:

@@ -8,13 +8,15 @@ import io
 import json
 import shutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from checkout import Checkout, Config
+from checkout import SNAKEMAKE, Checkout, Config
 from PIL import Image
 from strict_checker import make_strict
+from warm_python import WarmPython
 
 from icsd.models.image_generator import load_image_generator
 from icsd.picturebook.splits import write_annotations, write_pictures
@@ -92,7 +94,14 @@ def tiny(corpus: Path, clip_folder: Path, strict_folder: Path, captioner_folder:
 
 
 @pytest.fixture(scope="session")
-def check_out(tiny: Config) -> Callable[[Path], Checkout]:
+def warm_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with programs `python` and `snakemake` that have their imports behind them."""
+    with WarmPython(tmp_path_factory.mktemp("warm") / "bin") as warm:
+        yield warm.folder
+
+
+@pytest.fixture(scope="session")
+def check_out(tiny: Config, warm_python: Path) -> Callable[[Path], Checkout]:
     """Makes a checkout in a new folder, in which nothing has run."""
 
     def make(folder: Path) -> Checkout:
@@ -103,7 +112,7 @@ def check_out(tiny: Config) -> Callable[[Path], Checkout]:
             else:
                 folder.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(source, folder / name)
-        checkout = Checkout(folder, copy.deepcopy(tiny))
+        checkout = Checkout(folder, copy.deepcopy(tiny), str(warm_python / "snakemake"))
         checkout.save()
         return checkout
 
@@ -112,9 +121,12 @@ def check_out(tiny: Config) -> Callable[[Path], Checkout]:
 
 @pytest.fixture(scope="session")
 def whole_run(check_out: Callable[[Path], Checkout], tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    """One run of everything: five arms, one shard, two cores. Do not write into it."""
+    """One run of everything: five arms, one shard, two cores. Do not write into it.
+
+    Each of its jobs is a Python of its own, as a user's are.
+    """
     checkout = check_out(tmp_path_factory.mktemp("whole") / "icsd")
-    checkout.run(cores=2)
+    replace(checkout, program=SNAKEMAKE).run(cores=2)
     return checkout
 
 

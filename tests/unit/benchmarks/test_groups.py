@@ -11,7 +11,7 @@ BENCHMARK = Path(__file__).parents[3] / "benchmarks" / "groups.py"
 
 
 def test_both_searches_have_a_line_and_the_indexes_their_recall() -> None:
-    pytest.importorskip("faiss", reason="faiss is not installed: pip install icsd[faiss]", exc_type=ModuleNotFoundError)
+    pytest.importorskip("faiss", reason="approximate indexes: pip install icsd[faiss]", exc_type=ModuleNotFoundError)
     command = [sys.executable, str(BENCHMARK), "--captions", "800", "--dimensions", "32", "--k", "5", "--threads", "1"]
     done = subprocess.run([*command, "--approximate", "400"], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from shared_data import SHARED, needs
 
 from icsd.config import Columns
 from icsd.core.errors import InputError
@@ -412,14 +413,12 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 # --- real captions
 
-SHARED = Path(__file__).parents[3].parent / "shared" / "data" / "coco_val2014_captions.parquet"
+REAL = "coco_val2014_captions.parquet"
 
 
-@pytest.mark.skipif(
-    not SHARED.exists(), reason="the real captions are not here: ../shared/data/coco_val2014_captions.parquet"
-)
+@needs(REAL)
 def test_cocos_captions_come_back_from_karpathys_layout(write: Callable) -> None:
-    rows = pq.read_table(SHARED).to_pylist()
+    rows = pq.read_table(SHARED / REAL).to_pylist()
     images: dict[int, dict[str, Any]] = {}
     for row in rows:
         new = {"filepath": "val2014", "filename": f"COCO_val2014_{row['image_id']:012d}.jpg", "sentences": []}

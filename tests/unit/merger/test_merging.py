@@ -2,16 +2,16 @@ import inspect
 import random
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from shared_data import SHARED, needs
 
 from icsd.merger import Limits, merge
 from icsd.merger import words as closed_classes
 from icsd.merger.reading import read
 from icsd.merger.tagging import tag
 
-COCO = Path(__file__).parents[3].parent / "shared" / "data" / "coco_val2017_captions.parquet"
+COCO = "coco_val2017_captions.parquet"
 LIMITS = Limits()
 
 
@@ -259,11 +259,11 @@ def test_merger_knows_nothing_of_the_picture_book() -> None:
 
 
 # --- Real captions ----------------------------------------------------------------------------------------------------
-@pytest.mark.skipif(not COCO.exists(), reason="no COCO captions at ../shared/data/coco_val2017_captions.parquet")
+@needs(COCO)
 def test_real_captions_are_merged_within_the_limits() -> None:
     import pyarrow.parquet as pq
 
-    captions = sorted(pq.read_table(COCO, columns=["caption"])["caption"].to_pylist())
+    captions = sorted(pq.read_table(SHARED / COCO, columns=["caption"])["caption"].to_pylist())
     words = []
     for start in range(0, len(captions) - 30, 400):
         merged = merge(captions[start : start + 30], LIMITS)  # neighbours by alphabet begin alike

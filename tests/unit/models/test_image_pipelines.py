@@ -171,7 +171,7 @@ def test_bfloat16_draws_nearly_the_same(stable_diffusion_folder: Path) -> None:
     assert 0 < np.abs(half.astype(int) - exact.astype(int)).mean() < 4
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the refusal of CUDA: run without a GPU")
 def test_a_gpu_that_is_not_there_is_an_error(stable_diffusion_folder: Path) -> None:
     match = r"^images\.dtype=float16 needs a GPU, and torch finds none on this machine; give float32 or bfloat16, in"
     with pytest.raises(ConfigError, match=match):

@@ -256,7 +256,7 @@ def test_a_model_from_the_hub_is_read_from_its_local_copy(monkeypatch: pytest.Mo
     assert found.about["files"] == load_text_encoder(str(clip_folder)).about["files"]
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the refusal of CUDA: run without a GPU")
 def test_a_gpu_that_is_not_there_is_refused(clip_folder: Path) -> None:
     with pytest.raises(ConfigError, match=r"embeddings\.device=cuda: PyTorch finds no GPU here.*set auto or cpu"):
         load_text_encoder(str(clip_folder), device="cuda")

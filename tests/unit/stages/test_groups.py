@@ -267,7 +267,7 @@ INDEXES = {
 @pytest.fixture
 def indexed(tmp_path: Path) -> Path:
     """EMBEDDINGS of 300 captions, some of equal text."""
-    pytest.importorskip("faiss", reason="faiss is not installed: pip install icsd[faiss]", exc_type=ModuleNotFoundError)
+    pytest.importorskip("faiss", reason="approximate indexes: pip install icsd[faiss]", exc_type=ModuleNotFoundError)
     path = tmp_path / "embeddings.parquet"
     _write_embeddings(
         path, np.random.default_rng(7).permutation(900)[:300], np.concatenate([_vectors(270, 12)] * 2)[:300]

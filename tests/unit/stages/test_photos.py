@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from shared_data import SHARED, needs
 
 from icsd.config import Columns
 from icsd.core import tables
@@ -205,15 +206,13 @@ def test_transparent_and_grey_pictures_are_read(corpus: Path) -> None:
     assert _read(corpus)[0][1]["image"]["bytes"] == buffer.getvalue()
 
 
-PHOTOGRAPHS = Path(__file__).parents[3].parent / "shared" / "data" / "flickr8k_images_1000.parquet"
+PHOTOGRAPHS = "flickr8k_images_1000.parquet"
 
 
-@pytest.mark.skipif(
-    not PHOTOGRAPHS.exists(), reason="the photographs are not here: ../shared/data/flickr8k_images_1000.parquet"
-)
+@needs(PHOTOGRAPHS)
 def test_photographs_in_a_parquet_table_are_read_with_their_captions(tmp_path: Path) -> None:
     paths = PictureTables(*(tmp_path / f"{name}.parquet" for name in ("images", "captions", "domains", "ledger")))
-    read_pictures(Corpus((PHOTOGRAPHS,), columns=Columns(image="jpeg")), None, "real", paths, 0.0)
+    read_pictures(Corpus((SHARED / PHOTOGRAPHS,), columns=Columns(image="jpeg")), None, "real", paths, 0.0)
     assert len(tables.read(paths.images, tables.IMAGES, columns=["image_id"])) == 1_000
     assert len(tables.read(paths.captions, tables.CAPTIONS)) == 5_000
     assert pq.ParquetFile(paths.images).num_row_groups == 16  # never all of them in memory

@@ -57,7 +57,7 @@ def test_jobs_that_run_differ_in_colour_line_and_words() -> None:
     assert ":" not in mermaid.splitlines()[1].removeprefix("title:")  # the header is YAML
 
 
-@pytest.mark.skipif(shutil.which("dot") is None, reason="no program dot: install graphviz to draw the graphs")
+@pytest.mark.skipif(shutil.which("dot") is None, reason="pictures of graphs: apt-get install graphviz")
 def test_the_same_graph_gives_the_same_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pictures = []
     for _ in range(2):

@@ -202,7 +202,7 @@ def test_checkpoint_is_a_transformers_folder_without_pickles(paths: Files, setti
     assert not [name for name in files if name.endswith((".bin", ".pt", ".pkl"))]
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU has its own attention")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="attention of a CPU: run without a GPU")
 def test_attention_is_written_out_in_every_layer_on_a_cpu(paths: Files, settings: Captioner):
     new = new_captioner(settings, seed=0, device=torch.device("cpu"))
     run(paths, settings.model_copy(update={"steps": 1}))

@@ -105,7 +105,7 @@ def wait_until(true: Callable[[], bool], what: str) -> None:
         time.sleep(0.002)
 
 
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="the workers are found in /proc")
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="processes found in /proc: run on Linux")
 def test_two_processes_killed_and_started_again_have_the_curve_of_one(
     paths: Files, settings: Captioner, tmp_path: Path
 ):

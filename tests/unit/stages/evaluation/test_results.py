@@ -5,12 +5,13 @@ import re
 from pathlib import Path
 
 import pytest
+from shared_data import SHARED, needs
 
 from icsd.cli import main
 from icsd.core.errors import InputError
 from icsd.corpora.coco_results import read_results, write_results
 
-SHARED = Path(__file__).parents[5] / "shared" / "data"
+EXAMPLE = "coco_caption_fakecap_results.json"  # of coco-caption
 IMAGES = [
     {"id": 7, "file_name": "7.jpg", "domain": "in-domain"},
     {"id": 3, "file_name": "3.jpg", "domain": "out-domain"},
@@ -121,12 +122,12 @@ def test_results_of_unknown_images_are_named_without_a_command_line(tmp_path: Pa
         read_results(tmp_path / "results.json", {2}, "somewhere", partial=True)
 
 
-@pytest.mark.skipif(not SHARED.exists(), reason="no coco-caption example at ../shared/data")
+@needs(EXAMPLE)
 def test_published_scores_of_coco_captions_example(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """They equal the published scores to three digits. The annotations have one picture more than the results."""
     import pyarrow.parquet as pq
 
-    results = SHARED / "coco_caption_fakecap_results.json"
+    results = SHARED / EXAMPLE
     images = [row["image_id"] for row in json.loads(results.read_text())]
     references: dict[int, list[str]] = {image_id: [] for image_id in images}
     rows = pq.read_table(SHARED / "coco_val2014_captions.parquet", columns=["image_id", "caption"]).to_pylist()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from shared_data import SHARED, needs
 
 from icsd.cli import main
 from icsd.core.errors import InputError, ModelError
@@ -16,8 +17,7 @@ from icsd.corpora.coco_results import write_results
 from icsd.stages.evaluation.bootstrap import Tokenised, score_sets
 from icsd.stages.evaluation.spice import JARS, Spice, f_scores_of
 
-SHARED = Path(__file__).parents[5] / "shared" / "data"
-RECORDED = SHARED / "spice_recorded_1000.parquet"
+RECORDED = "spice_recorded_1000.parquet"
 # like java: -version prints a version; else it checks the class path and the arguments, and writes an answer
 STAND_IN = """#!{python}
 import json, sys
@@ -110,13 +110,13 @@ def test_the_command_line_scores_it(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "nowhere has no stanford-corenlp-3.6.0.jar and no" in capsys.readouterr().err
 
 
-@pytest.mark.skipif(not RECORDED.exists(), reason="no recorded SPICE at ../shared/data")
+@needs(RECORDED)
 def test_the_mean_of_the_recorded_scores_is_the_recorded_spice() -> None:
     import pyarrow.parquet as pq
 
-    rows = pq.read_table(RECORDED).to_pylist()
+    rows = pq.read_table(SHARED / RECORDED).to_pylist()
     answer = [{"image_id": row["image_id"], "scores": json.loads(row["scores"])} for row in rows]
-    f = f_scores_of(answer, [row["image_id"] for row in rows], RECORDED)
+    f = f_scores_of(answer, [row["image_id"] for row in rows], SHARED / RECORDED)
     captions = Tokenised([row["refs"] for row in rows], [row["test"] for row in rows])
     (found,) = score_sets(captions, {"all": np.arange(len(rows))}, [], 100, 0, means={"SPICE": f})["all"]
     assert found.value == pytest.approx(0.13289, abs=5e-6)

@@ -3,6 +3,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from shared_data import SHARED, needs
 
 from icsd.core.errors import ModelError
 from icsd.merger import Limits, merge
@@ -11,7 +12,7 @@ from icsd.picturebook.splits import WORLD_SEED, captions, split_scenes
 from icsd.stages.summaries.quality import Quality, covered, measure, unsupported_words
 
 ROOT = Path(__file__).parents[4]
-COCO = ROOT.parent / "shared" / "data" / "coco_val2017_captions.parquet"
+COCO = "coco_val2017_captions.parquet"
 MODEL = str(ROOT / "resources" / "picturebook" / "stable-diffusion")
 PLANTED = ("umbrella", "giraffe", "pizza", "laptop", "purple", "seven", "wooden", "sleeping")
 GROUP = 30
@@ -107,13 +108,11 @@ def test_merged_captions_of_the_picture_book_are_supported_and_covered() -> None
     _assert_true_of(_merged([caption for scene in scenes for caption in captions(scene, WORLD_SEED)], step=15))
 
 
-@pytest.mark.skipif(
-    not COCO.exists(), reason="the real captions are not here: ../shared/data/coco_val2017_captions.parquet"
-)
+@needs(COCO)
 def test_merged_real_captions_are_supported_and_covered() -> None:
     import pyarrow.parquet as pq
 
-    _assert_true_of(_merged(pq.read_table(COCO, columns=["caption"])["caption"].to_pylist(), step=200))
+    _assert_true_of(_merged(pq.read_table(SHARED / COCO, columns=["caption"])["caption"].to_pylist(), step=200))
 
 
 # --- Tokens of the image model ----------------------------------------------------------------------------------------
