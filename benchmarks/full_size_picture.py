@@ -19,9 +19,8 @@ from typing import Any
 from PIL import Image
 
 from icsd.core import tables
-from icsd.core.store import KeptPictures
 from icsd.core.text import markdown_table
-from icsd.stages.images import Drawing, generate_images, load_generator
+from icsd.stages.images import Drawing, generate_images, image_store, load_generator
 
 TOKENIZER = Path(__file__).parents[1] / "resources" / "picturebook" / "stable-diffusion" / "tokenizer"
 SENTENCE = "A red ball lies beside a small dog on the beach."
@@ -95,7 +94,7 @@ def draw(folder: Path, model: Path, args: argparse.Namespace, clock: Clock) -> d
 
     images = folder / "images.parquet"
     stage = clock.timed("the whole stage", generate_images)
-    kept = KeptPictures(folder / "drawn", "benchmark")
+    kept = image_store(folder / "drawn", "benchmark")
     stage(folder / "sentences.parquet", images, images.with_suffix(".png"), settings, 1, kept, load)
     (written,) = tables.read(images, tables.IMAGES).to_pylist()
     return written

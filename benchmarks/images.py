@@ -22,9 +22,8 @@ from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
 from PIL import Image
 
 from icsd.core import tables
-from icsd.core.store import KeptPictures
 from icsd.core.text import markdown_table
-from icsd.stages.images import Drawing, Generator, generate_images, load_generator
+from icsd.stages.images import Drawing, Generator, generate_images, image_store, load_generator
 
 MODEL = Path(__file__).parents[1] / "resources" / "picturebook" / "stable-diffusion"
 NOUNS = "dog ball boat house tree kite cat star fish cup".split()
@@ -74,7 +73,7 @@ def stage(settings: Drawing, batch_size: int, *, compiled: bool) -> Draw:
     def draw(sentences: Sequence[str], seeds: Sequence[int], folder: Path) -> list[bytes]:
         rows = [_row(number, *pair) for number, pair in enumerate(zip(sentences, seeds, strict=True))]
         tables.write(folder / "sentences.parquet", tables.SENTENCES, rows)
-        images, kept = folder / "images.parquet", KeptPictures(folder / "drawn", "benchmark")
+        images, kept = folder / "images.parquet", image_store(folder / "drawn", "benchmark")
         generate_images(
             folder / "sentences.parquet", images, images.with_suffix(".png"), settings, batch_size, kept,
             lambda path, settings: generator,

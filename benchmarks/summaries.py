@@ -25,10 +25,10 @@ import openai
 from icsd.core.text import markdown_table
 from icsd.llm import throttle
 from icsd.llm.budget import Budget, Prices, Purse
-from icsd.llm.cache import Replies
+from icsd.llm.cache import ResponseCache
 from icsd.llm.client import ask
 from icsd.llm.openai_api import NO_KEY, Endpoint, request_body
-from icsd.llm.request import Outcome, Reply, Request, Sampling
+from icsd.llm.request import Outcome, Request, Response, Sampling
 
 TESTS = Path(__file__).parents[1] / "tests" / "support"
 BATCH, PAUSE_S = 100, 1.0  # of the original
@@ -64,7 +64,7 @@ def icsd_method(concurrency: int, first: int) -> Method:
         endpoint = Endpoint(url, None, TIMEOUT_S, retries=0, concurrency=concurrency, structured_output=True)
         outcomes: dict[str, Outcome] = {}
         purse = Purse(Budget(folder / "budget", None))
-        with Replies(folder / "replies").writer(run="benchmark", provider="openai", model="m") as segment, purse:
+        with ResponseCache(folder / "replies").writer(run="benchmark", provider="openai", model="m") as segment, purse:
             ask(
                 requests, endpoint, Prices(0.15, 0.60), purse, segment,
                 receive=lambda request, outcome: outcomes.update({request.key: outcome}),
@@ -92,7 +92,7 @@ async def _in_batches(requests: Sequence[Request], url: str, file: Path) -> list
 
 
 def _content(outcome: Outcome) -> str:
-    if not isinstance(outcome, Reply):
+    if not isinstance(outcome, Response):
         raise SystemExit(f"A request failed: {outcome}")
     return outcome.content
 

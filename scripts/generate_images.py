@@ -1,8 +1,7 @@
 from pathlib import Path
 
 from icsd.core.logs import job_log
-from icsd.core.store import KeptPictures
-from icsd.stages.images import Drawing, generate_images, load_generator
+from icsd.stages.images import Drawing, generate_images, image_store, load_generator
 
 with job_log(snakemake.log[0]):
     resources = snakemake.resources
@@ -12,7 +11,7 @@ with job_log(snakemake.log[0]):
         Path(snakemake.output.contact_sheet),
         Drawing(**snakemake.params.settings),
         resources.batch_size,
-        KeptPictures(Path(resources.store), resources.run),
+        image_store(Path(resources.store), resources.run),
         load_generator(compiled=bool(resources.compiled)),
         snakemake.wildcards.shard,
     )

@@ -11,7 +11,7 @@ from checkout import Checkout
 
 from icsd.core import tables
 from icsd.core.ids import shard_names
-from icsd.core.store import KeptPictures
+from icsd.stages.images import image_store
 
 KEY = "sk-test-3b0c9d47f1a2e865"
 VARIABLE = "ICSD_TEST_WORKFLOW_KEY"
@@ -64,7 +64,7 @@ def _sentences(checkout: Checkout) -> set[tuple[str, str]]:
 
 
 def _drawn(checkout: Checkout) -> int:
-    return KeptPictures(checkout.folder / "results" / "drawn", checkout.config["run"]).count()
+    return image_store(checkout.folder / "results" / "drawn", checkout.config["run"]).count()
 
 
 def test_an_edited_prompt_asks_and_draws_what_is_new_and_going_back_asks_nothing(

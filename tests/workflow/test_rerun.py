@@ -8,7 +8,7 @@ from checkout import Checkout
 
 from icsd.core import tables
 from icsd.core.ids import shard_names
-from icsd.core.store import KeptPictures
+from icsd.stages.images import image_store
 
 (SHARD,) = shard_names(1)
 # rule -> jobs of a whole run with one shard, in the order of the stages
@@ -96,7 +96,7 @@ def test_what_changes_speed_alone_reruns_nothing(done: Checkout) -> None:
 
 
 def _drawn(checkout: Checkout) -> int:
-    return KeptPictures(checkout.folder / "results" / "drawn", "tiny").count()
+    return image_store(checkout.folder / "results" / "drawn", "tiny").count()
 
 
 def test_sentences_that_stay_the_same_are_not_drawn_again(done: Checkout) -> None:

@@ -17,7 +17,7 @@ from checkout import Checkout
 from same_tables import SINGLE_FILES, TABLES, assert_same, rows_of
 
 from icsd.core import tables
-from icsd.core.store import KeptPictures
+from icsd.stages.images import image_store
 
 ROOT = Path(__file__).parents[2]
 
@@ -153,7 +153,7 @@ def test_a_killed_run_goes_on_and_ends_in_the_same_tables(whole_run: Checkout, d
     done.edit("arms", ["multi"])
     done.edit("images.batch_size", 1)  # neither changes a result: each picture is kept at once,
     done.edit("captioner.checkpoint_every", 2)  # and so is every second step
-    kept = KeptPictures(done.folder / "results" / "drawn", "tiny")
+    kept = image_store(done.folder / "results" / "drawn", "tiny")
     done.kill_when(lambda: kept.count() > 0)
     before = kept.count()
     assert not (done.results / "images/multi/0000-of-0001.parquet").exists()
@@ -165,7 +165,7 @@ def test_a_killed_run_goes_on_and_ends_in_the_same_tables(whole_run: Checkout, d
     state = done.results / "captioner/multi/seed-0/resume/state.safetensors"
     said = done.kill_when(state.exists)
     assert f"images: {before} of " in said
-    assert len(list(kept.own.iterdir())) == 2  # of the job that was killed, and of the one that went on
+    assert len(list(kept.own_folder.iterdir())) == 2  # of the job that was killed, and of the one that went on
     pictures = tables.read(done.results / "images/multi/0000-of-0001.parquet", tables.IMAGES).num_rows
     assert kept.count() == pictures
 

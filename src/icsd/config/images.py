@@ -43,7 +43,7 @@ class ImagesConfig(Section):
     store: str = Field("results/drawn", description="All pictures, shared by runs; deleting it costs time.")
 
     def deciding(self) -> dict[str, Any]:
-        """What determines the pictures of given sentences, as icsd.images.Drawing takes it."""
+        """What determines the pictures of given sentences, as icsd.stages.images.Drawing takes it."""
         kept = {"model", "scheduler", "steps", "guidance_scale", "size", "dtype", "negative_prompt"}
         return self.model_dump(mode="json", include=kept)
 

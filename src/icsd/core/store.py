@@ -1,15 +1,15 @@
-"""The store of pictures: each kept from the moment it exists, under the hash of all that determined it.
+"""An append-only store of what is expensive to make: replies that were paid for, images that were drawn.
 
-A folder a run, of segments, `<time>-<random>.pictures`, each written by one process alone and only ever grown: no
-locks, which network file systems keep badly, and one file for all that a job draws. A segment is a row of blocks, one
-a batch:
+Each record is durable from the moment it exists, under a key that is the hash of all that determined it. A store is a
+folder of segments, `<time>-<random><suffix>`. One process alone writes a segment, and only appends to it, so that no
+lock is needed: network file systems keep locks badly. A segment is a sequence of blocks, one for each write:
 
-    head      magic, how many pictures, CRC-32 of the entries
-    entries   for each picture its key (32 bytes), the length of its PNG file, CRC-32 of that
-    pictures  the PNG files
+    header   magic, number of records, CRC-32 of the entries
+    entries  for each record its key (32 bytes), its length and its CRC-32
+    values   the bytes of the records
 
-A reader takes the heads alone, and stops where a writer was killed in the middle of a block. It only saves work:
-deleting the folder, or any segment in it, is safe.
+A reader reads headers and entries, and the values that it wants. It stops where a writer was killed in the middle of a
+block, and ignores damaged values. Any segment may be deleted, at the price of making its records again.
 """
 
 import logging
@@ -17,118 +17,124 @@ import os
 import secrets
 import struct
 import time
-from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import BinaryIO, NamedTuple, Self
 from zlib import crc32
 
 from icsd.core import files
 
-MAGIC = b"ICSDpic1"
-HEAD, ENTRY = struct.Struct("<8sII"), struct.Struct("<32sII")
-READ_BYTES = 4096  # at once: the head and the entries of 102 pictures
+MAGIC = b"ICSDpic1"  # images were the first records
+HEADER, ENTRY = struct.Struct("<8sII"), struct.Struct("<32sII")
+READ_BYTES = 4096  # at once: the header and the entries of 102 records
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a picture's file lies in a segment, and its checksum."""
+class Store:
+    """The store in a folder, which need not exist yet.
 
-    at: int
+    A reader sees all segments in the folder and below it; a writer adds its own to the subfolder `part`.
+    """
+
+    folder: Path
+    suffix: str
+    part: str = ""
+
+    @property
+    def own_folder(self) -> Path:
+        """The folder of this part's segments."""
+        return self.folder / self.part
+
+    def find(self, keys: Collection[str]) -> dict[str, bytes]:
+        """The values of those keys (hexadecimal) that are stored; of several, the first whole one."""
+        found: dict[str, bytes] = {}
+        for key, value in self.records(keys):
+            found.setdefault(key, value)
+        return found
+
+    def records(self, keys: Collection[str] | None = None) -> Iterator[tuple[str, bytes]]:
+        """Yield all whole records, or all with one of the keys, in the order of segments and writes."""
+        wanted = None if keys is None else {bytes.fromhex(key) for key in keys}
+        for path in sorted(self.folder.rglob(f"*{self.suffix}")) if wanted != set() else ():
+            yield from _records(path, wanted)
+
+    def count(self) -> int:
+        """Number of different keys in this part."""
+        return len(
+            {
+                entry.key
+                for path in self.own_folder.glob(f"*{self.suffix}")
+                for _, block in _blocks(path)
+                for entry in block
+            }
+        )
+
+    def writer(self) -> "SegmentWriter":
+        """A writer of a new segment."""
+        name = f"{time.strftime('%Y%m%dT%H%M%S')}-{secrets.token_hex(8)}{self.suffix}"
+        return SegmentWriter(self.own_folder / name)
+
+
+class _Entry(NamedTuple):
+    """A record's key, and where its value is in the segment."""
+
+    key: bytes
+    offset: int
     length: int
     checksum: int
 
 
-@dataclass(frozen=True)
-class KeptPictures:
-    """The store in a folder, which need not exist yet, as the run `run` uses it: it reads all and writes its own."""
-
-    folder: Path
-    run: str
-
-    @property
-    def own(self) -> Path:
-        """The folder of what this run has drawn."""
-        return self.folder / self.run
-
-    def find(self, keys: Collection[str]) -> dict[str, bytes]:
-        """The PNG files that are kept of those keys (hexadecimal), read and checked."""
-        found: dict[str, bytes] = {}
-        for path in sorted(self.folder.glob("*/*.pictures")) if keys else ():
-            found |= _read(path, {bytes.fromhex(key) for key in keys if key not in found})
-        return found
-
-    def count(self) -> int:
-        """How many different pictures this run has drawn."""
-        paths = self.own.glob("*.pictures")
-        return len({key for path in paths for key, _ in _entries(path)})
-
-    def writer(self) -> "Segment":
-        """A new segment of this run."""
-        return Segment(self.own)
+def _records(path: Path, wanted: Collection[bytes] | None) -> Iterator[tuple[str, bytes]]:
+    for file, entries in _blocks(path):
+        for entry in entries if wanted is None else [entry for entry in entries if entry.key in wanted]:
+            value = os.pread(file.fileno(), entry.length, entry.offset)
+            if len(value) == entry.length and crc32(value) == entry.checksum:
+                yield entry.key.hex(), value
+            else:
+                _log.warning("%s: the record %s is damaged and ignored", path, entry.key.hex())
 
 
-def _read(path: Path, wanted: Collection[bytes]) -> dict[str, bytes]:
-    places: dict[bytes, list[Place]] = defaultdict(list)
-    for key, place in _entries(path):
-        if key in wanted:
-            places[key].append(place)
-    found: dict[str, bytes] = {}
-    if places:
-        with path.open("rb", buffering=0) as file:
-            for key, several in places.items():
-                good = (png for place in several if (png := _picture(file, place)) is not None)
-                if (picture := next(good, None)) is not None:
-                    found[key.hex()] = picture
-                else:
-                    _log.warning("%s: the picture %s is damaged, and drawn anew", path, key.hex())
-    return found
-
-
-def _picture(file: BinaryIO, place: Place) -> bytes | None:
-    """The picture's file; None where it is not what was written."""
-    png = os.pread(file.fileno(), place.length, place.at)
-    return png if len(png) == place.length and crc32(png) == place.checksum else None
-
-
-def _entries(path: Path) -> Iterator[tuple[bytes, Place]]:
-    """The key and place of each whole picture of a segment, up to where a writer was killed."""
+def _blocks(path: Path) -> Iterator[tuple[BinaryIO, list[_Entry]]]:
+    """Yield the open segment and the entries of each block whose values are not cut."""
     try:
         file = path.open("rb", buffering=0)
     except FileNotFoundError:  # deleted since it was listed
         return
     with file:
-        at, size = 0, os.fstat(file.fileno()).st_size
-        while entries := _block(file, at, size):
-            at += HEAD.size + len(entries) * ENTRY.size
-            for key, length, checksum in entries:
-                if at + length <= size:
-                    yield key, Place(at, length, checksum)
-                at += length
+        offset, size = 0, os.fstat(file.fileno()).st_size
+        while entries := _entries(file, offset, size):
+            offset = entries[-1].offset + entries[-1].length
+            cut = offset > size
+            yield file, [entry for entry in entries if entry.offset + entry.length <= size] if cut else entries
 
 
-def _block(file: BinaryIO, at: int, size: int) -> list[tuple[bytes, int, int]]:
-    """Key, length and checksum of each picture of the block at `at`; empty where no whole head and entries are."""
-    read = os.pread(file.fileno(), READ_BYTES, at)
-    if len(read) < HEAD.size:
+def _entries(file: BinaryIO, offset: int, size: int) -> list[_Entry]:
+    """The entries of the block at `offset`; empty if its header or entries are not whole."""
+    read = os.pread(file.fileno(), READ_BYTES, offset)
+    if len(read) < HEADER.size:
         return []
-    magic, count, checksum = HEAD.unpack_from(read)
-    end = HEAD.size + count * ENTRY.size
-    if magic != MAGIC or at + end > size:
+    magic, count, checksum = HEADER.unpack_from(read)
+    end = HEADER.size + count * ENTRY.size
+    if magic != MAGIC or not count or offset + end > size:
         return []
     if end > len(read):
-        read = os.pread(file.fileno(), end, at)
-    entries = read[HEAD.size : end]
-    return list(ENTRY.iter_unpack(entries)) if crc32(entries) == checksum else []
+        read = os.pread(file.fileno(), end, offset)
+    entries = read[HEADER.size : end]
+    if crc32(entries) != checksum:
+        return []
+    keys, lengths, checksums = zip(*ENTRY.iter_unpack(entries), strict=True)
+    offsets = accumulate(lengths, initial=offset + end)
+    return list(map(_Entry._make, zip(keys, offsets, lengths, checksums, strict=False)))
 
 
-class Segment:
-    """What one process adds to the store. The file is made with the first picture."""
+class SegmentWriter:
+    """Appends to one segment. The file is created with the first record."""
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / f"{time.strftime('%Y%m%dT%H%M%S')}-{secrets.token_hex(8)}.pictures"
+    def __init__(self, path: Path) -> None:
+        self._path = path
         self._file: BinaryIO | None = None
         self._size = 0
 
@@ -139,17 +145,19 @@ class Segment:
         if self._file:
             self._file.close()
 
-    def keep(self, pictures: Sequence[tuple[str, bytes]]) -> None:
-        """Add PNG files with their keys; they are durable when this returns.
+    def append(self, records: Sequence[tuple[str, bytes]]) -> None:
+        """Append values with their keys; they are durable when this returns.
 
-        DiskFullError where there is no room; what was written of them is then cut off again.
+        DiskFullError if there is no room; what was written of the records is then cut off again.
         """
-        entries = b"".join(ENTRY.pack(bytes.fromhex(key), len(png), crc32(png)) for key, png in pictures)
-        head = HEAD.pack(MAGIC, len(pictures), crc32(entries))
+        if not records:
+            return
+        entries = b"".join(ENTRY.pack(bytes.fromhex(key), len(value), crc32(value)) for key, value in records)
+        header = HEADER.pack(MAGIC, len(records), crc32(entries))
         with files.room_for(self._path):
-            self._append(b"".join([head, entries, *(png for _, png in pictures)]))
+            self._write(b"".join([header, entries, *(value for _, value in records)]))
 
-    def _append(self, block: bytes) -> None:
+    def _write(self, block: bytes) -> None:
         if self._file is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = files.new_file(self._path)
@@ -159,7 +167,9 @@ class Segment:
         except OSError:
             self._file.truncate(self._size)
             self._file.seek(self._size)
-            if not self._size:
+            if not self._size:  # nobody needs the file, and a later record would be lost in it without its name
                 self._path.unlink()
+                self._file.close()
+                self._file = None
             raise
         self._size += len(block)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from icsd.core.files import atomic_path
 from icsd.llm.budget import OutOfBudget, Prices, Purse
-from icsd.llm.cache import Event, Replies, Segment
+from icsd.llm.cache import CacheWriter, Event, ResponseCache
 from icsd.llm.request import Failure, Outcome, Request
 
 
@@ -90,8 +90,8 @@ class Accounts:
 
     prices: Prices
     purse: Purse
-    store: Replies
-    segment: Segment
+    store: ResponseCache
+    segment: CacheWriter
     run: str
 
     @property
@@ -126,7 +126,7 @@ class Accounts:
         """The outcomes of all of the batch's requests, durable, other jobs' too; `missing` where none is found."""
         outcomes = {key: found.get(key, missing) for key in record.most_usd}
         events = [self._event(record, key, outcome) for key, outcome in outcomes.items()]
-        self.segment.keep(events)
+        self.segment.append(events)
         self.close(record, sum(event["usd"] for event in events))
         return outcomes
 

@@ -19,7 +19,7 @@ from icsd.llm.openai_api import (
     Access,
     EndpointError,
     ends_all,
-    read_reply,
+    read_response,
     request_body,
 )
 from icsd.llm.request import Failure, Outcome, Request
@@ -168,7 +168,7 @@ class BatchServer:
     def _answer(self, status: Any, body: Any) -> Outcome:
         body = body if isinstance(body, Mapping) else {}
         if status == 200:
-            reply = read_reply(ChatCompletion.construct(**body))
+            reply = read_response(ChatCompletion.construct(**body))
             return reply or Failure("unreadable-reply", "the line is no chat completion")
         failure = self._failure(f"http-{status}", body.get("error"))
         # one of the few codes that end the stage; else the status, as the provider `openai` has it

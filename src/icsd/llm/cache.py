@@ -1,111 +1,98 @@
-"""The store of replies: each kept, under the key of its request, before it is counted.
+"""The cache of responses: each request that was sent, what came back and what it cost.
 
-A folder of segments, `<time>-<random>.jsonl`, each written by one process alone and only ever grown: no locks, which
-network file systems keep badly, and one file for all that a job is told. A line is a JSON object, an event:
+It is a `core.store` in a folder that all runs share. A record is an event, a JSON object under its request's key:
 
-    {"key": "<64 hex digits>", "reply": {...}, "run": …, "provider": …, "usd": …, "at": …}    a reply
+    {"key": "<64 hex digits>", "reply": {...}, "run": …, "provider": …, "usd": …, "at": …}    a response
     {"key": "<64 hex digits>", "failed": "http-429", …}                                      a request without one
 
-What a batch brought has its id too, as "batch"; two jobs may have written the same of it.
-
-A line that a killed writer left unfinished is no event. Deleting the folder loses what was paid for, and nothing else.
+A response that came with a batch also has the batch's id, as "batch"; two jobs may have written the same one.
+Deleting the folder loses what was paid for, and nothing else.
 """
 
 import json
-import logging
-import os
-import secrets
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 
-from icsd.core import files
-from icsd.llm.request import Outcome, Reply
+from icsd.core.store import SegmentWriter, Store
+from icsd.llm.request import Outcome, Response
 
-KEY_AT = slice(9, 73)  # of a line: {"key": "<64 hex digits>"
+LINE_KEY = slice(9, 73)  # of a line of the old format: {"key": "<64 hex digits>"
 Event = Mapping[str, Any]
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Replies:
-    """The store in a folder, which need not exist yet."""
+class ResponseCache:
+    """The cache in a folder, which need not exist yet."""
 
     folder: Path
 
-    def find(self, keys: Collection[str]) -> dict[str, Reply]:
-        """The replies to those of the requests that have one; of two, the one first in the segments' order."""
-        wanted = {key.encode() for key in keys}
-        found: dict[str, Reply] = {}
-        for line in self._lines() if wanted else ():
-            if line[KEY_AT] in wanted:
-                event = _parse(line)
-                if event and "reply" in event and event["key"] not in found:
-                    found[event["key"]] = Reply(**event["reply"])
+    def find(self, keys: Collection[str]) -> dict[str, Response]:
+        """The responses to those of the requests that have one; of several, the first."""
+        found: dict[str, Response] = {}
+        for event in self.events(keys):
+            if "reply" in event and event["key"] not in found:
+                found[event["key"]] = Response(**event["reply"])
         return found
 
-    def events(self) -> Iterator[Event]:
-        """All that was ever sent and answered."""
-        return (event for event in map(_parse, self._lines()) if event)
+    def events(self, keys: Collection[str] | None = None) -> Iterator[Event]:
+        """Yield all events, or those with one of the keys."""
+        yield from self._old_events(keys)
+        for _, value in self._store.records(keys):
+            yield json.loads(value)
 
-    def writer(self, **about: str) -> "Segment":
-        """A new segment, whose events carry `about`."""
-        return Segment(self.folder, about)
+    def writer(self, **about: str) -> "CacheWriter":
+        """A writer of events that carry `about`."""
+        return CacheWriter(self._store.writer(), about)
 
-    def _lines(self) -> Iterator[bytes]:
-        for path in sorted(self.folder.glob("*.jsonl")):
+    @property
+    def _store(self) -> Store:
+        return Store(self.folder, ".replies")
+
+    def _old_events(self, keys: Collection[str] | None) -> Iterator[Event]:
+        """Yield the events of the format before `core.store`: files of lines, the last one perhaps cut by a kill."""
+        wanted = None if keys is None else {key.encode() for key in keys}
+        for path in sorted(self.folder.glob("*.jsonl")) if wanted != set() else ():
             with path.open("rb") as file:
-                yield from file
+                lines = file if wanted is None else (line for line in file if line[LINE_KEY] in wanted)
+                yield from filter(None, map(_old_event, lines))
 
 
-def _parse(line: bytes) -> Event | None:
-    """The event of a line; None where its writer was killed in the middle, which the end of line tells."""
-    if not line.endswith(b"\n"):
-        return None
+def _old_event(line: bytes) -> Event | None:
     try:
-        event = json.loads(line)
+        event = json.loads(line) if line.endswith(b"\n") else None
     except ValueError:
         return None
     return event if isinstance(event, dict) and "key" in event else None
 
 
-class Segment:
-    """What one process adds to the store. The file is made with the first event."""
+class CacheWriter:
+    """Appends the events of one process."""
 
-    def __init__(self, folder: Path, about: Mapping[str, str]) -> None:
-        self._path = folder / f"{time.strftime('%Y%m%dT%H%M%S')}-{secrets.token_hex(8)}.jsonl"
-        self._about = dict(about)
-        self._file: BinaryIO | None = None
+    def __init__(self, segment: SegmentWriter, about: Mapping[str, str]) -> None:
+        self._segment, self._about = segment, dict(about)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if self._file:
-            self._file.close()
+    def __exit__(self, *error: object) -> None:
+        self._segment.__exit__(*error)
 
     def event(self, key: str, outcome: Outcome, usd: float) -> Event:
-        """What there is to keep of an outcome that cost `usd`."""
-        what = {"reply": asdict(outcome)} if isinstance(outcome, Reply) else {"failed": outcome.code}
-        return {"key": key, **what, **self._about, "usd": usd, "at": round(time.time(), 3)}
+        """The event of an outcome that cost `usd`."""
+        result = {"reply": asdict(outcome)} if isinstance(outcome, Response) else {"failed": outcome.code}
+        return {"key": key, **result, **self._about, "usd": usd, "at": round(time.time(), 3)}
 
-    def keep(self, events: Sequence[Event]) -> None:
-        """Write the events; they are durable when this returns."""
-        if not events:
-            return
-        if self._file is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = files.new_file(self._path)
-        self._file.write(b"".join(json.dumps(event).encode() + b"\n" for event in events))
-        self._file.flush()
-        os.fsync(self._file.fileno())
+    def append(self, events: Sequence[Event]) -> None:
+        """Append the events; they are durable when this returns. DiskFullError if there is no room."""
+        self._segment.append([(event["key"], json.dumps(event).encode()) for event in events])
 
 
 @dataclass(frozen=True)
 class Spending:
-    """What the events of a run come to."""
+    """The sums of a run's events."""
 
     requests: int = 0
     replies: int = 0
@@ -115,10 +102,10 @@ class Spending:
 
 
 def spending(events: Iterable[Event], run: str) -> Spending:
-    """The sum over the events of `run`: every request that was sent, those that failed included."""
+    """The sums over the events of `run`: every request that was sent, failed ones included."""
     requests = replies = prompt = completion = 0
     usd = 0.0
-    for event in _each_once(event for event in events if event.get("run") == run):
+    for event in _without_doubles(event for event in events if event.get("run") == run):
         requests, usd = requests + 1, usd + event["usd"]
         if "reply" in event:
             replies += 1
@@ -127,8 +114,8 @@ def spending(events: Iterable[Event], run: str) -> Spending:
     return Spending(requests, replies, prompt, completion, usd)
 
 
-def _each_once(events: Iterable[Event]) -> Iterator[Event]:
-    """Without what two jobs have both collected of one batch."""
+def _without_doubles(events: Iterable[Event]) -> Iterator[Event]:
+    """Yield each event of a batch once, if two jobs collected that batch."""
     seen: set[tuple[str, str]] = set()
     for event in events:
         line = (event["key"], event.get("batch", ""))

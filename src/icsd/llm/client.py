@@ -14,9 +14,9 @@ import openai
 
 from icsd.core.errors import ICSDError
 from icsd.llm.budget import OutOfBudget, Prices, Purse
-from icsd.llm.cache import Event, Segment
-from icsd.llm.openai_api import NO_KEY, Access, Endpoint, ends_all, read_reply, request_body, worth_again
-from icsd.llm.request import Failure, Outcome, Reply, Request
+from icsd.llm.cache import CacheWriter, Event
+from icsd.llm.openai_api import NO_KEY, Access, Endpoint, ends_all, read_response, request_body, worth_again
+from icsd.llm.request import Failure, Outcome, Request, Response
 from icsd.llm.throttle import Pace, exhausted_s, retry_after_s
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0  # before a request is sent again
@@ -26,7 +26,12 @@ Receive = Callable[[Request, Outcome], None]
 
 
 def ask(
-    requests: Iterable[Request], endpoint: Endpoint, prices: Prices, purse: Purse, segment: Segment, receive: Receive
+    requests: Iterable[Request],
+    endpoint: Endpoint,
+    prices: Prices,
+    purse: Purse,
+    segment: CacheWriter,
+    receive: Receive,
 ) -> None:
     """Send the requests, up to `concurrency` at once and with no barrier; `receive` gets each one's outcome.
 
@@ -51,7 +56,7 @@ class _Attempt:
 class _Keeper:
     """Makes events durable, many with one write."""
 
-    def __init__(self, segment: Segment) -> None:
+    def __init__(self, segment: CacheWriter) -> None:
         self._segment = segment
         self._waiting: list[Event] = []
         self._writing = asyncio.Lock()
@@ -65,7 +70,7 @@ class _Keeper:
         async with self._writing:  # while one writes, others add, and the next writes for all of them
             events, self._waiting = self._waiting, []
             if events:
-                await asyncio.to_thread(self._segment.keep, events)
+                await asyncio.to_thread(self._segment.append, events)
 
 
 class _Asker:
@@ -131,7 +136,7 @@ class _Asker:
             finally:
                 self._put_back(most_usd - usd)
                 self._keeper.add(request.key, attempt.outcome, usd)
-        if isinstance(attempt.outcome, Reply):
+        if isinstance(attempt.outcome, Response):
             self._pace.succeeded()
         elif attempt.outcome.code in TOO_MUCH:
             self._pace.refused(sent_at, attempt.retry_after_s)
@@ -186,7 +191,7 @@ class _Asker:
             return self._unreadable(f"{type(error).__name__}: {error}")
         self._answered = True
         self._pace.pause(exhausted_s(raw.headers))
-        reply = read_reply(completion)
+        reply = read_response(completion)
         return _Attempt(reply) if reply else self._unreadable("the reply is no chat completion")
 
     def _unreadable(self, what: str) -> _Attempt:

@@ -6,8 +6,8 @@ from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
-from icsd.llm.cache import Segment
-from icsd.llm.request import Failure, Outcome, Reply, Request
+from icsd.llm.cache import CacheWriter
+from icsd.llm.request import Failure, Outcome, Request, Response
 from icsd.models.chat_model import CHAT_FILES, ChatModel, chat_digest, load_chat_model
 from icsd.models.model_folder import model_folder
 
@@ -37,7 +37,9 @@ class LocalModel:
         return model_folder(SETTING, self.name, CHAT_FILES)
 
 
-def ask(requests: Iterable[Request], model: LocalModel, batch_size: int, segment: Segment, receive: Receive) -> None:
+def ask(
+    requests: Iterable[Request], model: LocalModel, batch_size: int, segment: CacheWriter, receive: Receive
+) -> None:
     """Answer the requests, all of one Sampling; `receive` gets each one's outcome.
 
     A batch's outcomes are events in `segment`, durable before `receive` hears of them. A request without room for its
@@ -48,7 +50,7 @@ def ask(requests: Iterable[Request], model: LocalModel, batch_size: int, segment
         for batch in _batches(window, model.loaded, batch_size):
             outcomes = _outcomes(batch, model.loaded)
             events = [segment.event(asked.request.key, outcome, 0.0) for asked, outcome in outcomes]
-            segment.keep(events)
+            segment.append(events)
             for asked, outcome in outcomes:
                 receive(asked.request, outcome)
 
@@ -79,7 +81,7 @@ def _outcomes(batch: Sequence[_Asked], model: ChatModel) -> list[tuple[_Asked, O
     return [*zip(long, refused, strict=True), *zip(short, _replies(short, model) if short else (), strict=True)]
 
 
-def _replies(batch: Sequence[_Asked], model: ChatModel) -> list[Reply]:
+def _replies(batch: Sequence[_Asked], model: ChatModel) -> list[Response]:
     sampling = batch[0].request.sampling
     completions = model.complete(
         [asked.prompt for asked in batch],
@@ -88,7 +90,7 @@ def _replies(batch: Sequence[_Asked], model: ChatModel) -> list[Reply]:
         max_tokens=sampling.max_tokens,
     )
     return [
-        Reply(said.content, None, said.finish_reason, said.prompt_tokens, said.completion_tokens)
+        Response(said.content, None, said.finish_reason, said.prompt_tokens, said.completion_tokens)
         for said in completions
     ]
 

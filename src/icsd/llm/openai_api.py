@@ -9,7 +9,7 @@ from openai.types.chat import ChatCompletion
 
 from icsd.core.errors import ConfigError, ICSDError
 from icsd.core.text import shown
-from icsd.llm.request import Reply, Request
+from icsd.llm.request import Request, Response
 
 NO_KEY = "none"  # the client insists on one; a server without keys ignores it
 NO_CREDIT = frozenset(("insufficient_quota", "billing_hard_limit_reached"))
@@ -104,7 +104,7 @@ def request_body(request: Request, structured: bool) -> dict[str, Any]:
     return sent
 
 
-def read_reply(completion: object) -> Reply | None:
+def read_response(completion: object) -> Response | None:
     """What a completion says; None of what is no completion."""
     if not isinstance(completion, ChatCompletion) or not completion.choices:
         return None
@@ -112,7 +112,7 @@ def read_reply(completion: object) -> Reply | None:
     if choice.message is None:
         return None
     tokens = (usage.prompt_tokens, usage.completion_tokens) if usage else (None, None)
-    return Reply(choice.message.content or "", choice.message.refusal, choice.finish_reason, *tokens)
+    return Response(choice.message.content or "", choice.message.refusal, choice.finish_reason, *tokens)
 
 
 def _read_key(variable: str | None) -> str:

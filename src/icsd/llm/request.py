@@ -47,7 +47,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class Response:
     """What a model said. Tokens are None where the server does not count them."""
 
     content: str
@@ -65,4 +65,4 @@ class Failure:
     detail: str = ""
 
 
-Outcome = Reply | Failure
+Outcome = Response | Failure

@@ -1,4 +1,4 @@
-"""A shard's pictures: those that are kept, and the rest drawn."""
+"""Images: a shard's pictures, those in the store and the rest drawn."""
 
 import hashlib
 import io
@@ -15,7 +15,7 @@ from icsd.core.contact_sheet import contact_sheet
 from icsd.core.files import FileDigests
 from icsd.core.lock import locked
 from icsd.core.logs import Progress
-from icsd.core.store import KeptPictures, Segment
+from icsd.core.store import SegmentWriter, Store
 
 Row = Mapping[str, Any]
 Receive = Callable[[int, list[bytes]], None]  # the number of the first of a batch, and the batch's PNG files
@@ -68,27 +68,32 @@ class Generator(Protocol):
 Load = Callable[[Path, Drawing], Generator]  # from the model's folder
 
 
+def image_store(folder: Path, run: str) -> Store:
+    """The store of drawn PNG files: a run reads those of all runs, and adds its own to a subfolder of its name."""
+    return Store(folder, ".pictures", run)
+
+
 def generate_images(
     sentences: Path,
     images: Path,
     contact_sheet_path: Path,
     settings: Drawing,
     batch_size: int,
-    kept: KeptPictures,
+    store: Store,
     load: Load | None = None,
     shard: str | None = None,
 ) -> None:
     """Write the IMAGES of a `shard` of SENTENCES, in its order, or of all, and a contact sheet of the first.
 
-    Each picture is in `kept` from the moment that it exists, so that a killed or changed run draws only what is new.
-    `load` gives the generator: diffusers' by default. An empty shard needs no model. ModelError for the model,
-    DiskFullError where there is no room. Of two processes that are to write the same images the second waits for the
-    first, and finds its pictures.
+    Each picture is in `store` from the moment that it exists, so that a killed or changed run draws only what is new.
+    `load` returns the generator, by default diffusers'. An empty shard needs no model. ModelError for the model,
+    DiskFullError if there is no room. Of two processes that write the same images the second waits for the first, and
+    finds its pictures.
     """
     columns = ["image_id", "sentence", "seed"]
     rows = tables.read(sentences, tables.SENTENCES, columns, shard=shard).to_pylist()
     with locked(images):
-        pictures = _pictures(rows, settings, batch_size, kept, load or load_generator()) if rows else []
+        pictures = _pictures(rows, settings, batch_size, store, load or load_generator()) if rows else []
         _write(images, rows, pictures, settings.model)
         sheet = io.BytesIO()
         contact_sheet(pictures, [row["sentence"] for row in rows]).save(sheet, format="PNG")
@@ -119,36 +124,34 @@ def load_generator(*, compiled: bool = False) -> Load:
     return load
 
 
-def _pictures(
-    rows: Sequence[Row], settings: Drawing, batch_size: int, kept: KeptPictures, load: Load
-) -> Sequence[bytes]:
-    """A PNG file a row: the kept ones, and the rest drawn."""
+def _pictures(rows: Sequence[Row], settings: Drawing, batch_size: int, store: Store, load: Load) -> Sequence[bytes]:
+    """A PNG file for each row: the stored ones, and the rest drawn."""
     from icsd.models.model_folder import PIPELINE_FILES, model_folder
 
     folder = model_folder("images.model", settings.model, PIPELINE_FILES)
     settings = replace(settings, dtype=_dtype(settings.dtype))
-    keys = _keys(rows, settings, folder, FileDigests(kept.folder / "digests.json"))
-    pictures = kept.find(set(keys))
+    keys = _keys(rows, settings, folder, FileDigests(store.folder / "digests.json"))
+    pictures = store.find(set(keys))
     missing = [number for number, key in enumerate(keys) if key not in pictures]
     if len(missing) < len(rows):
         _log.info("images: %d of %d are drawn already", len(rows) - len(missing), len(rows))
     if missing:
         generator = load(folder, settings)
-        with kept.writer() as segment:
+        with store.writer() as segment:
             new = [(keys[number], rows[number]) for number in missing]
             pictures |= _drawn(new, generator, settings, batch_size, segment)
     return [pictures[key] for key in keys]
 
 
 def _drawn(
-    new: Sequence[tuple[str, Row]], generator: Generator, settings: Drawing, batch_size: int, segment: Segment
+    new: Sequence[tuple[str, Row]], generator: Generator, settings: Drawing, batch_size: int, segment: SegmentWriter
 ) -> dict[str, bytes]:
-    """The PNG files of rows by key, each kept in `segment` before it counts."""
+    """The PNG files of rows by key, each durable in `segment` before it counts."""
     told, pictures = Progress(len(new), "images"), dict[str, bytes]()
 
     def receive(first: int, pngs: list[bytes]) -> None:
         batch = [(key, png) for (key, _), png in zip(new[first : first + len(pngs)], pngs, strict=True)]
-        segment.keep(batch)
+        segment.append(batch)
         pictures.update(batch)
         for _ in batch:
             told.step()

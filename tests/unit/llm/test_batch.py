@@ -19,9 +19,9 @@ from icsd.llm import batch, batch_server, client
 from icsd.llm.batch_records import BATCH_PRICE, Accounts, Record, Records
 from icsd.llm.batch_server import batch_line
 from icsd.llm.budget import Budget, OutOfBudget, Prices, Purse
-from icsd.llm.cache import Replies, spending
+from icsd.llm.cache import ResponseCache, spending
 from icsd.llm.openai_api import Endpoint, EndpointError, request_body
-from icsd.llm.request import Failure, Outcome, Reply, Request, Sampling
+from icsd.llm.request import Failure, Outcome, Request, Response, Sampling
 from icsd.stages.summaries.answers import Rules
 from icsd.stages.summaries.prompts import Prompt
 from icsd.stages.summaries.providers import answer, model_name
@@ -75,7 +75,7 @@ def _ask(
     **settings: Any,
 ) -> Outcomes:
     """One job, and what it received."""
-    store, received = Replies(Path("replies")), Outcomes()
+    store, received = ResponseCache(Path("replies")), Outcomes()
     purse = Purse(Budget(Path(run) / "budget", budget_usd))
 
     def receive(request: Request, outcome: Outcome) -> None:
@@ -90,7 +90,7 @@ def _ask(
 
 
 def _events() -> list[dict[str, Any]]:
-    return [dict(event) for event in Replies(Path("replies")).events()]
+    return [dict(event) for event in ResponseCache(Path("replies")).events()]
 
 
 def _open_records() -> list[Record]:
@@ -141,17 +141,17 @@ def test_every_request_gets_the_reply_that_online_gives(
     assert _codes(received) == ["reply"] * 7
     assert sorted(server.batches.batched) == sorted(_bodies(requests)) and _submitted(server) == batches
     asked = Outcomes()
-    with Replies(Path("other")).writer() as segment:
+    with ResponseCache(Path("other")).writer() as segment:
         purse, put = Purse(Budget(Path("b"), None)), lambda request, outcome: asked.update({request.key: outcome})
         client.ask(requests, _endpoint(server.url), PRICES, purse, segment, put)
-    assert received == asked == Replies(Path("replies")).find({request.key for request in requests})
+    assert received == asked == ResponseCache(Path("replies")).find({request.key for request in requests})
     assert f"batches: {batches} submitted, {batches} done, 0 requests to go" in caplog.text
     assert not _open_records() and {event["batch"] for event in _events()} == set(server.batches._jobs)
 
 
 def test_the_price_is_half(server: ChatServer) -> None:
     received = _ask(server, _requests(1, 2), budget_usd=1.0)
-    tokens = [(r.prompt_tokens, r.completion_tokens) for r in received.values() if isinstance(r, Reply)]
+    tokens = [(r.prompt_tokens, r.completion_tokens) for r in received.values() if isinstance(r, Response)]
     usd = sum(PRICES.cost(prompt or 0, completion or 0) for prompt, completion in tokens) / 2
     spent = spending(_events(), "run")
     assert spent.usd == pytest.approx(usd) and usd > 0 and spent.requests == spent.replies == 2
@@ -184,7 +184,7 @@ def test_failed_lines_alone_are_sent_again(server: ChatServer) -> None:
     server.batches.script = _first_try(status(500), 1, 3)
     requests = _requests(*range(5))
     received = _ask(server, requests)
-    assert all(isinstance(outcome, Reply) for outcome in received.values()) and len(received) == 5
+    assert all(isinstance(outcome, Response) for outcome in received.values()) and len(received) == 5
     sent = Counter(server.batches.batched)
     assert [sent[body] for body in _bodies(requests)] == [1, 2, 1, 2, 1] and _submitted(server) == 2
     assert spending(_events(), "run").requests == 7
@@ -318,7 +318,7 @@ def test_what_others_left_done_is_kept_though_nobody_here_wants_it(
     while job.batch["status"] != "completed":
         server.batches._advance(job)
     _ask(server, _requests(3))
-    assert len(Replies(Path("replies")).find({request.key for request in _requests(1, 2, 3)})) == 3
+    assert len(ResponseCache(Path("replies")).find({request.key for request in _requests(1, 2, 3)})) == 3
 
 
 def test_two_jobs_wait_for_one_batch_and_it_counts_once(server: ChatServer) -> None:

@@ -1,18 +1,20 @@
-"""The store of replies, the budget that jobs share, and the pace of requests."""
+"""The cache of responses, the budget that jobs share, and the pace of requests."""
 
 import asyncio
 import json
 import multiprocessing
+import shutil
 from pathlib import Path
 
 import pytest
 
 from icsd.llm.budget import Budget, OutOfBudget, Prices, Purse
-from icsd.llm.cache import Replies, spending
-from icsd.llm.request import Failure, Reply, Request, Sampling
+from icsd.llm.cache import ResponseCache, spending
+from icsd.llm.request import Failure, Request, Response, Sampling
 from icsd.llm.throttle import Pace, duration_s, exhausted_s, retry_after_s
 
-REPLY = Reply('{"index": [1], "summary": "A dog."}', None, "stop", 11, 7)
+OLD_STORES = Path(__file__).parents[2] / "support/old_stores"
+REPLY = Response('{"index": [1], "summary": "A dog."}', None, "stop", 11, 7)
 
 
 def _request(text: str = "One.", model: str = "m", temperature: float | None = 0.0) -> Request:
@@ -35,16 +37,40 @@ def test_no_text_has_more_tokens_than_the_bound() -> None:
     assert _request("ä" * 100).most_prompt_tokens >= 200
 
 
-# --- Replies ----------------------------------------------------------------------------------------------------------
-def test_a_reply_is_found_by_whoever_reads_the_folder(tmp_path: Path) -> None:
-    store, first, second = Replies(tmp_path / "replies"), _request("One."), _request("Two.")
+# --- Cache ------------------------------------------------------------------------------------------------------------
+def test_responses_cached_before_the_stores_were_one_are_found(tmp_path: Path) -> None:
+    shutil.copytree(OLD_STORES / "replies", tmp_path, dirs_exist_ok=True)
+    cache, keys = ResponseCache(tmp_path), [_request(text).key for text in ("One.", "Two.", "Three.", "Four.")]
+    old = {keys[0]: REPLY, keys[1]: Response("ä\n", prompt_tokens=3)}
+    assert cache.find(keys) == old  # the line of the third is cut
+    with cache.writer(run="new") as segment:
+        segment.append([segment.event(key, Response("new"), 0.5) for key in keys])
+    assert cache.find(keys) == {key: Response("new") for key in keys} | old
+    assert [spending(cache.events(), run).usd for run in ("old", "new")] == [0.75, 2.0]
+    spent = spending(cache.events(), "old")
+    assert (spent.requests, spent.replies, spent.prompt_tokens, spent.completion_tokens) == (3, 2, 14, 7)
+
+
+@pytest.mark.parametrize("cut", range(1, 40, 3))
+def test_an_old_line_that_a_kill_left_unfinished_is_no_event(tmp_path: Path, cut: int) -> None:
+    (old,) = (OLD_STORES / "replies").iterdir()
+    whole = b"".join(old.read_bytes().splitlines(keepends=True)[:3])
+    (tmp_path / old.name).write_bytes(whole[:-cut])
+    assert len(list(ResponseCache(tmp_path).events())) == 2
+    assert ResponseCache(tmp_path).find([_request(text).key for text in ("One.", "Two.")]) == {
+        _request("One.").key: REPLY
+    }
+
+
+def test_a_response_is_found_by_every_reader_of_the_folder(tmp_path: Path) -> None:
+    store, first, second = ResponseCache(tmp_path / "replies"), _request("One."), _request("Two.")
     assert store.find([first.key]) == {} and list(store.events()) == []
     with store.writer(run="a", provider="openai") as one, store.writer(run="b", provider="openai") as other:
-        one.keep([one.event(first.key, REPLY, 0.5), one.event(second.key, Failure("http-500"), 0.0)])
-        other.keep([other.event(second.key, Reply("Hm.", prompt_tokens=3), 0.25)])
+        one.append([one.event(first.key, REPLY, 0.5), one.event(second.key, Failure("http-500"), 0.0)])
+        other.append([other.event(second.key, Response("Hm.", prompt_tokens=3), 0.25)])
         assert store.find([first.key, second.key, "0" * 64]) == {
             first.key: REPLY,
-            second.key: Reply("Hm.", None, None, 3),
+            second.key: Response("Hm.", None, None, 3),
         }
     assert len(list((tmp_path / "replies").iterdir())) == 2
     of_a, of_b = (spending(store.events(), run) for run in "ab")
@@ -52,29 +78,29 @@ def test_a_reply_is_found_by_whoever_reads_the_folder(tmp_path: Path) -> None:
     assert (of_b.requests, of_b.replies, of_b.prompt_tokens, of_b.usd) == (1, 1, 3, 0.25)
 
 
-def test_nothing_told_is_no_file(tmp_path: Path) -> None:
-    with Replies(tmp_path / "replies").writer(run="a") as segment:
-        segment.keep([])
+def test_without_events_there_is_no_file(tmp_path: Path) -> None:
+    with ResponseCache(tmp_path / "replies").writer(run="a") as segment:
+        segment.append([])
     assert not (tmp_path / "replies").exists()
 
 
 @pytest.mark.parametrize("cut", range(1, 40, 3))
-def test_a_line_that_a_kill_left_unfinished_is_no_reply(tmp_path: Path, cut: int) -> None:
-    store, keys = Replies(tmp_path), [_request(str(n)).key for n in range(3)]
+def test_an_event_that_a_kill_left_unfinished_is_no_response(tmp_path: Path, cut: int) -> None:
+    store, keys = ResponseCache(tmp_path), [_request(str(n)).key for n in range(3)]
     with store.writer(run="a") as segment:
-        segment.keep([segment.event(key, REPLY, 0.0) for key in keys])
+        segment.append([segment.event(key, REPLY, 0.0) for key in keys])
     [path] = tmp_path.iterdir()
     path.write_bytes(path.read_bytes()[:-cut])
     with store.writer(run="a") as segment:
-        segment.keep([segment.event(keys[2], Reply("later"), 0.0)])
-    assert store.find(keys) == {keys[0]: REPLY, keys[1]: REPLY, keys[2]: Reply("later")}
+        segment.append([segment.event(keys[2], Response("later"), 0.0)])
+    assert store.find(keys) == {keys[0]: REPLY, keys[1]: REPLY, keys[2]: Response("later")}
     assert len(list(store.events())) == 3
 
 
-def test_text_of_a_model_stays_on_its_line(tmp_path: Path) -> None:
-    store, reply = Replies(tmp_path), Reply('a\nb\r\u2028 \U0001f436 \x00 "key"')
+def test_any_text_of_a_model_is_read_back(tmp_path: Path) -> None:
+    store, reply = ResponseCache(tmp_path), Response('a\nb\r\u2028 \U0001f436 \x00 "key"')
     with store.writer(run="a") as segment:
-        segment.keep([segment.event(_request().key, reply, 0.0)])
+        segment.append([segment.event(_request().key, reply, 0.0)])
     assert store.find([_request().key]) == {_request().key: reply}
 
 

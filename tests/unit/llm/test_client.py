@@ -14,7 +14,7 @@ from chat_server import ChatServer
 from icsd.config import SummariesConfig
 from icsd.core.errors import ConfigError, ICSDError
 from icsd.llm.budget import Budget, OutOfBudget
-from icsd.llm.cache import Replies, spending
+from icsd.llm.cache import ResponseCache, spending
 from icsd.llm.openai_api import EndpointError
 from icsd.stages.summaries.answers import Rules
 from icsd.stages.summaries.prompts import Prompt
@@ -25,7 +25,7 @@ KEY = "sk-secret-0123456789"
 VARIABLE = "ICSD_TEST_KEY"
 PROMPT = Prompt("{% for caption in captions %}\n<{{ loop.index }}> {{ caption }}\n{% endfor %}", Rules())
 GOOD = '{"index": [2, 1], "summary": "A dog on a beach."}'
-Reply = Callable[[str], tuple[int, str]]  # the prompt -> status and body
+Response = Callable[[str], tuple[int, str]]  # the prompt -> status and body
 
 
 def _group(group_id: int = 1, first: str = "A dog.") -> Group:
@@ -45,7 +45,7 @@ def _completion(content: str | None, **choice: Any) -> str:
 class _Server(ThreadingHTTPServer):
     """Speaks /v1/chat/completions with a scripted reply, and keeps what it was asked."""
 
-    def __init__(self, reply: Reply) -> None:
+    def __init__(self, reply: Response) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.reply, self.requests, self.keys = reply, [], []
         self.url = f"http://127.0.0.1:{self.server_address[1]}/v1"
@@ -72,11 +72,11 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Reply], _Server]]:
+def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Response], _Server]]:
     monkeypatch.setenv(VARIABLE, KEY)
     servers: list[_Server] = []
 
-    def start(reply: Reply) -> _Server:
+    def start(reply: Response) -> _Server:
         servers.append(_Server(reply))
         threading.Thread(target=servers[-1].serve_forever, args=(0.01,), daemon=True).start()
         return servers[-1]
@@ -110,10 +110,10 @@ def _ask(url: str, *groups: Group, **changes: Any) -> list[Summary]:
 
 
 def _events() -> list[dict[str, Any]]:
-    return [dict(event) for event in Replies(Path("results/replies")).events()]
+    return [dict(event) for event in ResponseCache(Path("results/replies")).events()]
 
 
-def test_good_answer_is_checked_and_counted(serve: Callable[[Reply], _Server]) -> None:
+def test_good_answer_is_checked_and_counted(serve: Callable[[Response], _Server]) -> None:
     server = serve(lambda prompt: (200, _completion(GOOD)))
     assert _ask(server.url) == [Summary("A dog on a beach.", (0, 1), None, 11, 7)]
     [request] = server.requests
@@ -122,7 +122,7 @@ def test_good_answer_is_checked_and_counted(serve: Callable[[Reply], _Server]) -
     assert server.keys == [f"Bearer {KEY}"]
 
 
-def test_temperature_null_is_not_sent(serve: Callable[[Reply], _Server]) -> None:
+def test_temperature_null_is_not_sent(serve: Callable[[Response], _Server]) -> None:
     server = serve(lambda prompt: (200, _completion(GOOD)))
     _ask(server.url, temperature=None)
     assert "temperature" not in server.requests[0]
@@ -148,7 +148,7 @@ def test_temperature_null_is_not_sent(serve: Callable[[Reply], _Server]) -> None
     ],
 )
 def test_bad_answer_is_a_dropped_group_with_its_reason(
-    serve: Callable[[Reply], _Server], status: int, body: str, code: str
+    serve: Callable[[Response], _Server], status: int, body: str, code: str
 ) -> None:
     server = serve(lambda prompt: (status, body))
     [summary] = _ask(server.url)
@@ -156,7 +156,7 @@ def test_bad_answer_is_a_dropped_group_with_its_reason(
     assert summary.reason is not None and summary.reason.split(":")[0] == code
 
 
-def test_answers_come_in_the_order_of_the_groups(serve: Callable[[Reply], _Server]) -> None:
+def test_answers_come_in_the_order_of_the_groups(serve: Callable[[Response], _Server]) -> None:
     slow = threading.Event()
 
     def reply(prompt: str) -> tuple[int, str]:
@@ -172,7 +172,7 @@ def test_answers_come_in_the_order_of_the_groups(serve: Callable[[Reply], _Serve
     assert [summary.text for summary in summaries] == [f"Number {n}" for n in range(8)]
 
 
-def test_a_busy_server_is_asked_again_and_each_request_counts(serve: Callable[[Reply], _Server]) -> None:
+def test_a_busy_server_is_asked_again_and_each_request_counts(serve: Callable[[Response], _Server]) -> None:
     server = serve(lambda prompt: (200, _completion(GOOD)) if len(server.requests) > 2 else (503, "busy"))
     [summary] = _ask(server.url, retries=2)
     assert summary.reason is None and len(server.requests) == 3
@@ -180,7 +180,7 @@ def test_a_busy_server_is_asked_again_and_each_request_counts(serve: Callable[[R
     assert spending(_events(), "run").requests == 3
 
 
-def test_what_was_answered_is_not_asked_again(serve: Callable[[Reply], _Server]) -> None:
+def test_what_was_answered_is_not_asked_again(serve: Callable[[Response], _Server]) -> None:
     server = serve(lambda prompt: (200, _completion(GOOD)))
     first = _ask(server.url, _group(1, "One."), _group(2, "Two."), _group(3, "One."))
     assert len(server.requests) == 2  # of two groups with the same captions one is enough
@@ -190,7 +190,7 @@ def test_what_was_answered_is_not_asked_again(serve: Callable[[Reply], _Server])
     assert len(server.requests) == 3
 
 
-def test_an_answer_that_cannot_be_used_is_asked_for_once_more(serve: Callable[[Reply], _Server]) -> None:
+def test_an_answer_that_cannot_be_used_is_asked_for_once_more(serve: Callable[[Response], _Server]) -> None:
     server = serve(lambda prompt: (200, _completion(GOOD if "cannot be used" in prompt else "I choose the first.")))
     [summary] = _ask(server.url, repair=True)
     assert summary == Summary("A dog on a beach.", (0, 1), None, 22, 14)
@@ -200,7 +200,7 @@ def test_an_answer_that_cannot_be_used_is_asked_for_once_more(serve: Callable[[R
     assert _ask(server.url, repair=True) == [summary] and len(server.requests) == 2
 
 
-def test_a_second_bad_answer_is_a_drop_and_a_refusal_is_not_argued_with(serve: Callable[[Reply], _Server]) -> None:
+def test_a_second_bad_answer_is_a_drop_and_a_refusal_is_not_argued_with(serve: Callable[[Response], _Server]) -> None:
     server = serve(lambda prompt: (200, _completion("No.")))
     [summary] = _ask(server.url, repair=True)
     assert summary.reason == "not-json: No." and summary.prompt_tokens == 22 and len(server.requests) == 2
@@ -209,7 +209,7 @@ def test_a_second_bad_answer_is_a_drop_and_a_refusal_is_not_argued_with(serve: C
     assert summary.reason is not None and summary.reason.startswith("refusal:") and len(refusing.requests) == 1
 
 
-def test_the_schema_is_sent_and_left_out_where_the_server_takes_none(serve: Callable[[Reply], _Server]) -> None:
+def test_the_schema_is_sent_and_left_out_where_the_server_takes_none(serve: Callable[[Response], _Server]) -> None:
     complaint = json.dumps({"error": {"message": "unknown field response_format"}})
     server = serve(
         lambda prompt: (400, complaint) if "response_format" in server.requests[-1] else (200, _completion(GOOD))
@@ -222,7 +222,7 @@ def test_the_schema_is_sent_and_left_out_where_the_server_takes_none(serve: Call
     assert schema["strict"] and schema["schema"]["required"] == ["index", "summary"]
 
 
-def test_the_budget_is_never_passed_and_what_was_answered_is_kept(serve: Callable[[Reply], _Server]) -> None:
+def test_the_budget_is_never_passed_and_what_was_answered_is_kept(serve: Callable[[Response], _Server]) -> None:
     server = serve(lambda prompt: (200, _completion(GOOD)))
     prices = {"prompt_usd_per_million": 1000.0, "completion_usd_per_million": 1000.0}
     groups = [_group(n, f"{n}") for n in range(200)]
@@ -238,7 +238,7 @@ def test_the_budget_is_never_passed_and_what_was_answered_is_kept(serve: Callabl
 
 @pytest.mark.parametrize(("status", "words"), [(401, VARIABLE), (403, VARIABLE), (404, "no model m")])
 def test_refusing_endpoint_stops_the_stage_with_one_message(
-    serve: Callable[[Reply], _Server], status: int, words: str
+    serve: Callable[[Response], _Server], status: int, words: str
 ) -> None:
     echo = json.dumps({"error": {"message": f"Incorrect API key provided: {KEY}"}})
     server = serve(lambda prompt: (status, echo))
@@ -271,7 +271,7 @@ def test_a_server_that_queues_longer_than_the_limit_is_sent_fewer_at_once() -> N
     assert len(server.seen) < 2 * len(groups)
 
 
-def test_slow_endpoint_is_a_dropped_group(serve: Callable[[Reply], _Server]) -> None:
+def test_slow_endpoint_is_a_dropped_group(serve: Callable[[Response], _Server]) -> None:
     release = threading.Event()
     server = serve(lambda prompt: (release.wait(5), (200, _completion(GOOD)))[1])
     [summary] = _ask(server.url, timeout_s=1)
@@ -288,7 +288,7 @@ def test_unset_key_is_one_message(monkeypatch: pytest.MonkeyPatch, value: str | 
         _ask("http://127.0.0.1:9/v1")
 
 
-def test_server_without_keys_needs_none(serve: Callable[[Reply], _Server], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_server_without_keys_needs_none(serve: Callable[[Response], _Server], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     server = serve(lambda prompt: (200, _completion(GOOD)))
     assert _ask(server.url, api_key_env=None)[0].reason is None
@@ -296,7 +296,7 @@ def test_server_without_keys_needs_none(serve: Callable[[Reply], _Server], monke
 
 
 def test_key_is_in_no_log_reason_or_error(
-    serve: Callable[[Reply], _Server], caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+    serve: Callable[[Response], _Server], caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     caplog.set_level(logging.DEBUG)
     echo = json.dumps({"error": {"message": f"the key {KEY} is bad"}})

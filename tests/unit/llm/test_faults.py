@@ -22,7 +22,7 @@ from chat_behaviours import digest
 
 from icsd.config import SummariesConfig
 from icsd.core import tables
-from icsd.llm.cache import Replies, spending
+from icsd.llm.cache import ResponseCache, spending
 from icsd.llm.client import request_body
 from icsd.llm.request import Request, Sampling
 from icsd.stages.summaries import summarize_groups
@@ -120,7 +120,7 @@ def test_every_group_is_a_row_and_the_ledger_has_every_request(undisturbed: Path
     assert [row["group_id"] for row in rows] == list(range(GROUPS))
     reasons = Counter((row["reason"] or "ok").split(":")[0] for row in rows)
     assert 0.985 * GROUPS < reasons["ok"] < GROUPS and {"refusal", "cut-off", "not-json"} <= set(reasons)
-    spent = spending(Replies(undisturbed / "replies").events(), "run")
+    spent = spending(ResponseCache(undisturbed / "replies").events(), "run")
     seen = _seen(undisturbed / "server.jsonl")
     assert spent.requests == len(seen) > 1.05 * GROUPS
     assert max(Counter(each["sha256"] for each in seen if each["whole"]).values()) == 1
@@ -181,7 +181,7 @@ def _wait_for(job: ForkServerProcess, log: Path, lines: int) -> None:
 
 
 def _replies(folder: Path) -> Iterator[dict[str, Any]]:
-    return (dict(event) for event in Replies(folder / "replies").events() if "reply" in event)
+    return (dict(event) for event in ResponseCache(folder / "replies").events() if "reply" in event)
 
 
 if __name__ == "__main__":

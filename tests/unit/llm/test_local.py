@@ -12,9 +12,9 @@ from chat_model_folder import GOOD, PROSE, make_chat_model_folder
 from icsd.config import SummariesConfig
 from icsd.core.errors import ModelError
 from icsd.llm import local
-from icsd.llm.cache import Replies, spending
+from icsd.llm.cache import ResponseCache, spending
 from icsd.llm.local import BATCHES_A_WINDOW, LocalModel, ask
-from icsd.llm.request import Outcome, Reply, Request, Sampling
+from icsd.llm.request import Outcome, Request, Response, Sampling
 from icsd.models import chat_model
 from icsd.models.chat_model import chat_digest, load_chat_model
 from icsd.stages.summaries.answers import SCHEMA, Rules
@@ -65,7 +65,7 @@ def _requests(count: int, temperature: float = 0.0, max_tokens: int = 30) -> lis
 def _outcomes(folder: Path, requests: Iterable[Request], batch_size: int) -> dict[str, Outcome]:
     """By the requests' keys."""
     found: dict[str, Outcome] = {}
-    with Replies(Path("results/replies")).writer() as segment:
+    with ResponseCache(Path("results/replies")).writer() as segment:
         ask(requests, LocalModel(str(folder)), batch_size, segment, lambda sent, got: found.update({sent.key: got}))
     return found
 
@@ -97,7 +97,7 @@ def test_what_was_answered_is_kept_and_the_model_not_loaded_again(
     first = _ask(folder, *SCENES)
     monkeypatch.setattr(local, "load_chat_model", lambda *_: pytest.fail("a second run needs no model"))
     assert _ask(folder, *SCENES, batch_size=5, temperature=None) == first
-    events = list(Replies(Path("results/replies")).events())
+    events = list(ResponseCache(Path("results/replies")).events())
     assert [event["usd"] for event in events] == [0.0] * len(SCENES)
     assert {(event["provider"], event["model"]) for event in events} == {("transformers", str(folder))}
     spent = spending(events, "run")
@@ -115,7 +115,7 @@ def test_an_answer_does_not_depend_on_the_batch(folder: Path, temperature: float
 
 def test_sampling_draws_by_the_requests_key(folder: Path) -> None:
     greedy, drawn = (_outcomes(folder, _requests(12, temperature), 12) for temperature in (0.0, 1.5))
-    contents = [{got.content for got in found.values() if isinstance(got, Reply)} for found in (greedy, drawn)]
+    contents = [{got.content for got in found.values() if isinstance(got, Response)} for found in (greedy, drawn)]
     assert len(contents[0]) < 6 < len(contents[1])
 
 
@@ -132,12 +132,12 @@ def test_the_sampler_draws_each_token_as_often_as_its_share() -> None:
 
 def test_a_reply_is_durable_before_it_is_told(folder: Path) -> None:
     def receive(request: Request, _: Outcome) -> None:
-        assert Replies(Path("results/replies")).find([request.key])
+        assert ResponseCache(Path("results/replies")).find([request.key])
         raise KeyboardInterrupt
 
-    with Replies(Path("results/replies")).writer() as segment, pytest.raises(KeyboardInterrupt):
+    with ResponseCache(Path("results/replies")).writer() as segment, pytest.raises(KeyboardInterrupt):
         ask(_requests(6), LocalModel(str(folder)), 3, segment, receive)
-    assert len(list(Replies(Path("results/replies")).events())) == 3  # the whole batch, and none of the next
+    assert len(list(ResponseCache(Path("results/replies")).events())) == 3  # the whole batch, and none of the next
 
 
 def test_requests_are_read_a_window_at_a_time(folder: Path) -> None:
@@ -149,7 +149,7 @@ def test_requests_are_read_a_window_at_a_time(folder: Path) -> None:
             yield request
 
     at_first: list[int] = []
-    with Replies(Path("results/replies")).writer() as segment:
+    with ResponseCache(Path("results/replies")).writer() as segment:
         ask(reading(), LocalModel(str(folder)), 1, segment, lambda *_: at_first.append(len(read)))
     assert at_first == [BATCHES_A_WINDOW] * BATCHES_A_WINDOW + [2 * BATCHES_A_WINDOW] * BATCHES_A_WINDOW
 
@@ -198,7 +198,7 @@ def test_another_model_under_the_same_name_is_asked_anew(folder: Path) -> None:
     [second] = _ask(copy, "A dog on a beach.")
     assert first.prompt_tokens is not None and second.prompt_tokens is not None
     assert second.prompt_tokens > first.prompt_tokens
-    assert len(list(Replies(Path("results/replies")).events())) == 2
+    assert len(list(ResponseCache(Path("results/replies")).events())) == 2
 
 
 def test_the_folders_own_penalties_do_not_count(folder: Path) -> None:

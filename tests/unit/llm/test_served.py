@@ -14,7 +14,7 @@ import pytest
 from chat_model_folder import GOOD, PROSE, make_chat_model_folder
 
 from icsd.config import SummariesConfig
-from icsd.llm.cache import Replies, spending
+from icsd.llm.cache import ResponseCache, spending
 from icsd.stages.summaries.answers import Rules
 from icsd.stages.summaries.prompts import Prompt
 from icsd.stages.summaries.providers import answer
@@ -91,7 +91,7 @@ def test_each_group_ends_as_a_row_and_a_second_run_sends_nothing(url: str, folde
     assert endless.reason is not None and endless.reason.split(":")[0] == "cut-off"
     assert all(summary.prompt_tokens and summary.completion_tokens for summary in summaries)
 
-    spent = spending(Replies(Path("results/replies")).events(), "run")
+    spent = spending(ResponseCache(Path("results/replies")).events(), "run")
     assert (spent.requests, spent.replies) == (4, 4)
     assert spent.completion_tokens == sum(summary.completion_tokens or 0 for summary in summaries)
     assert spent.usd > 0
@@ -101,12 +101,12 @@ def test_each_group_ends_as_a_row_and_a_second_run_sends_nothing(url: str, folde
 def test_an_answer_that_cannot_be_used_is_asked_for_once_more(url: str, folder: Path) -> None:
     [summary] = _ask(url, folder, "A cat in the snow.", repair=True)
     assert summary.reason is None and summary.text == "A dog on a beach."
-    assert spending(Replies(Path("results/replies")).events(), "run").replies == 2
+    assert spending(ResponseCache(Path("results/replies")).events(), "run").replies == 2
 
 
 def test_the_model_answers_in_the_job_as_it_does_behind_a_server(url: str, folder: Path) -> None:
     scenes = ("A dog on a beach.", "A cat in the snow.", "A bird under a tree.")
     here = {"provider": "transformers", "transformers": {"model": str(folder), "max_tokens": 30}}
     assert _ask(url, folder, *scenes, **here) == _ask(url, folder, *scenes)
-    contents = [event["reply"]["content"] for event in Replies(Path("results/replies")).events()]
+    contents = [event["reply"]["content"] for event in ResponseCache(Path("results/replies")).events()]
     assert contents.count(GOOD) == 2

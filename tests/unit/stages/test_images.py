@@ -14,8 +14,8 @@ from icsd.core import tables
 from icsd.core.contact_sheet import CELL, GAP, contact_sheet
 from icsd.core.errors import ConfigError, InputError, ModelError
 from icsd.core.ids import item_seed, shard_names, shard_of
-from icsd.core.store import KeptPictures
-from icsd.stages.images import Drawing, generate_images
+from icsd.core.store import Store
+from icsd.stages.images import Drawing, generate_images, image_store
 from icsd.stages.sentences import select_matched_sentences, select_sentences
 
 ARMS = ["multi", "single", "single_matched"]
@@ -155,8 +155,8 @@ def _sentences(path: Path, numbers: list[int]) -> Path:
     return path
 
 
-def _kept(folder: Path) -> KeptPictures:
-    return KeptPictures(folder / "drawn", "tiny")
+def _kept(folder: Path) -> Store:
+    return image_store(folder / "drawn", "tiny")
 
 
 def _generate(folder: Path, numbers: list[int], settings: Drawing, batch_size: int = 8) -> dict[str, np.ndarray]:

@@ -17,7 +17,8 @@ import pytest
 
 from icsd.core import tables
 from icsd.core.ids import item_seed, shard_names, shard_of
-from icsd.core.store import KeptPictures
+from icsd.core.store import Store
+from icsd.stages.images import image_store
 
 PICTURES, BATCH, KILLS = 1_200, 4, 50
 AHEAD = 12  # pictures that a job draws at most after the moment it is to be killed at
@@ -26,7 +27,8 @@ import io, os, resource, sys, time, traceback
 from pathlib import Path
 from PIL import Image
 from icsd.core.errors import ICSDError
-from icsd.images import Drawing, KeptPictures, generate_images
+from icsd.core.store import Store
+from icsd.stages.images import Drawing, generate_images, image_store
 
 class Stub:
     def __init__(self, log, most):
@@ -54,7 +56,7 @@ def job(folder, names, batch, most, limit):
         if not images.exists():
             generate_images(
                 folder / "sentences" / f"{name}.parquet", images, images.with_suffix(".png"), settings, batch,
-                KeptPictures(folder / "drawn", "run"), lambda *_: Stub(folder / "log", most),
+                image_store(folder / "drawn", "run"), lambda *_: Stub(folder / "log", most),
             )
 
 for line in sys.stdin:
@@ -136,8 +138,8 @@ def _drawn(folder: Path) -> list[str]:
     return log.read_text().splitlines() if log.exists() else []
 
 
-def _kept(folder: Path) -> KeptPictures:
-    return KeptPictures(folder / "drawn", "run")
+def _kept(folder: Path) -> Store:
+    return image_store(folder / "drawn", "run")
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +166,7 @@ def test_fifty_kills_lose_and_redraw_nothing_that_was_kept(killed: Path) -> None
     assert set(drawn) == {f"summary_{number}" for number in range(PICTURES)}
     assert PICTURES <= len(drawn) <= PICTURES + KILLS * BATCH
     assert _kept(killed).count() == PICTURES
-    segments = list(_kept(killed).own.iterdir())
+    segments = list(_kept(killed).own_folder.iterdir())
     assert len(segments) <= KILLS + 2
     ids = _images(killed, 2)["image_id"].to_pylist()
     assert sorted(ids) == sorted(f"multi-{number}" for number in range(PICTURES))
@@ -198,7 +200,7 @@ def test_changed_sentences_alone_are_drawn(killed: Path, jobs: Jobs) -> None:
 def test_an_undisturbed_run_has_a_file_a_job(tmp_path: Path, jobs: Jobs) -> None:
     _write_sentences(tmp_path, 3)
     assert jobs.run(tmp_path, 3) == 0
-    assert len(list(_kept(tmp_path).own.iterdir())) == 3
+    assert len(list(_kept(tmp_path).own_folder.iterdir())) == 3
     assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == ["run"]
 
 
@@ -206,7 +208,7 @@ def test_a_full_disk_is_one_message_and_keeps_what_was_drawn(tmp_path: Path, job
     _write_sentences(tmp_path, 1)
     assert jobs.run(tmp_path, 1, limit=20_000) == 1
     said, kept = (tmp_path / "error").read_text(), _kept(tmp_path).count()
-    (segment,) = _kept(tmp_path).own.iterdir()
+    (segment,) = _kept(tmp_path).own_folder.iterdir()
     assert said.startswith(f"{segment}: there is no room for it (File too large); nothing is half-written")
     assert segment.stat().st_size <= 20_000 and 0 < kept == len(_drawn(tmp_path)) - BATCH
     assert list((tmp_path / "images").iterdir()) == []

@@ -15,8 +15,7 @@ from PIL import Image
 from icsd.config import SummariesConfig
 from icsd.core import tables
 from icsd.core.lock import lock_file
-from icsd.core.store import KeptPictures
-from icsd.stages.images import Drawing, generate_images
+from icsd.stages.images import Drawing, generate_images, image_store
 from icsd.stages.summaries import summarize_groups
 
 GROUPS, PICTURES = 40, 24
@@ -123,7 +122,7 @@ def _summarize(folder: Path, url: str) -> None:
 def _draw(folder: Path) -> None:
     generate_images(
         folder / "sentences.parquet", folder / "images.parquet", folder / "images.png",
-        Drawing(str(folder / "model"), 20, 7.5, None, ""), 1, KeptPictures(folder / "kept", "run"),
+        Drawing(str(folder / "model"), 20, 7.5, None, ""), 1, image_store(folder / "kept", "run"),
         lambda *_: Stub(folder),
     )  # fmt: skip
 

@@ -9,9 +9,9 @@ import yaml
 from icsd.config import Config, load_config
 from icsd.core import tables
 from icsd.core.ids import shard_names, shard_of
-from icsd.core.store import KeptPictures
-from icsd.llm.cache import Replies, Spending
-from icsd.llm.request import Failure, Reply, Sampling
+from icsd.llm.cache import ResponseCache, Spending
+from icsd.llm.request import Failure, Response, Sampling
+from icsd.stages.images import image_store
 from icsd.stages.summaries.prompts import Prompt, load_prompt
 from icsd.stages.summaries.providers import first_request
 from icsd.stages.summaries.quality import Group
@@ -104,8 +104,8 @@ class SmallRun:
         self.write("summaries", tables.SUMMARIES, rows)
 
     def replies(self, *group_ids: int, run: str = "small") -> None:
-        with Replies(self.store).writer(run=run) as segment:
-            segment.keep([segment.event(self.key(i), Reply("{}", None, "stop", 30, 9), 0.25) for i in group_ids])
+        with ResponseCache(self.store).writer(run=run) as segment:
+            segment.append([segment.event(self.key(i), Response("{}", None, "stop", 30, 9), 0.25) for i in group_ids])
 
     def key(self, group_id: int) -> str:
         ids = GROUPS[group_id]
@@ -170,8 +170,8 @@ def test_requests_in_the_store_or_a_table_are_done(run: SmallRun) -> None:
 def test_a_failed_request_is_not_done(run: SmallRun) -> None:
     run.captions()
     run.groups()
-    with Replies(run.store).writer(run="small") as segment:
-        segment.keep([segment.event(run.key(0), Failure("http-429"), 0.0)])
+    with ResponseCache(run.store).writer(run="small") as segment:
+        segment.append([segment.event(run.key(0), Failure("http-429"), 0.0)])
     assert run.count().requests.done == 0
 
 
@@ -251,9 +251,9 @@ def test_pictures_in_tables_or_in_the_store_are_done(run: SmallRun) -> None:
     run.pictures("multi", 3)
     counts = run.count(arms=["multi"])
     assert counts.pictures == counts.checks == Amount(3, 3, TABLES)
-    with KeptPictures(run.drawn, "small").writer() as segment, KeptPictures(run.drawn, "other").writer() as other:
-        segment.keep([(f"{number:064x}", b"PNG") for number in range(5)])
-        other.keep([("f" * 64, b"PNG")])
+    with image_store(run.drawn, "small").writer() as segment, image_store(run.drawn, "other").writer() as other:
+        segment.append([(f"{number:064x}", b"PNG") for number in range(5)])
+        other.append([("f" * 64, b"PNG")])
     counts = run.count(arms=["multi", "single"], images__spare=0.0)
     assert counts.arms == {"multi": 3, "single": 3}
     assert (counts.pictures, counts.checks) == (Amount(6, 5, GUESS), Amount(6, 3, GUESS))

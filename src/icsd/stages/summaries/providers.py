@@ -10,8 +10,8 @@ from icsd.config import SummariesConfig
 from icsd.core.logs import Progress, progress
 from icsd.core.text import shown
 from icsd.llm.budget import Budget, Prices, Purse
-from icsd.llm.cache import Replies, Segment
-from icsd.llm.request import Failure, Outcome, Reply, Request, Sampling
+from icsd.llm.cache import CacheWriter, ResponseCache
+from icsd.llm.request import Failure, Outcome, Request, Response, Sampling
 from icsd.merger import Limits, merge
 from icsd.stages.summaries.answers import BadAnswer, Rules, parse_answer
 from icsd.stages.summaries.prompts import Prompt
@@ -31,7 +31,7 @@ class Asking:
     sampling: Sampling
     repair: bool
     judge: Judge
-    store: Replies
+    store: ResponseCache
     send: Send
 
     def summaries(self, groups: Sequence[Group]) -> Iterator[Summary]:
@@ -56,7 +56,7 @@ class Asking:
         return first_request(self.prompt, self.sampling, group)
 
     def _repair(self, group: Group, outcome: Outcome, summary: Summary) -> Request:
-        content = outcome.content if isinstance(outcome, Reply) else ""
+        content = outcome.content if isinstance(outcome, Response) else ""
         return self._first(group).repaired(content, summary.reason or "")
 
     def _outcomes(self, keys: Sequence[str], request: Callable[[int], Request], what: str) -> Known:
@@ -113,7 +113,7 @@ def answer(groups: Sequence[Group], prompt: Prompt, config: SummariesConfig, res
         limits = Limits(max_words=prompt.rules.max_words, **config.merge.model_dump())
         yield from progress((judge(group, _merged(group, limits)) for group in groups), len(groups), "summaries")
         return
-    model, store = getattr(config, config.section).model, Replies(Path(config.store))
+    model, store = getattr(config, config.section).model, ResponseCache(Path(config.store))
     with store.writer(run=results.name, provider=config.provider, model=model) as segment:
         asked = _asked_here if config.provider == "transformers" else _asked_there
         with asked(config, store, segment, results) as (sampling, send):
@@ -126,7 +126,7 @@ def model_name(config: SummariesConfig) -> str:
 
 
 @contextmanager
-def _asked_there(config: SummariesConfig, store: Replies, segment: Segment, results: Path) -> Iterator[Asked]:
+def _asked_there(config: SummariesConfig, store: ResponseCache, segment: CacheWriter, results: Path) -> Iterator[Asked]:
     """By a server."""
     from icsd.llm import (
         batch,  # late: the merger does not pay for the client's import
@@ -153,7 +153,7 @@ def _asked_there(config: SummariesConfig, store: Replies, segment: Segment, resu
 
 
 @contextmanager
-def _asked_here(config: SummariesConfig, store: Replies, segment: Segment, results: Path) -> Iterator[Asked]:
+def _asked_here(config: SummariesConfig, store: ResponseCache, segment: CacheWriter, results: Path) -> Iterator[Asked]:
     """By a model in this process."""
     from icsd.llm.local import LocalModel, ask  # late: the other providers do not pay for torch's import
 

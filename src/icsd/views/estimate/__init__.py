@@ -10,7 +10,7 @@ from pathlib import Path
 from icsd.config import Config
 from icsd.core import files
 from icsd.core.text import markdown_table
-from icsd.llm.cache import Replies, Spending, spending
+from icsd.llm.cache import ResponseCache, Spending, spending
 from icsd.stages.summaries.prompts import load_prompt
 from icsd.views.estimate.costs import PRICE_SHARES, Costs, costs
 from icsd.views.estimate.counts import Amount, Counts, count
@@ -42,7 +42,7 @@ def write_estimate(config: Config, prompt: Path, results: Path) -> str:
     """
     run = configured_run(config, results)
     counts = count(config, load_prompt(prompt), run)
-    spent = spending(Replies(Path(config.summaries.store)).events(), run.name)
+    spent = spending(ResponseCache(Path(config.summaries.store)).events(), run.name)
     page = estimate_page(config, counts, costs(counts, config), spent)
     with files.atomic_path(run.estimate_page) as unfinished:
         unfinished.write_text(page, encoding="utf-8")

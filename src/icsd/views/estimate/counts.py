@@ -13,10 +13,11 @@ from pathlib import Path
 from icsd.config import ARMS, Config
 from icsd.core.errors import InputError
 from icsd.core.logs import progress
-from icsd.core.store import KeptPictures
+from icsd.core.store import Store
 from icsd.corpora import Corpus
-from icsd.llm.cache import Replies
+from icsd.llm.cache import ResponseCache
 from icsd.llm.request import Sampling
+from icsd.stages.images import image_store
 from icsd.stages.summaries.prompts import Prompt
 from icsd.stages.summaries.providers import first_request, model_name
 from icsd.stages.summaries.quality import Group
@@ -108,7 +109,7 @@ def count(config: Config, prompt: Prompt, run: Run, *, rendered: bool = True) ->
         checks=replace(pictures, done=min(checked, pictures.total)),
         trainings=_trainings(run),
         bytes_to_copy=_bytes_to_copy(config, run),
-        bytes_on_disk=_bytes_in(run.folder) + _bytes_in(_store(config).own),
+        bytes_on_disk=_bytes_in(run.folder) + _bytes_in(_store(config).own_folder),
     )
 
 
@@ -173,7 +174,7 @@ def _rendered(config: Config, prompt: Prompt, groups: Iterator[Group], summarize
         characters[request.key] = len(request.messages[0]["content"])
         if group.group_id in summarized.group_ids:
             answered.add(request.key)
-    answered |= Replies(Path(config.summaries.store)).find(characters).keys()
+    answered |= ResponseCache(Path(config.summaries.store)).find(characters).keys()
     done = sum(characters[key] for key in answered)
     return Amount(len(characters), len(answered), TABLES), Amount(sum(characters.values()), done, TABLES)
 
@@ -216,8 +217,8 @@ def _pictures(
     return Amount(total, min(total, max(in_tables, _store(config).count())), source), arms
 
 
-def _store(config: Config) -> KeptPictures:
-    return KeptPictures(Path(config.images.store), config.run)
+def _store(config: Config) -> Store:
+    return image_store(Path(config.images.store), config.run)
 
 
 def _arms(config: Config, corpus: Texts, groups: Amount, summarized: Summarized) -> dict[str, int]:

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from icsd.core import tables
-from icsd.llm.cache import Replies, Spending, spending
+from icsd.llm.cache import ResponseCache, Spending, spending
 from icsd.views.export.manifest import Manifest
 from icsd.views.measures import FunnelStep, funnel_steps, read_benchmark
 from icsd.views.run import Run
@@ -67,7 +67,7 @@ def facts_of(
         sentence_words=_mean_words(sentences),
         funnel=funnel_steps(tables.read(ledger, tables.LEDGER)),
         tokens=_tokens(summaries),
-        spent=spending(Replies(store).events(), run.name) if summaries else Spending(),
+        spent=spending(ResponseCache(store).events(), run.name) if summaries else Spending(),
         seconds={name: seconds for name in timed if (seconds := _seconds(run, name))},
         examples=_examples(manifest),
     )

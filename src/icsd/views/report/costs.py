@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from icsd.config import Config
 from icsd.core.errors import InputError
-from icsd.llm.cache import Replies, spending
+from icsd.llm.cache import ResponseCache, spending
 from icsd.views.estimate import estimated_costs
 from icsd.views.estimate.costs import Costs
 from icsd.views.measures import Measured, read_benchmark
@@ -115,7 +115,7 @@ def _hours(expected: Costs | None) -> dict[str, float]:
 
 
 def _cost_lines(run: Run, config: Config, expected: Costs | None) -> Iterator[CostLine]:
-    spent = spending(Replies(Path(config.summaries.store)).events(), run.name)
+    spent = spending(ResponseCache(Path(config.summaries.store)).events(), run.name)
     tokens = run.summaries.rows(["prompt_tokens", "completion_tokens"])
     for name, column, sent in (
         ("prompt tokens", "prompt_tokens", spent.prompt_tokens),

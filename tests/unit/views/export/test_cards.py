@@ -11,7 +11,7 @@ from markdown_it import MarkdownIt
 
 from icsd.config.downloads import MARKER
 from icsd.core.text import as_block, as_code, as_text
-from icsd.llm.cache import Replies, Spending
+from icsd.llm.cache import ResponseCache, Spending
 from icsd.views.export.card import dataset_card
 from icsd.views.export.facts import Facts, facts_of
 from icsd.views.export.manifest import read_manifest
@@ -28,8 +28,8 @@ def facts(tmp_path: Path) -> Facts:
         path = tmp_path / f"tiny/benchmarks/generate_images/multi/{shard}.tsv"
         path.write_text("s\th:m:s\n3600.5\t1:00:00\n")
     (tmp_path / "tiny/benchmarks/form_groups.tsv").write_text("s\th:m:s\n12.4\t0:00:12\n")
-    with Replies(tmp_path / "replies").writer(run="tiny") as segment:
-        segment.keep(
+    with ResponseCache(tmp_path / "replies").writer(run="tiny") as segment:
+        segment.append(
             [{"key": "a" * 64, "reply": {"prompt_tokens": 9, "completion_tokens": 1}, "run": "tiny", "usd": 0.25}]
         )
     manifest = read_manifest(arm.pairs, arm.images)
