@@ -24,10 +24,10 @@ import openai
 
 from icsd.core.text import markdown_table
 from icsd.llm import throttle
-from icsd.llm.budget import Budget, Prices, Purse
+from icsd.llm.budget import Budget, Prices, Reservation
 from icsd.llm.cache import ResponseCache
-from icsd.llm.client import ask
-from icsd.llm.openai_api import NO_KEY, Endpoint, request_body
+from icsd.llm.client import complete_requests
+from icsd.llm.endpoint import NO_KEY, Endpoint, request_body
 from icsd.llm.request import Outcome, Request, Response, Sampling
 
 TESTS = Path(__file__).parents[1] / "tests" / "support"
@@ -63,10 +63,13 @@ def icsd_method(concurrency: int, first: int) -> Method:
         throttle.FIRST = first
         endpoint = Endpoint(url, None, TIMEOUT_S, retries=0, concurrency=concurrency, structured_output=True)
         outcomes: dict[str, Outcome] = {}
-        purse = Purse(Budget(folder / "budget", None))
-        with ResponseCache(folder / "replies").writer(run="benchmark", provider="openai", model="m") as segment, purse:
-            ask(
-                requests, endpoint, Prices(0.15, 0.60), purse, segment,
+        reservation = Reservation(Budget(folder / "budget", None))
+        with (
+            ResponseCache(folder / "replies").writer(run="benchmark", provider="openai", model="m") as segment,
+            reservation,
+        ):
+            complete_requests(
+                requests, endpoint, Prices(0.15, 0.60), reservation, segment,
                 receive=lambda request, outcome: outcomes.update({request.key: outcome}),
             )  # fmt: skip
         return [_content(outcomes[request.key]) for request in requests]

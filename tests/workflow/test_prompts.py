@@ -53,7 +53,7 @@ def _prompt(checkout: Checkout) -> Path:
 
 
 def _sent_and_kept(log: str) -> tuple[int, int]:
-    found = re.search(r"summaries: ([\d,]+) replies are kept, ([\d,]+) requests to send", log)
+    found = re.search(r"summaries: ([\d,]+) responses are cached, ([\d,]+) requests to send", log)
     assert found
     return int(found[2]), int(found[1])
 
@@ -78,7 +78,7 @@ def test_an_edited_prompt_asks_and_draws_what_is_new_and_going_back_asks_nothing
         drawn = _drawn(asking)
         log = asking.run(IMAGES).stderr
         sent, kept = _sent_and_kept(log)
-        repairs = re.search(r"repairs: [\d,]+ replies are kept, ([\d,]+) requests to send", log)
+        repairs = re.search(r"repairs: [\d,]+ responses are cached, ([\d,]+) requests to send", log)
         assert len(server.seen) == sent + (int(repairs[1]) if repairs else 0)
         server.reset()
         sentences = _sentences(asking)
@@ -117,7 +117,7 @@ def test_two_prompts_are_compared_from_the_same_store(asking: Checkout, server: 
     log = asking.run("compare_prompts").stderr
     groups = tables.read(asking.results / "groups/all.parquet", tables.GROUPS).num_rows
     assert groups <= len(server.seen) <= 2 * groups  # strict's alone, and its repairs
-    assert f"summaries: {groups} replies are kept, 0 requests to send" in log  # paper's
+    assert f"summaries: {groups} responses are cached, 0 requests to send" in log  # paper's
     rows = tables.read(asking.results / "prompts/comparison.parquet", tables.PROMPTS).to_pylist()
     values = {(row["prompt"], row["measure"]): row["value"] for row in rows}
     assert values["paper", "groups"] == values["strict", "groups"] == groups

@@ -1,1 +1,1 @@
-"""Asking language models, whatever the prompt: requests, the cache of replies, budget, clients."""
+"""Requests to language models, whatever the prompt: client, batches, local models, response cache, budget."""

@@ -1,8 +1,8 @@
-"""The ceiling of a run's spending, kept by all of its jobs together.
+"""The budget of a run, which all of its jobs share.
 
-A folder of entries, 000000.json, 000001.json, …, each an amount reserved (above zero) or given back (below). Their sum
-is what may have been spent, and never passes the ceiling: whoever adds an entry has read all before it, since `link`
-gives a name to one writer only, on network file systems too. A killed job's reservation counts as spent.
+A folder of entries, 000000.json, 000001.json, …: amounts reserved (above zero) or released (below zero). Their sum is
+an upper bound of the spending, and never passes the ceiling: a job adds an entry after reading all before it, because
+`link` gives a name to one writer only, on network file systems too. A killed job's reservation counts as spent.
 """
 
 import json
@@ -14,30 +14,31 @@ from typing import Self
 
 from icsd.core.errors import ICSDError
 
-REQUESTS_RESERVED = 64  # at once: an entry serves many requests
-LARGEST_SHARE = 1 / 16  # of what is left: other jobs need some too
+REQUESTS_PER_ENTRY = 64  # a job reserves for many requests at once
+LARGEST_SHARE = 1 / 16  # of the rest of the budget: other jobs need some too
+BATCH_PRICE = 0.5  # of a request in a batch, as a share of the price of one that is answered at once
 ROUNDING_USD = 1e-9
 
 
 class OutOfBudget(ICSDError):
-    """The next request could pass summaries.budget_usd, and is not sent."""
+    """The next request could exceed summaries.budget_usd, and is not sent."""
 
 
 class Budget:
-    """The entries in `folder`; `ceiling_usd` None: no ceiling, and no entries."""
+    """The entries in `folder`; without `ceiling_usd` there are none."""
 
     def __init__(self, folder: Path, ceiling_usd: float | None) -> None:
         self._folder, self._ceiling_usd = folder, ceiling_usd
         self._entries: list[float] = []  # as far as they were read: an entry never changes
 
     def used(self) -> float:
-        """What is reserved and spent, in USD."""
+        """The USD reserved and spent."""
         while (path := self._path(len(self._entries))).exists():
             self._entries.append(float(json.loads(path.read_text())["usd"]))
         return sum(self._entries)
 
     def reserve(self, least_usd: float) -> float:
-        """An amount of at least `least_usd`, set aside for the caller; OutOfBudget if so much is not left."""
+        """Reserve at least `least_usd`, and return the amount; OutOfBudget if less is left."""
         if self._ceiling_usd is None:
             return least_usd
         while True:
@@ -48,12 +49,12 @@ class Budget:
                     f"request may cost {least_usd:.6f}. What was answered is kept: raise the budget in the config and "
                     "run snakemake again"
                 )
-            amount = max(least_usd, min(REQUESTS_RESERVED * least_usd, LARGEST_SHARE * left))
+            amount = max(least_usd, min(REQUESTS_PER_ENTRY * least_usd, LARGEST_SHARE * left))
             if self._add(amount):
                 return amount
 
-    def give_back(self, usd: float) -> None:
-        """Free what was reserved and not spent."""
+    def release(self, usd: float) -> None:
+        """Release what was reserved and not spent."""
         if self._ceiling_usd is None or usd <= 0:
             return
         self.used()
@@ -81,38 +82,38 @@ class Budget:
 
 
 @dataclass
-class Purse:
-    """One job's part of a budget: what it has reserved and not yet spent."""
+class Reservation:
+    """One job's share of the budget: the USD that it has reserved and not yet spent."""
 
     budget: Budget
     usd: float = field(default=0.0, init=False)
 
-    def take(self, usd: float) -> None:
-        """Set aside what a request may cost at most; OutOfBudget if the budget does not give it."""
+    def reserve(self, usd: float) -> None:
+        """Reserve the highest possible cost of a request; OutOfBudget if the budget lacks it."""
         if self.usd < usd:
             self.usd += self.budget.reserve(usd)
         self.usd -= usd
 
-    def put_back(self, usd: float) -> None:
-        """What a request was allowed and did not cost."""
+    def release(self, usd: float) -> None:
+        """Release what a request was allowed to cost and did not."""
         self.usd += usd
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Free the rest for other jobs."""
-        self.budget.give_back(self.usd)
+        """Release the rest for other jobs."""
+        self.budget.release(self.usd)
         self.usd = 0.0
 
 
 @dataclass(frozen=True)
 class Prices:
-    """USD for a million tokens."""
+    """USD per million tokens."""
 
     prompt_usd: float
     completion_usd: float
 
     def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
-        """USD for a request."""
+        """USD of a request."""
         return (prompt_tokens * self.prompt_usd + completion_tokens * self.completion_usd) / 1e6

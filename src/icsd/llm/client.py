@@ -1,60 +1,60 @@
 """The `openai` provider: any endpoint that speaks OpenAI's chat completions.
 
-The key is read from its environment variable when the client is made, is held by the client alone, and is blanked out
-of everything that is kept of the server's words.
+A request that fails with a timeout, a lost connection or a status such as 429 or 500 is sent again after a pause
+(`_send_with_retries`); a 429 also lowers the number of requests at once (`throttle`). The key is read from its
+environment variable when the client is created, and is redacted in all that is stored of the server's words.
 """
 
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import openai
 
 from icsd.core.errors import ICSDError
-from icsd.llm.budget import OutOfBudget, Prices, Purse
+from icsd.llm.budget import OutOfBudget, Prices, Reservation
 from icsd.llm.cache import CacheWriter, Event
-from icsd.llm.openai_api import NO_KEY, Access, Endpoint, ends_all, read_response, request_body, worth_again
-from icsd.llm.request import Failure, Outcome, Request, Response
-from icsd.llm.throttle import Pace, exhausted_s, retry_after_s
+from icsd.llm.endpoint import NO_KEY, Access, Endpoint, is_fatal, is_retryable, read_response, request_body
+from icsd.llm.request import Failure, Outcome, Receive, Request, Response
+from icsd.llm.throttle import Throttle, rate_limit_reset_s, retry_after_s
 
-FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0  # before a request is sent again
-TOO_MUCH = frozenset(("http-429", "http-503", "http-529"))  # the server asks for fewer requests
+FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.5, 30.0
+OVERLOAD_CODES = frozenset(("http-429", "http-503", "http-529"))  # the server wants fewer requests
 _log = logging.getLogger(__name__)
-Receive = Callable[[Request, Outcome], None]
 
 
-def ask(
+def complete_requests(
     requests: Iterable[Request],
     endpoint: Endpoint,
     prices: Prices,
-    purse: Purse,
+    reservation: Reservation,
     segment: CacheWriter,
     receive: Receive,
 ) -> None:
-    """Send the requests, up to `concurrency` at once and with no barrier; `receive` gets each one's outcome.
+    """Send the requests, up to `concurrency` at once, and call `receive` with each one's outcome.
 
-    Each request sent is an event in `segment`, durable before `receive` hears of its reply. One that fails after the
-    retries is a Failure. What ends the stage lets those under way finish, so that they are kept: EndpointError (a key
-    that is refused, a model or address that does not exist, nobody listening), OutOfBudget. ConfigError: no key.
+    Each request sent is an event in `segment`, durable before `receive` is called. A request that fails after the
+    retries is a Failure. EndpointError (a refused key, an unknown model or address, nobody listening) and OutOfBudget
+    end the stage after the requests under way, so that their responses are stored. ConfigError without a key.
     """
     access = Access.to(endpoint)
-    asyncio.run(_Asker(access, prices, purse, _Keeper(segment), receive).ask(requests))
+    asyncio.run(_Requester(access, prices, reservation, _EventQueue(segment), receive).run(requests))
 
 
 @dataclass(frozen=True)
 class _Attempt:
-    """What became of one request sent."""
+    """The result of sending a request once."""
 
     outcome: Outcome
-    again: bool = False  # a later try may do better
-    cost_known: bool = True  # a server whose reply was lost may have charged for it
+    retry: bool = False  # sent again, it may succeed
+    cost_known: bool = True  # a server may have charged for a response that was lost
     retry_after_s: float | None = None
 
 
-class _Keeper:
-    """Makes events durable, many with one write."""
+class _EventQueue:
+    """Events to be stored, many with one write."""
 
     def __init__(self, segment: CacheWriter) -> None:
         self._segment = segment
@@ -62,106 +62,108 @@ class _Keeper:
         self._writing = asyncio.Lock()
 
     def add(self, key: str, outcome: Outcome, usd: float) -> None:
-        """An event, to be written with the next that is kept."""
+        """Add an event; the next flush stores it."""
         self._waiting.append(self._segment.event(key, outcome, usd))
 
-    async def keep(self) -> None:
-        """Returns when all that was added is durable."""
-        async with self._writing:  # while one writes, others add, and the next writes for all of them
+    async def flush(self) -> None:
+        """Return when all added events are durable."""
+        async with self._writing:  # while one task writes, others add, and the next one writes for all of them
             events, self._waiting = self._waiting, []
             if events:
                 await asyncio.to_thread(self._segment.append, events)
 
 
-class _Asker:
-    """Asks all requests with one client, in one event loop."""
+class _Requester:
+    """Sends all requests with one client, in one event loop."""
 
-    def __init__(self, access: Access, prices: Prices, purse: Purse, keeper: _Keeper, receive: Receive) -> None:
+    def __init__(
+        self, access: Access, prices: Prices, reservation: Reservation, queue: _EventQueue, receive: Receive
+    ) -> None:
         self._access, self._endpoint = access, access.endpoint
-        self._prices, self._purse, self._keeper, self._receive = prices, purse, keeper, receive
-        self._pace = Pace(self._endpoint.concurrency)
+        self._prices, self._reservation, self._queue, self._receive = prices, reservation, queue, receive
+        self._throttle = Throttle(self._endpoint.concurrency)
         self._client = openai.AsyncOpenAI(
             api_key=access.secret or NO_KEY,
             base_url=self._endpoint.base_url,
             timeout=self._endpoint.timeout_s,
-            max_retries=0,  # the retries are this module's: each request that is sent counts
+            max_retries=0,  # this module retries, because each request sent is an event
         )
         self._structured = self._endpoint.structured_output
         self._answered = False
-        self._set_aside_for, self._freed = 0, asyncio.Event()
-        self._end: ICSDError | None = None
+        self._reserved_requests, self._released = 0, asyncio.Event()
+        self._fatal_error: ICSDError | None = None
 
-    async def ask(self, requests: Iterable[Request]) -> None:
-        """Ask them all, or raise what ended the stage."""
+    async def run(self, requests: Iterable[Request]) -> None:
+        """Send all requests; raise the error that ended the stage."""
         todo = iter(requests)
         async with self._client, asyncio.TaskGroup() as workers:
-            # twice as many as may be under way: one that waits to send again holds up no other
+            # twice as many as may be under way: a request that waits for its retry holds up no other
             for _ in range(2 * self._endpoint.concurrency):
                 workers.create_task(self._work(todo))
-        await self._keeper.keep()
-        if self._end:
-            raise self._end
+        await self._queue.flush()
+        if self._fatal_error:
+            raise self._fatal_error
 
     async def _work(self, todo: Iterator[Request]) -> None:
         try:
             for request in todo:
-                if self._end:
+                if self._fatal_error:
                     return
-                self._receive(request, await self._outcome(request))
+                self._receive(request, await self._send_with_retries(request))
         except ICSDError as error:
-            self._end = self._end or error
+            self._fatal_error = self._fatal_error or error
 
-    async def _outcome(self, request: Request) -> Outcome:
-        """The reply, or why there is none after the retries."""
+    async def _send_with_retries(self, request: Request) -> Outcome:
+        """The response, or the failure of the last retry."""
         most_usd = self._prices.cost(request.most_prompt_tokens, request.sampling.max_tokens)
         for tries in range(1, self._endpoint.retries + 2):
-            attempt = await self._attempt(request, most_usd)
-            if not attempt.again or tries > self._endpoint.retries:
+            attempt = await self._try_once(request, most_usd)
+            if not attempt.retry or tries > self._endpoint.retries:
                 break
-            await asyncio.sleep(_wait_s(tries, attempt.retry_after_s))
-        await self._keeper.keep()
+            await asyncio.sleep(_backoff_s(tries, attempt.retry_after_s))
+        await self._queue.flush()
         if isinstance(attempt.outcome, Failure) and attempt.outcome.code == "connection" and not self._answered:
             raise self._access.unreachable(attempt.outcome.detail)
         return attempt.outcome
 
-    async def _attempt(self, request: Request, most_usd: float) -> _Attempt:
-        async with self._pace.slot() as sent_at:
-            if self._end:
-                raise self._end
-            await self._set_aside(most_usd)
+    async def _try_once(self, request: Request, most_usd: float) -> _Attempt:
+        async with self._throttle.slot() as sent_at:
+            if self._fatal_error:
+                raise self._fatal_error
+            await self._reserve(most_usd)
             attempt, usd = _Attempt(Failure("not-sent")), 0.0
             try:
                 attempt = await self._send(request)
                 usd = self._usd(attempt, most_usd)
             finally:
-                self._put_back(most_usd - usd)
-                self._keeper.add(request.key, attempt.outcome, usd)
+                self._release(most_usd - usd)
+                self._queue.add(request.key, attempt.outcome, usd)
         if isinstance(attempt.outcome, Response):
-            self._pace.succeeded()
-        elif attempt.outcome.code in TOO_MUCH:
-            self._pace.refused(sent_at, attempt.retry_after_s)
+            self._throttle.succeeded()
+        elif attempt.outcome.code in OVERLOAD_CODES:
+            self._throttle.refused(sent_at, attempt.retry_after_s)
         elif attempt.outcome.code == "timeout":
-            self._pace.timed_out(sent_at)
+            self._throttle.timed_out(sent_at)
         return attempt
 
-    async def _set_aside(self, usd: float) -> None:
-        """OutOfBudget if this is not left, and will not be when those under way have cost less than they may."""
+    async def _reserve(self, usd: float) -> None:
+        """Reserve the highest cost, if needed after requests under way have released theirs; else OutOfBudget."""
         while True:
             try:
-                self._purse.take(usd)
+                self._reservation.reserve(usd)
             except OutOfBudget:
-                if not self._set_aside_for:
+                if not self._reserved_requests:
                     raise
-                self._freed.clear()
-                await self._freed.wait()
+                self._released.clear()
+                await self._released.wait()
             else:
-                self._set_aside_for += 1
+                self._reserved_requests += 1
                 return
 
-    def _put_back(self, usd: float) -> None:
-        self._set_aside_for -= 1
-        self._purse.put_back(usd)
-        self._freed.set()
+    def _release(self, usd: float) -> None:
+        self._reserved_requests -= 1
+        self._reservation.release(usd)
+        self._released.set()
 
     def _usd(self, attempt: _Attempt, most_usd: float) -> float:
         if not attempt.cost_known:
@@ -172,48 +174,48 @@ class _Asker:
         return most_usd if prompt is None or completion is None else self._prices.cost(prompt, completion)
 
     async def _send(self, request: Request) -> _Attempt:
-        """One request and what came back. EndpointError where no other would fare better."""
+        """Send one request. EndpointError if every other request would fail too."""
         structured = self._structured
         try:
-            # httpx limits the time between two bytes; a reply that drips for ever needs a limit for the whole
+            # httpx limits the time between two bytes; a response that never ends needs a limit for the whole
             async with asyncio.timeout(self._endpoint.timeout_s):
                 raw = await self._client.chat.completions.with_raw_response.create(**request_body(request, structured))
                 completion = raw.parse()
         except (TimeoutError, openai.APITimeoutError):
             late = Failure("timeout", f"no answer within {self._endpoint.timeout_s:g} s")
-            return _Attempt(late, again=True, cost_known=False)
+            return _Attempt(late, retry=True, cost_known=False)
         except openai.APIConnectionError as error:
-            cut = Failure("connection", self._access.blanked(str(error.__cause__ or error)))
-            return _Attempt(cut, again=True, cost_known=False)
+            cut = Failure("connection", self._access.redacted(str(error.__cause__ or error)))
+            return _Attempt(cut, retry=True, cost_known=False)
         except openai.APIStatusError as error:
             return self._refused(error, request, structured)
         except (openai.OpenAIError, ValueError) as error:
             return self._unreadable(f"{type(error).__name__}: {error}")
         self._answered = True
-        self._pace.pause(exhausted_s(raw.headers))
+        self._throttle.pause(rate_limit_reset_s(raw.headers))
         reply = read_response(completion)
         return _Attempt(reply) if reply else self._unreadable("the reply is no chat completion")
 
     def _unreadable(self, what: str) -> _Attempt:
-        return _Attempt(Failure("unreadable-reply", self._access.blanked(what)), again=True, cost_known=False)
+        return _Attempt(Failure("unreadable-reply", self._access.redacted(what)), retry=True, cost_known=False)
 
     def _refused(self, error: openai.APIStatusError, request: Request, structured: bool) -> _Attempt:
-        """An answer that is an error: the stage ends, or the request is tried again, or it is not."""
+        """Handle an HTTP error: raise if it is fatal, else say whether to retry."""
         self._answered = True
-        status, text = error.status_code, self._access.blanked(error.message)
-        if ends_all(error):
+        status, text = error.status_code, self._access.redacted(error.message)
+        if is_fatal(error):
             raise self._access.refusal(status, error.code, request.sampling.model) from None
         if status == 400 and structured and "response_format" in error.message:
             if self._structured:
                 _log.info("summaries: the server takes no JSON schema; answers are checked here alone")
             self._structured = False
-            return _Attempt(Failure(f"http-{status}", text), again=True, retry_after_s=0.0)
+            return _Attempt(Failure(f"http-{status}", text), retry=True, retry_after_s=0.0)
         wait_s = retry_after_s(error.response.headers)
-        return _Attempt(Failure(f"http-{status}", text), worth_again(status), retry_after_s=wait_s)
+        return _Attempt(Failure(f"http-{status}", text), is_retryable(status), retry_after_s=wait_s)
 
 
-def _wait_s(tries: int, asked_s: float | None) -> float:
-    """What the server asks for, else twice as long each time, and not at the same moment as others."""
+def _backoff_s(tries: int, asked_s: float | None) -> float:
+    """Seconds before a retry: those that the server named, else twice as long each time, with jitter."""
     if asked_s is not None:
         return asked_s
-    return min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** (tries - 1)) * random.uniform(0.5, 1.0)
+    return min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2.0 ** (tries - 1)) * random.uniform(0.5, 1.0)

@@ -1,30 +1,29 @@
-"""The `transformers` provider: a chat model in this process, asked in batches. It costs nothing but time."""
+"""The `transformers` provider: a chat model in this process, run in batches."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
 from icsd.llm.cache import CacheWriter
-from icsd.llm.request import Failure, Outcome, Request, Response
+from icsd.llm.request import Failure, Outcome, Receive, Request, Response
 from icsd.models.chat_model import CHAT_FILES, ChatModel, chat_digest, load_chat_model
 from icsd.models.model_folder import model_folder
 
-BATCHES_A_WINDOW = 16  # whose requests are in memory, sorted by length, so that a batch holds little padding
+BATCHES_A_WINDOW = 16  # requests in memory, sorted by length so that a batch has little padding
 SETTING = "summaries.transformers.model"
-Receive = Callable[[Request, Outcome], None]
 
 
 @dataclass(frozen=True)
 class LocalModel:
-    """The chat model `name`, a folder or an id of the hub; it is loaded when the first request comes."""
+    """The chat model `name`, a folder or an id of the hub; the first request loads it."""
 
     name: str
 
     @cached_property
     def digest(self) -> str:
-        """What the model is called in a request's key: other weights in the same folder are another model."""
+        """The model's name in a request's key: other weights in the same folder are another model."""
         return chat_digest(self._folder)
 
     @cached_property
@@ -37,55 +36,55 @@ class LocalModel:
         return model_folder(SETTING, self.name, CHAT_FILES)
 
 
-def ask(
+def complete_requests(
     requests: Iterable[Request], model: LocalModel, batch_size: int, segment: CacheWriter, receive: Receive
 ) -> None:
-    """Answer the requests, all of one Sampling; `receive` gets each one's outcome.
+    """Run the requests, all of one Sampling, and call `receive` with each one's outcome.
 
-    A batch's outcomes are events in `segment`, durable before `receive` hears of them. A request without room for its
+    A batch's outcomes are events in `segment`, durable before `receive` is called. A request without room for its
     answer in the model's context is a Failure.
     """
     todo = iter(requests)
     while window := list(islice(todo, BATCHES_A_WINDOW * batch_size)):
         for batch in _batches(window, model.loaded, batch_size):
             outcomes = _outcomes(batch, model.loaded)
-            events = [segment.event(asked.request.key, outcome, 0.0) for asked, outcome in outcomes]
+            events = [segment.event(tokenized.request.key, outcome, 0.0) for tokenized, outcome in outcomes]
             segment.append(events)
-            for asked, outcome in outcomes:
-                receive(asked.request, outcome)
+            for tokenized, outcome in outcomes:
+                receive(tokenized.request, outcome)
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _Tokenized:
     """A request and its tokens."""
 
     request: Request
     prompt: Sequence[int]
 
 
-def _batches(window: Iterable[Request], model: ChatModel, batch_size: int) -> Iterator[list[_Asked]]:
-    """Requests of like length together, the longest first: what the memory does not hold is known at once."""
-    asked = [_Asked(request, model.prompt(request.messages)) for request in window]
-    asked.sort(key=lambda each: len(each.prompt), reverse=True)
-    return (asked[start : start + batch_size] for start in range(0, len(asked), batch_size))
+def _batches(window: Iterable[Request], model: ChatModel, batch_size: int) -> Iterator[list[_Tokenized]]:
+    """Batches of requests of similar length, the longest first, so that too little memory shows at once."""
+    tokenized = [_Tokenized(request, model.prompt(request.messages)) for request in window]
+    tokenized.sort(key=lambda each: len(each.prompt), reverse=True)
+    return (tokenized[start : start + batch_size] for start in range(0, len(tokenized), batch_size))
 
 
-def _outcomes(batch: Sequence[_Asked], model: ChatModel) -> list[tuple[_Asked, Outcome]]:
+def _outcomes(batch: Sequence[_Tokenized], model: ChatModel) -> list[tuple[_Tokenized, Outcome]]:
     limit, room = model.context, batch[0].request.sampling.max_tokens
-    long = [asked for asked in batch if limit is not None and len(asked.prompt) + room > limit]
-    short = batch[len(long) :]  # the longest stand first
+    long = [tokenized for tokenized in batch if limit is not None and len(tokenized.prompt) + room > limit]
+    short = batch[len(long) :]  # the longest come first
     refused = [
-        Failure("prompt-too-long", f"{len(asked.prompt)} tokens and {room} for the answer, of {limit}")
-        for asked in long
+        Failure("prompt-too-long", f"{len(tokenized.prompt)} tokens and {room} for the answer, of {limit}")
+        for tokenized in long
     ]
     return [*zip(long, refused, strict=True), *zip(short, _replies(short, model) if short else (), strict=True)]
 
 
-def _replies(batch: Sequence[_Asked], model: ChatModel) -> list[Response]:
+def _replies(batch: Sequence[_Tokenized], model: ChatModel) -> list[Response]:
     sampling = batch[0].request.sampling
     completions = model.complete(
-        [asked.prompt for asked in batch],
-        [_seed(asked.request) for asked in batch],
+        [tokenized.prompt for tokenized in batch],
+        [_seed(tokenized.request) for tokenized in batch],
         temperature=sampling.temperature or 0.0,
         max_tokens=sampling.max_tokens,
     )
@@ -96,5 +95,5 @@ def _replies(batch: Sequence[_Asked], model: ChatModel) -> list[Response]:
 
 
 def _seed(request: Request) -> int:
-    """From the request alone, so that shards and batches leave its answer alone; fits 63 bits."""
+    """A seed from the request alone, so that its answer does not depend on shards and batches; fits 63 bits."""
     return int(request.key[:15], 16)

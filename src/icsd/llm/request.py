@@ -1,8 +1,8 @@
-"""A request to a chat model, under the hash of all that determines its reply, and what comes back."""
+"""A request to a chat model, its key, and its outcome: a response or a failure."""
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -12,7 +12,7 @@ Message = Mapping[str, str]  # role, content
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a model is to answer. `temperature` None leaves it to the server."""
+    """The model and its parameters. `temperature` None leaves it to the server."""
 
     model: str
     temperature: float | None
@@ -21,7 +21,7 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Request:
-    """One question; `schema` is the JSON schema that the answer must have."""
+    """One request; `schema` is the JSON schema of the answer."""
 
     sampling: Sampling
     messages: tuple[Message, ...]
@@ -29,18 +29,18 @@ class Request:
 
     @cached_property
     def key(self) -> str:
-        """SHA-256 in hex of all that determines the reply; the provider, its address and its speed do not."""
+        """SHA-256 in hex of all that determines the response; the provider, its address and its speed do not."""
         parts = {"sampling": asdict(self.sampling), "messages": self.messages, "schema": self.schema}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     @property
     def most_prompt_tokens(self) -> int:
-        """A bound: no tokenizer of bytes makes more tokens than bytes; a few more mark each message and the schema."""
+        """Upper bound: a tokenizer makes no more tokens than bytes; a few more mark each message and the schema."""
         texts = [json.dumps(self.schema), *(message["content"] for message in self.messages)]
         return sum(len(text.encode()) + 16 for text in texts)
 
     def repaired(self, answer: str, problem: str) -> "Request":
-        """The request that shows the model its answer and names what was wrong with it."""
+        """The request that shows the model its answer and names the problem."""
         order = f"That answer cannot be used: {problem}. Answer again, with JSON alone, in the form asked for."
         turn = ({"role": "assistant", "content": answer}, {"role": "user", "content": order})
         return Request(self.sampling, (*self.messages, *turn), self.schema)
@@ -48,7 +48,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What a model said. Tokens are None where the server does not count them."""
+    """The answer of a model. Token counts are None if the server does not return them."""
 
     content: str
     refusal: str | None = None
@@ -59,10 +59,11 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """No reply was had: a stable code, and a detail for people."""
+    """A request without a response: a stable code, and a detail for people."""
 
     code: str
     detail: str = ""
 
 
 Outcome = Response | Failure
+Receive = Callable[[Request, Outcome], None]  # called with the outcome of each request, in any order

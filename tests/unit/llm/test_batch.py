@@ -15,16 +15,18 @@ from chat_server import OK, Behaviour, ChatServer, always, digest, status
 
 from icsd.config import BatchConfig, SummariesConfig
 from icsd.core.errors import ConfigError
-from icsd.llm import batch, batch_server, client
-from icsd.llm.batch_records import BATCH_PRICE, Accounts, Record, Records
-from icsd.llm.batch_server import batch_line
-from icsd.llm.budget import Budget, OutOfBudget, Prices, Purse
+from icsd.llm import client
+from icsd.llm.batch import requester
+from icsd.llm.batch import server as batch_server
+from icsd.llm.batch.ledger import BatchLedger, BatchRecord, BatchRecords
+from icsd.llm.batch.server import batch_line
+from icsd.llm.budget import BATCH_PRICE, Budget, OutOfBudget, Prices, Reservation
 from icsd.llm.cache import ResponseCache, spending
-from icsd.llm.openai_api import Endpoint, EndpointError, request_body
+from icsd.llm.endpoint import Endpoint, EndpointError, request_body
 from icsd.llm.request import Failure, Outcome, Request, Response, Sampling
 from icsd.stages.summaries.answers import Rules
 from icsd.stages.summaries.prompts import Prompt
-from icsd.stages.summaries.providers import answer, model_name
+from icsd.stages.summaries.providers import model_name, summarize
 from icsd.stages.summaries.quality import Group
 
 KEY = "sk-secret-0123456789"
@@ -42,7 +44,7 @@ class _KilledError(BaseException):
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(VARIABLE, KEY)
-    monkeypatch.setattr(batch_server, "FIRST_WAIT_S", 0.0)
+    monkeypatch.setattr(batch_server, "FIRST_BACKOFF_S", 0.0)
     return tmp_path
 
 
@@ -76,16 +78,16 @@ def _ask(
 ) -> Outcomes:
     """One job, and what it received."""
     store, received = ResponseCache(Path("replies")), Outcomes()
-    purse = Purse(Budget(Path(run) / "budget", budget_usd))
+    reservation = Reservation(Budget(Path(run) / "budget", budget_usd))
 
     def receive(request: Request, outcome: Outcome) -> None:
         assert request.key not in received
         received[request.key] = outcome
 
-    with store.writer(run=run, provider="openai-batch", model="m") as segment, purse:
-        accounts = Accounts(PRICES, purse, store, segment, run)
+    with store.writer(run=run, provider="openai-batch", model="m") as segment, reservation:
+        ledger = BatchLedger(PRICES, reservation, store, segment, run)
         limits = BatchConfig(**{"poll_s": 0.01, **settings})
-        batch.ask(requests, endpoint or _endpoint(server.url), limits, accounts, receive)
+        requester.complete_requests(requests, endpoint or _endpoint(server.url), limits, ledger, receive)
     return received
 
 
@@ -93,8 +95,8 @@ def _events() -> list[dict[str, Any]]:
     return [dict(event) for event in ResponseCache(Path("replies")).events()]
 
 
-def _open_records() -> list[Record]:
-    return Records(Path("replies/batches")).open()
+def _open_records() -> list[BatchRecord]:
+    return BatchRecords(Path("replies/batches")).read()
 
 
 def _codes(outcomes: Outcomes) -> list[str]:
@@ -142,8 +144,11 @@ def test_every_request_gets_the_reply_that_online_gives(
     assert sorted(server.batches.batched) == sorted(_bodies(requests)) and _submitted(server) == batches
     asked = Outcomes()
     with ResponseCache(Path("other")).writer() as segment:
-        purse, put = Purse(Budget(Path("b"), None)), lambda request, outcome: asked.update({request.key: outcome})
-        client.ask(requests, _endpoint(server.url), PRICES, purse, segment, put)
+        reservation, put = (
+            Reservation(Budget(Path("b"), None)),
+            lambda request, outcome: asked.update({request.key: outcome}),
+        )
+        client.complete_requests(requests, _endpoint(server.url), PRICES, reservation, segment, put)
     assert received == asked == ResponseCache(Path("replies")).find({request.key for request in requests})
     assert f"batches: {batches} submitted, {batches} done, 0 requests to go" in caplog.text
     assert not _open_records() and {event["batch"] for event in _events()} == set(server.batches._jobs)
@@ -160,7 +165,7 @@ def test_the_price_is_half(server: ChatServer) -> None:
 
 def test_batches_keep_within_the_window(server: ChatServer) -> None:
     requests = _requests(*range(6))
-    one = batch._tokens(requests[0])
+    one = requester._tokens(requests[0])
     words = sum(len(message["content"].split()) for message in requests[0].messages)
     server.batches.enqueued_tokens = 2 * words  # a third request beside two would be refused
     assert len(_ask(server, requests, enqueued_tokens=2 * one)) == 6
@@ -262,7 +267,7 @@ def test_a_crash_before_the_id_is_written_does_not_pay_twice(
 ) -> None:
     requests = _requests(1, 2, 3)
     with monkeypatch.context() as patch, pytest.raises(_KilledError):
-        _killed(patch, Records, "write", calls=2)
+        _killed(patch, BatchRecords, "write", calls=2)
         _ask(server, requests, budget_usd=1.0)
     [record] = _open_records()
     assert record.batch is None and set(record.most_usd) == {request.key for request in requests}
@@ -277,7 +282,7 @@ def test_a_crash_before_the_batch_is_created_loses_nothing(server: ChatServer, m
         _ask(server, _requests(1), budget_usd=1.0)
     assert _codes(_ask(server, _requests(1), budget_usd=1.0)) == ["reply"] and _submitted(server) == 1
     [left] = _open_records()  # perhaps its job is just about to create it
-    monkeypatch.setattr(batch, "FORGOTTEN_S", 0.0)
+    monkeypatch.setattr(requester, "ABANDONED_S", 0.0)
     _ask(server, _requests(2), budget_usd=1.0)
     assert left.batch is None and not _open_records()
     assert Budget(Path("run/budget"), 1.0).used() == pytest.approx(spending(_events(), "run").usd)
@@ -339,7 +344,7 @@ def test_two_jobs_wait_for_one_batch_and_it_counts_once(server: ChatServer) -> N
 
 def test_collecting_twice_counts_once(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch, pytest.raises(_KilledError):  # between the replies and the end of the record
-        _killed(patch, Records, "close")
+        _killed(patch, BatchRecords, "close")
         _ask(server, _requests(1, 2), budget_usd=1.0)
     assert len(_events()) == 2 and len(_open_records()) == 1
     assert _codes(_ask(server, _requests(3, 1), budget_usd=1.0)) == ["reply"] * 2
@@ -391,8 +396,9 @@ def test_the_key_is_in_no_file_log_or_error(server: ChatServer, caplog: pytest.L
             _ask(server, _requests(2))
         told += f"{error.value!r} {error.value.__cause__}"
     assert f"environment variable {VARIABLE}" in told and not _open_records()
-    files = "".join(path.read_text() for path in Path().rglob("*") if path.is_file())
-    assert KEY not in told + caplog.text + files
+    assert KEY not in told + caplog.text
+    files = [path.read_bytes() for path in Path().rglob("*") if path.is_file()]
+    assert files and KEY.encode() not in b"".join(files)
 
 
 def test_an_endpoint_without_batches_is_one_message(server: ChatServer) -> None:
@@ -425,6 +431,6 @@ def test_the_config_names_the_provider(server: ChatServer) -> None:
     config = SummariesConfig(provider="openai-batch", openai=openai_settings, batch={"poll_s": 0.01}, store="replies")
     prompt = Prompt("{% for caption in captions %}\n<{{ loop.index }}> {{ caption }}\n{% endfor %}", Rules())
     groups = [Group(number, (1, 2), (f"A dog, number {number}.", "A beach.")) for number in range(3)]
-    summaries = list(answer(groups, prompt, config, Path("results/run")))
+    summaries = list(summarize(groups, prompt, config, Path("results/run")))
     assert len(summaries) == 3 and all(summary.prompt_tokens for summary in summaries)
     assert model_name(config) == "m" and {event["provider"] for event in _events()} == {"openai-batch"}

@@ -1,4 +1,4 @@
-"""The cache of responses, the budget that jobs share, and the pace of requests."""
+"""The cache of responses, the budget that jobs share, and the throttle of requests."""
 
 import asyncio
 import json
@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from icsd.llm.budget import Budget, OutOfBudget, Prices, Purse
+from icsd.llm.budget import Budget, OutOfBudget, Prices, Reservation
 from icsd.llm.cache import ResponseCache, spending
 from icsd.llm.request import Failure, Request, Response, Sampling
-from icsd.llm.throttle import Pace, duration_s, exhausted_s, retry_after_s
+from icsd.llm.throttle import Throttle, duration_s, rate_limit_reset_s, retry_after_s
 
 OLD_STORES = Path(__file__).parents[2] / "support/old_stores"
 REPLY = Response('{"index": [1], "summary": "A dog."}', None, "stop", 11, 7)
@@ -108,10 +108,10 @@ def test_any_text_of_a_model_is_read_back(tmp_path: Path) -> None:
 def _spend(folder: Path, ceiling: float, spent: "multiprocessing.Queue[int]") -> None:
     """Buys things of 0.01 until no more is left."""
     bought = 0
-    with Purse(Budget(folder, ceiling)) as purse:
+    with Reservation(Budget(folder, ceiling)) as reservation:
         try:
             while True:
-                purse.take(0.01)
+                reservation.reserve(0.01)
                 bought += 1
         except OutOfBudget:
             spent.put(bought)
@@ -126,23 +126,26 @@ def test_jobs_that_spend_at_once_never_pass_the_ceiling(tmp_path: Path) -> None:
     bought = sum(spent.get(timeout=60) for _ in jobs)
     for job in jobs:
         job.join()
-    assert 280 <= bought <= 300  # the last cents may lie in a purse that another job cannot reach
+    assert 280 <= bought <= 300  # the last cents may lie in a reservation that another job cannot reach
     assert Budget(tmp_path, 3.0).used() == pytest.approx(bought / 100)
 
 
 def test_what_is_not_spent_is_given_back(tmp_path: Path) -> None:
     budget = Budget(tmp_path / "budget", 1.0)
-    with Purse(budget) as purse:
-        purse.take(0.2)
-        purse.put_back(0.15)
+    with Reservation(budget) as reservation:
+        reservation.reserve(0.2)
+        reservation.release(0.15)
     assert budget.used() == pytest.approx(0.05)
-    with Purse(budget) as purse, pytest.raises(OutOfBudget, match=r"budget_usd=1 is used up: 0.95\d* USD are left"):
-        purse.take(0.96)
+    with (
+        Reservation(budget) as reservation,
+        pytest.raises(OutOfBudget, match=r"budget_usd=1 is used up: 0.95\d* USD are left"),
+    ):
+        reservation.reserve(0.96)
 
 
 def test_without_a_ceiling_there_are_no_entries(tmp_path: Path) -> None:
-    with Purse(Budget(tmp_path / "budget", None)) as purse:
-        purse.take(1e6)
+    with Reservation(Budget(tmp_path / "budget", None)) as reservation:
+        reservation.reserve(1e6)
     assert not (tmp_path / "budget").exists()
 
 
@@ -150,73 +153,73 @@ def test_prices_are_for_a_million_tokens() -> None:
     assert Prices(0.15, 0.60).cost(1_000_000, 500_000) == pytest.approx(0.45)
 
 
-# --- Pace -------------------------------------------------------------------------------------------------------------
+# --- Throttle ---------------------------------------------------------------------------------------------------------
 def test_the_limit_doubles_until_a_refusal_then_halves_and_grows_by_one() -> None:
     async def run() -> None:
-        pace = Pace(64)
-        assert pace.limit == 32
+        throttle = Throttle(64)
+        assert throttle.limit == 32
         for _ in range(16):
-            pace.succeeded()
-        assert pace.limit == 48
+            throttle.succeeded()
+        assert throttle.limit == 48
         for _ in range(100):
-            pace.succeeded()
-        assert pace.limit == 64
+            throttle.succeeded()
+        assert throttle.limit == 64
         now = asyncio.get_running_loop().time()
-        pace.refused(now, None)
-        pace.refused(now - 1, None)  # sent before the cut: the same overload
-        assert pace.limit == 32
+        throttle.refused(now, None)
+        throttle.refused(now - 1, None)  # sent before the cut: the same overload
+        assert throttle.limit == 32
         for _ in range(32):
-            pace.succeeded()
-        assert 32.9 < pace.limit < 33.1
+            throttle.succeeded()
+        assert 32.9 < throttle.limit < 33.1
         for _ in range(50):
             await asyncio.sleep(0.001)
-            pace.refused(asyncio.get_running_loop().time(), None)
-        assert pace.limit == 1
+            throttle.refused(asyncio.get_running_loop().time(), None)
+        assert throttle.limit == 1
 
     asyncio.run(run())
 
 
 def test_a_time_out_now_and_then_changes_nothing_and_many_halve_the_limit_once_a_round_trip() -> None:
     async def run() -> None:
-        pace, now = Pace(64), asyncio.get_running_loop().time()
+        throttle, now = Throttle(64), asyncio.get_running_loop().time()
         for _ in range(10):
             for _ in range(40):
-                pace.succeeded()
-            pace.timed_out(now)
-        assert pace.limit == 64
+                throttle.succeeded()
+            throttle.timed_out(now)
+        assert throttle.limit == 64
         for _ in range(32):
-            pace.timed_out(now)
-        assert pace.limit == 32
+            throttle.timed_out(now)
+        assert throttle.limit == 32
         await asyncio.sleep(0.001)
-        pace.timed_out(asyncio.get_running_loop().time())
-        assert pace.limit == 16
+        throttle.timed_out(asyncio.get_running_loop().time())
+        assert throttle.limit == 16
 
     asyncio.run(run())
 
 
 def test_no_more_than_the_limit_are_under_way_and_all_come_to_an_end() -> None:
     async def run() -> None:
-        pace, most = Pace(5), 0
+        throttle, most = Throttle(5), 0
 
         async def one() -> None:
             nonlocal most
-            async with pace.slot():
-                most = max(most, pace.under_way)
+            async with throttle.slot():
+                most = max(most, throttle.under_way)
                 await asyncio.sleep(0.002)
 
         await asyncio.gather(*(one() for _ in range(60)))
-        assert most == 5 and pace.under_way == 0
+        assert most == 5 and throttle.under_way == 0
 
     asyncio.run(run())
 
 
 def test_nothing_is_sent_before_the_server_says_so() -> None:
     async def run() -> float:
-        pace = Pace(5)
+        throttle = Throttle(5)
         loop = asyncio.get_running_loop()
         start = loop.time()
-        pace.refused(start, 0.2)
-        async with pace.slot() as sent_at:
+        throttle.refused(start, 0.2)
+        async with throttle.slot() as sent_at:
             return sent_at - start
 
     assert asyncio.run(run()) >= 0.2
@@ -234,9 +237,9 @@ def test_retry_after_in_seconds_and_milliseconds(headers: dict[str, str], second
 def test_an_exhausted_limit_says_for_how_long() -> None:
     assert duration_s("6m0s") == 360 and duration_s("20ms") == pytest.approx(0.02) and duration_s("1h2s") == 3602
     headers = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "1.5s"}
-    assert exhausted_s(headers) == 1.5
-    assert exhausted_s(headers | {"x-ratelimit-remaining-requests": "7"}) == 0.0
-    assert exhausted_s({}) == 0.0
+    assert rate_limit_reset_s(headers) == 1.5
+    assert rate_limit_reset_s(headers | {"x-ratelimit-remaining-requests": "7"}) == 0.0
+    assert rate_limit_reset_s({}) == 0.0
 
 
 def test_an_entry_of_the_budget_is_plain_json(tmp_path: Path) -> None:

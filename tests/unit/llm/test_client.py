@@ -15,10 +15,10 @@ from icsd.config import SummariesConfig
 from icsd.core.errors import ConfigError, ICSDError
 from icsd.llm.budget import Budget, OutOfBudget
 from icsd.llm.cache import ResponseCache, spending
-from icsd.llm.openai_api import EndpointError
+from icsd.llm.endpoint import EndpointError
 from icsd.stages.summaries.answers import Rules
 from icsd.stages.summaries.prompts import Prompt
-from icsd.stages.summaries.providers import answer
+from icsd.stages.summaries.providers import summarize
 from icsd.stages.summaries.quality import Group, Summary
 
 KEY = "sk-secret-0123456789"
@@ -105,7 +105,7 @@ def _config(url: str, changes: dict[str, Any]) -> SummariesConfig:
 
 
 def _ask(url: str, *groups: Group, **changes: Any) -> list[Summary]:
-    found = answer(groups or [_group()], PROMPT, _config(url, changes), Path("results/run"))
+    found = summarize(groups or [_group()], PROMPT, _config(url, changes), Path("results/run"))
     return [replace(summary, repairable=False, quality=None) for summary in found]
 
 
@@ -152,7 +152,7 @@ def test_bad_answer_is_a_dropped_group_with_its_reason(
 ) -> None:
     server = serve(lambda prompt: (status, body))
     [summary] = _ask(server.url)
-    assert summary.text is None and summary.places == ()
+    assert summary.text is None and summary.selected == ()
     assert summary.reason is not None and summary.reason.split(":")[0] == code
 
 
@@ -308,4 +308,5 @@ def test_key_is_in_no_log_reason_or_error(
     kept = [summary for n in range(1, 5) for summary in _ask(server.url, _group(n, f"{n}"))]
     assert "***" in str(kept)
     said = f"{kept} {error.value} {error.value.args} {caplog.text} {''.join(capfd.readouterr())}"
-    assert KEY not in said + "".join(path.read_text() for path in Path().rglob("*.json*"))
+    files = [path.read_bytes() for path in Path().rglob("*") if path.is_file()]
+    assert files and KEY not in said and KEY.encode() not in b"".join(files)

@@ -13,13 +13,13 @@ from icsd.config import SummariesConfig
 from icsd.core.errors import ModelError
 from icsd.llm import local
 from icsd.llm.cache import ResponseCache, spending
-from icsd.llm.local import BATCHES_A_WINDOW, LocalModel, ask
+from icsd.llm.local import BATCHES_A_WINDOW, LocalModel, complete_requests
 from icsd.llm.request import Outcome, Request, Response, Sampling
 from icsd.models import chat_model
 from icsd.models.chat_model import chat_digest, load_chat_model
 from icsd.stages.summaries.answers import SCHEMA, Rules
 from icsd.stages.summaries.prompts import Prompt
-from icsd.stages.summaries.providers import answer, model_name
+from icsd.stages.summaries.providers import model_name, summarize
 from icsd.stages.summaries.quality import Group, Summary
 
 PROMPT = Prompt("{% for caption in captions %}\n<{{ loop.index }}> {{ caption }}\n{% endfor %}", Rules())
@@ -52,7 +52,7 @@ def _group(number: int, scene: str) -> Group:
 
 def _ask(folder: Path, *scenes: str, **changes: Any) -> list[Summary]:
     groups = [_group(number, scene) for number, scene in enumerate(scenes)]
-    return list(answer(groups, PROMPT, _config(folder, **changes), Path("results/run")))
+    return list(summarize(groups, PROMPT, _config(folder, **changes), Path("results/run")))
 
 
 def _requests(count: int, temperature: float = 0.0, max_tokens: int = 30) -> list[Request]:
@@ -66,13 +66,15 @@ def _outcomes(folder: Path, requests: Iterable[Request], batch_size: int) -> dic
     """By the requests' keys."""
     found: dict[str, Outcome] = {}
     with ResponseCache(Path("results/replies")).writer() as segment:
-        ask(requests, LocalModel(str(folder)), batch_size, segment, lambda sent, got: found.update({sent.key: got}))
+        complete_requests(
+            requests, LocalModel(str(folder)), batch_size, segment, lambda sent, got: found.update({sent.key: got})
+        )
     return found
 
 
 def test_each_group_ends_as_a_row_with_its_tokens(folder: Path) -> None:
     good, prose, endless = _ask(folder, "A dog on a beach.", "A cat in the snow.", "A bird under a tree.")
-    assert (good.text, good.places, good.reason) == ("A dog on a beach.", (0, 1), None)
+    assert (good.text, good.selected, good.reason) == ("A dog on a beach.", (0, 1), None)
     assert prose.reason == f"not-json: {PROSE}"
     assert endless.reason is not None and endless.reason.split(":")[0] == "cut-off"
     assert endless.completion_tokens == 30
@@ -136,7 +138,7 @@ def test_a_reply_is_durable_before_it_is_told(folder: Path) -> None:
         raise KeyboardInterrupt
 
     with ResponseCache(Path("results/replies")).writer() as segment, pytest.raises(KeyboardInterrupt):
-        ask(_requests(6), LocalModel(str(folder)), 3, segment, receive)
+        complete_requests(_requests(6), LocalModel(str(folder)), 3, segment, receive)
     assert len(list(ResponseCache(Path("results/replies")).events())) == 3  # the whole batch, and none of the next
 
 
@@ -150,7 +152,7 @@ def test_requests_are_read_a_window_at_a_time(folder: Path) -> None:
 
     at_first: list[int] = []
     with ResponseCache(Path("results/replies")).writer() as segment:
-        ask(reading(), LocalModel(str(folder)), 1, segment, lambda *_: at_first.append(len(read)))
+        complete_requests(reading(), LocalModel(str(folder)), 1, segment, lambda *_: at_first.append(len(read)))
     assert at_first == [BATCHES_A_WINDOW] * BATCHES_A_WINDOW + [2 * BATCHES_A_WINDOW] * BATCHES_A_WINDOW
 
 

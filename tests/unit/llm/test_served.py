@@ -17,7 +17,7 @@ from icsd.config import SummariesConfig
 from icsd.llm.cache import ResponseCache, spending
 from icsd.stages.summaries.answers import Rules
 from icsd.stages.summaries.prompts import Prompt
-from icsd.stages.summaries.providers import answer
+from icsd.stages.summaries.providers import summarize
 from icsd.stages.summaries.quality import Group, Summary
 
 PROMPT = Prompt("{% for caption in captions %}\n<{{ loop.index }}> {{ caption }}\n{% endfor %}", Rules())
@@ -79,14 +79,14 @@ def _ask(url: str, folder: Path, *scenes: str, **changes: Any) -> list[Summary]:
         "timeout_s": 60, "retries": 0, "concurrency": 2,
     }  # fmt: skip
     config = SummariesConfig(**{"provider": "openai", "repair": False, "openai": openai} | changes)
-    return list(answer(groups, PROMPT, config, Path("results/run")))
+    return list(summarize(groups, PROMPT, config, Path("results/run")))
 
 
 def test_each_group_ends_as_a_row_and_a_second_run_sends_nothing(url: str, folder: Path) -> None:
     scenes = ("A dog on a beach.", "A cat in the snow.", "A bird under a tree.", "A dog by the sea.")
     summaries = _ask(url, folder, *scenes)
     good, prose, endless, _ = summaries
-    assert (good.text, good.places, good.reason) == ("A dog on a beach.", (0, 1), None)
+    assert (good.text, good.selected, good.reason) == ("A dog on a beach.", (0, 1), None)
     assert prose.reason == f"not-json: {PROSE}"
     assert endless.reason is not None and endless.reason.split(":")[0] == "cut-off"
     assert all(summary.prompt_tokens and summary.completion_tokens for summary in summaries)

@@ -57,8 +57,8 @@ def test_default_answer_is_right_and_depends_on_the_body_alone(server: ChatServe
     content = first.choices[0].message.content or ""
     answer = parse_answer(content, len(CAPTIONS), Rules())
     assert first == again and first.choices[0].finish_reason == "stop"
-    assert len(answer.places) == 5
-    chosen = " ".join(CAPTIONS[place] for place in answer.places).lower().replace(".", "").split()
+    assert len(answer.selected) == 5
+    chosen = " ".join(CAPTIONS[place] for place in answer.selected).lower().replace(".", "").split()
     assert Counter(answer.summary.lower().rstrip(".").split()) == Counter(chosen)
     prompt = _body()["messages"][0]["content"]
     assert first.usage and first.usage.prompt_tokens == len(prompt.split())

@@ -1,4 +1,4 @@
-"""What a language model may answer, and the check of it. An answer is data from outside: parsed as JSON, never run."""
+"""Answers of language models: how a response is parsed and checked. It is data from outside, read as JSON alone."""
 
 import json
 import re
@@ -12,6 +12,8 @@ from jsonschema.exceptions import SchemaError
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from icsd.core.text import shown
+from icsd.llm.request import Failure, Outcome
+from icsd.stages.summaries.quality import Summary, dropped
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -28,7 +30,7 @@ MAX_CHARACTERS_A_WORD = 20  # on average: "words" without spaces do not slip pas
 
 
 class Rules(BaseModel):
-    """What a prompt's answers must be: the limits, and the JSON schema that the server gets too."""
+    """The limits of a prompt's answers, and their JSON schema, which the server gets too."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -50,15 +52,15 @@ class Rules(BaseModel):
 
     @cached_property
     def validator(self) -> Draft202012Validator:
-        """Of the schema."""
+        """The validator of the schema."""
         return Draft202012Validator(self.json_schema)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A checked answer: places of the selected captions (0-based, ascending) and the sentence."""
+    """A checked answer: indices of the selected captions (0-based, ascending) and the sentence."""
 
-    places: tuple[int, ...]
+    selected: tuple[int, ...]
     summary: str
 
 
@@ -71,8 +73,26 @@ class BadAnswer(Exception):
         self.detail = detail
 
 
+def read_outcome(outcome: Outcome, members: int, rules: Rules) -> Summary:
+    """The summary in the outcome of a request about `members` captions, or the reason why there is none."""
+    if isinstance(outcome, Failure):
+        return dropped(outcome.code, outcome.detail)
+    tokens = (outcome.prompt_tokens, outcome.completion_tokens)
+    if outcome.refusal:
+        return dropped("refusal", shown(outcome.refusal), tokens)
+    if outcome.finish_reason == "content_filter":
+        return dropped("refusal", "the server's content filter", tokens)
+    if outcome.finish_reason == "length":
+        return dropped("cut-off", "the answer reached max_tokens", tokens, repairable=True)
+    try:
+        answer = parse_answer(outcome.content, members, rules)
+    except BadAnswer as error:
+        return dropped(error.code, error.detail, tokens, repairable=True)
+    return Summary(answer.summary, answer.selected, None, *tokens)
+
+
 def parse_answer(text: str, members: int, rules: Rules) -> Answer:
-    """The answer for a group of `members` captions; BadAnswer says what is wrong with it.
+    """The answer for a group of `members` captions; BadAnswer if it cannot be used.
 
     Codes: empty-answer, not-json, schema, no-index, index-out-of-range, doubled-index, too-few-selected,
     too-many-selected, empty-summary, too-long, control-characters.
@@ -82,7 +102,7 @@ def parse_answer(text: str, members: int, rules: Rules) -> Answer:
     if error is not None:
         place = "/".join(str(part) for part in error.path) or "the answer"
         _refuse("schema", f"{place}: {shown(error.message)}")
-    return Answer(_places(answer["index"], members, rules), _summary(answer["summary"], rules.max_words))
+    return Answer(_selected(answer["index"], members, rules), _summary(answer["summary"], rules.max_words))
 
 
 def _refuse(code: str, detail: str) -> NoReturn:
@@ -101,7 +121,7 @@ def _parse_json(text: str) -> Any:
         raise BadAnswer("not-json", shown(stripped)) from error
 
 
-def _places(index: Any, members: int, rules: Rules) -> tuple[int, ...]:
+def _selected(index: Any, members: int, rules: Rules) -> tuple[int, ...]:
     if not isinstance(index, list) or not all(isinstance(number, int | float) for number in index):
         _refuse("schema", "index: is no list of numbers")
     if not index:

@@ -1,4 +1,4 @@
-"""Prompts side by side: what became of the same groups."""
+"""Comparison of prompts on the same groups."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ Measures = dict[str, float]
 
 
 def compare_prompts(summaries: Mapping[str, Sequence[Path]], prices: Prices, comparison: Path, page: Path) -> None:
-    """Write the PROMPTS table and a page of it, from the SUMMARIES shards of each prompt.
+    """Write the PROMPTS table and a page, from the SUMMARIES shards of each prompt.
 
     ConfigError for fewer than two prompts.
     """
@@ -64,7 +64,7 @@ def measures(rows: Rows, prices: Prices) -> Measures:
 
 
 def agreement(rows: Rows, others: Rows) -> float:
-    """The mean over groups valid in both of the Jaccard index of the selected captions."""
+    """The mean Jaccard index of the selected captions, over groups that are valid in both."""
     selected = {row["group_id"]: set(row["selected"]) for row in others if row["status"] == "ok"}
     pairs = [
         (set(row["selected"]), selected[row["group_id"]])
@@ -75,15 +75,15 @@ def agreement(rows: Rows, others: Rows) -> float:
 
 
 def comparison_page(found: Mapping[str, Measures]) -> str:
-    """Markdown: a row a measure, a column a prompt."""
+    """Markdown with a row for each measure and a column for each prompt."""
     names = list(dict.fromkeys(name for each in found.values() for name in each))
     rows = [[name, *(_cell(name, each.get(name, 0.0)) for each in found.values())] for name in names]
     return "\n".join([
         "# Prompts compared",
         "",
-        "The same groups. Valid and dropped are shares of the groups; agreement is the mean Jaccard index of the "
-        f"selected captions with those of `{next(iter(found))}`; tokens and USD are those of all answers and repairs, "
-        "whenever they were paid for.",
+        "All prompts got the same groups. Valid and dropped are shares of them; agreement is the mean Jaccard index "
+        f"of the selected captions with those of `{next(iter(found))}`; tokens and USD are those of all answers and "
+        "repairs, whenever they were paid for.",
         "",
         *markdown_table(["", *found], rows),
         "",

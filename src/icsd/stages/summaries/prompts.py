@@ -1,4 +1,4 @@
-"""A prompt: its text in Jinja2, and beside it what an answer must be.
+"""Prompts: a text in Jinja2, and beside it the rules of its answers.
 
 The text has the variables `captions` (one line each), `max_words`, `min_selected` and `max_selected`.
 """
@@ -24,14 +24,14 @@ _HINT = "mend the prompt's files, or name another in summaries.prompt, in config
 
 @dataclass(frozen=True)
 class Prompt:
-    """A checked prompt: the template, and what an answer to it must be."""
+    """A checked prompt: its template and the rules of its answers."""
 
     template: str
     rules: Rules
 
     @cached_property
     def hash(self) -> str:
-        """The first digits of the SHA-256 of all that, beside the captions, determines prompt and check."""
+        """The first digits of the SHA-256 of all that determines request and check besides the captions."""
         parts = [self.template, self.rules.model_dump(mode="json")]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:HASH_DIGITS]
 
@@ -47,14 +47,14 @@ class Prompt:
 
 
 def as_data(caption: str) -> str:
-    """A caption on one line, without angle brackets: it can neither start a numbered line nor end one."""
+    """A caption on one line without angle brackets, so that it cannot imitate the numbering of the prompt."""
     return " ".join(caption.split()).replace("<", "(").replace(">", ")")
 
 
 def load_prompt(path: Path) -> Prompt:
     """The prompt in a text file and the .yaml beside it.
 
-    InputError where one is missing, no valid template, does not list the captions, or has keys that are not known.
+    InputError if one is missing, is no valid template, does not list the captions, or has unknown keys.
     """
     prompt = Prompt(_read(path), _rules(path.with_suffix(".yaml")))
     samples = ["first caption of a sample", "second caption of a sample"]
@@ -81,5 +81,5 @@ def _rules(path: Path) -> Rules:
     except yaml.YAMLError as error:
         raise InputError(path, "", f"is no YAML: {' '.join(str(error).split())}", _HINT) from error
     except ValidationError as error:
-        fault = error.errors()[0]
-        raise InputError(path, ".".join(map(str, fault["loc"])), fault["msg"], _HINT) from None
+        problem = error.errors()[0]
+        raise InputError(path, ".".join(map(str, problem["loc"])), problem["msg"], _HINT) from None

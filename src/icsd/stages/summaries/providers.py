@@ -1,4 +1,4 @@
-"""Who answers: the provider that summaries.provider names."""
+"""Providers: who writes the summaries, as summaries.provider says: a server, a model in this process or the merger."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -8,162 +8,145 @@ from pathlib import Path
 
 from icsd.config import SummariesConfig
 from icsd.core.logs import Progress, progress
-from icsd.core.text import shown
-from icsd.llm.budget import Budget, Prices, Purse
+from icsd.llm.budget import Budget, Prices, Reservation
 from icsd.llm.cache import CacheWriter, ResponseCache
-from icsd.llm.request import Failure, Outcome, Request, Response, Sampling
+from icsd.llm.request import Outcome, Receive, Request, Response, Sampling
 from icsd.merger import Limits, merge
-from icsd.stages.summaries.answers import BadAnswer, Rules, parse_answer
+from icsd.stages.summaries.answers import read_outcome
 from icsd.stages.summaries.prompts import Prompt
-from icsd.stages.summaries.quality import Group, Judge, Summary, dropped
+from icsd.stages.summaries.quality import Group, QualityFilter, Summary, dropped
 
 _log = logging.getLogger(__name__)
-Receive = Callable[[Request, Outcome], None]
 Send = Callable[[Iterable[Request], Receive], None]
-Known = dict[str, Outcome]
+Model = tuple[Sampling, Send]
+
+
+def summarize(groups: Sequence[Group], prompt: Prompt, config: SummariesConfig, results: Path) -> Iterator[Summary]:
+    """Yield one summary for each group, in order; `results` is the run's folder, which has its budget."""
+    quality_filter = QualityFilter(config.quality)
+    if config.provider == "merge":
+        limits = Limits(max_words=prompt.rules.max_words, **config.merge.model_dump())
+        merged = (quality_filter(group, _merged(group, limits)) for group in groups)
+        yield from progress(merged, len(groups), "summaries")
+        return
+    cache = ResponseCache(Path(config.store))
+    with cache.writer(run=results.name, provider=config.provider, model=model_name(config)) as segment:
+        opened = _local_model if config.provider == "transformers" else _served_model
+        with opened(config, cache, segment, results) as (sampling, send):
+            yield from _Requester(prompt, sampling, config.repair, quality_filter, cache, send).summaries(groups)
+
+
+def model_name(config: SummariesConfig) -> str:
+    """The name of the provider's model in the table."""
+    return "merge" if config.provider == "merge" else getattr(config, config.section).model
+
+
+def first_request(prompt: Prompt, sampling: Sampling, group: Group) -> Request:
+    """The request of a group, before any repair."""
+    message = {"role": "user", "content": prompt.render(group.captions)}
+    return Request(sampling, (message,), prompt.rules.json_schema)
 
 
 @dataclass(frozen=True)
-class Asking:
-    """How to ask: `send` gives the provider requests, and it calls back with each one's outcome, in any order."""
+class _Requester:
+    """Requests the summaries of groups: those that the cache lacks, and a repair of each unusable answer."""
 
     prompt: Prompt
     sampling: Sampling
     repair: bool
-    judge: Judge
-    store: ResponseCache
+    quality_filter: QualityFilter
+    cache: ResponseCache
     send: Send
 
     def summaries(self, groups: Sequence[Group]) -> Iterator[Summary]:
-        """One summary a group, in their order."""
+        """One summary for each group, in order."""
         keys = [self._first(group).key for group in groups]
-        known = self._outcomes(keys, lambda place: self._first(groups[place]), "summaries")
-        read = [self._read(group, known[key]) for group, key in zip(groups, keys, strict=True)]
-        places = [place for place, summary in enumerate(read) if self.repair and summary.repairable]
+        outcomes = self._outcomes(keys, lambda index: self._first(groups[index]), "summaries")
+        summaries = [self._read(group, outcomes[key]) for group, key in zip(groups, keys, strict=True)]
+        unusable = [index for index, summary in enumerate(summaries) if self.repair and summary.repairable]
 
-        def repaired(number: int) -> Request:
-            place = places[number]
-            return self._repair(groups[place], known[keys[place]], read[place])
+        def repair(number: int) -> Request:
+            index = unusable[number]
+            return self._repair(groups[index], outcomes[keys[index]], summaries[index])
 
-        repair_keys = [repaired(number).key for number in range(len(places))]
-        again = self._outcomes(repair_keys, repaired, "repairs") if places else {}
-        for place, key in zip(places, repair_keys, strict=True):
-            read[place] = self._read(groups[place], again[key]).after(read[place])
-        return iter(read)
+        repair_keys = [repair(number).key for number in range(len(unusable))]
+        repaired = self._outcomes(repair_keys, repair, "repairs") if unusable else {}
+        for index, key in zip(unusable, repair_keys, strict=True):
+            summaries[index] = self._read(groups[index], repaired[key]).after(summaries[index])
+        return iter(summaries)
 
     def _first(self, group: Group) -> Request:
-        # made anew each time it is needed: a shard's prompts are many times its captions
+        # rendered each time it is needed: the prompts of a shard are many times its captions
         return first_request(self.prompt, self.sampling, group)
 
     def _repair(self, group: Group, outcome: Outcome, summary: Summary) -> Request:
         content = outcome.content if isinstance(outcome, Response) else ""
         return self._first(group).repaired(content, summary.reason or "")
 
-    def _outcomes(self, keys: Sequence[str], request: Callable[[int], Request], what: str) -> Known:
-        """The outcome of each request, of which equal ones are sent once."""
-        known: Known = dict(self.store.find(set(keys)))
-        missing = {key: place for place, key in enumerate(keys) if key not in known}
-        _log.info("%s: %s replies are kept, %s requests to send", what, f"{len(known):,}", f"{len(missing):,}")
-        told = Progress(len(missing), what)
+    def _outcomes(self, keys: Sequence[str], request: Callable[[int], Request], what: str) -> dict[str, Outcome]:
+        """The outcome of each request by key; equal requests are sent once."""
+        outcomes: dict[str, Outcome] = dict(self.cache.find(set(keys)))
+        missing = {key: index for index, key in enumerate(keys) if key not in outcomes}
+        _log.info("%s: %s responses are cached, %s requests to send", what, f"{len(outcomes):,}", f"{len(missing):,}")
+        sending = Progress(len(missing), what)
 
         def receive(sent: Request, outcome: Outcome) -> None:
-            known[sent.key] = outcome
-            told.step()
+            outcomes[sent.key] = outcome
+            sending.step()
 
         if missing:
-            self.send((request(place) for place in missing.values()), receive)
-            told.end()
-        return known
+            self.send((request(index) for index in missing.values()), receive)
+            sending.end()
+        return outcomes
 
     def _read(self, group: Group, outcome: Outcome) -> Summary:
-        return self.judge(group, read_outcome(outcome, len(group.captions), self.prompt.rules))
-
-
-def first_request(prompt: Prompt, sampling: Sampling, group: Group) -> Request:
-    """What a group is asked about at first."""
-    message = {"role": "user", "content": prompt.render(group.captions)}
-    return Request(sampling, (message,), prompt.rules.json_schema)
-
-
-def read_outcome(outcome: Outcome, members: int, rules: Rules) -> Summary:
-    """The summary in a reply to a prompt of `members` captions, or why there is none."""
-    if isinstance(outcome, Failure):
-        return dropped(outcome.code, outcome.detail)
-    tokens = (outcome.prompt_tokens, outcome.completion_tokens)
-    if outcome.refusal:
-        return dropped("refusal", shown(outcome.refusal), tokens)
-    if outcome.finish_reason == "content_filter":
-        return dropped("refusal", "the server's content filter", tokens)
-    if outcome.finish_reason == "length":
-        return dropped("cut-off", "the answer reached max_tokens", tokens, repairable=True)
-    try:
-        answer = parse_answer(outcome.content, members, rules)
-    except BadAnswer as error:
-        return dropped(error.code, error.detail, tokens, repairable=True)
-    return Summary(answer.summary, answer.places, None, *tokens)
-
-
-Asked = tuple[Sampling, Send]
-
-
-def answer(groups: Sequence[Group], prompt: Prompt, config: SummariesConfig, results: Path) -> Iterator[Summary]:
-    """One summary a group, in the order of `groups`; `results` is the run's folder, for its spending."""
-    judge = Judge(config.quality)
-    if config.provider == "merge":
-        limits = Limits(max_words=prompt.rules.max_words, **config.merge.model_dump())
-        yield from progress((judge(group, _merged(group, limits)) for group in groups), len(groups), "summaries")
-        return
-    model, store = getattr(config, config.section).model, ResponseCache(Path(config.store))
-    with store.writer(run=results.name, provider=config.provider, model=model) as segment:
-        asked = _asked_here if config.provider == "transformers" else _asked_there
-        with asked(config, store, segment, results) as (sampling, send):
-            yield from Asking(prompt, sampling, config.repair, judge, store, send).summaries(groups)
-
-
-def model_name(config: SummariesConfig) -> str:
-    """What the table calls the provider's model."""
-    return "merge" if config.provider == "merge" else getattr(config, config.section).model
+        return self.quality_filter(group, read_outcome(outcome, len(group.captions), self.prompt.rules))
 
 
 @contextmanager
-def _asked_there(config: SummariesConfig, store: ResponseCache, segment: CacheWriter, results: Path) -> Iterator[Asked]:
-    """By a server."""
-    from icsd.llm import (
-        batch,  # late: the merger does not pay for the client's import
-        batch_records,
-        client,
-    )
-    from icsd.llm.openai_api import Endpoint
+def _served_model(
+    config: SummariesConfig, cache: ResponseCache, segment: CacheWriter, results: Path
+) -> Iterator[Model]:
+    """A model behind OpenAI's API."""
+    from icsd.llm import client  # late: the merger does not pay for the import of openai
+    from icsd.llm.batch import requester
+    from icsd.llm.batch.ledger import BatchLedger
+    from icsd.llm.endpoint import Endpoint
 
-    asked = config.openai
+    settings = config.openai
     endpoint = Endpoint(
-        asked.base_url, asked.api_key_env, asked.timeout_s, asked.retries, asked.concurrency, asked.structured_output
+        settings.base_url,
+        settings.api_key_env,
+        settings.timeout_s,
+        settings.retries,
+        settings.concurrency,
+        settings.structured_output,
     )
-    prices = Prices(asked.prompt_usd_per_million, asked.completion_usd_per_million)
-    with Purse(Budget(results / "budget", config.budget_usd)) as purse:
+    prices = Prices(settings.prompt_usd_per_million, settings.completion_usd_per_million)
+    with Reservation(Budget(results / "budget", config.budget_usd)) as reservation:
 
         def send(requests: Iterable[Request], receive: Receive) -> None:
             if config.provider == "openai-batch":
-                accounts = batch_records.Accounts(prices, purse, store, segment, results.name)
-                batch.ask(requests, endpoint, config.batch, accounts, receive)
+                ledger = BatchLedger(prices, reservation, cache, segment, results.name)
+                requester.complete_requests(requests, endpoint, config.batch, ledger, receive)
             else:
-                client.ask(requests, endpoint, prices, purse, segment, receive)
+                client.complete_requests(requests, endpoint, prices, reservation, segment, receive)
 
-        yield Sampling(asked.model, asked.temperature, asked.max_tokens), send
+        yield Sampling(settings.model, settings.temperature, settings.max_tokens), send
 
 
 @contextmanager
-def _asked_here(config: SummariesConfig, store: ResponseCache, segment: CacheWriter, results: Path) -> Iterator[Asked]:
-    """By a model in this process."""
-    from icsd.llm.local import LocalModel, ask  # late: the other providers do not pay for torch's import
+def _local_model(config: SummariesConfig, cache: ResponseCache, segment: CacheWriter, results: Path) -> Iterator[Model]:
+    """A model in this process."""
+    from icsd.llm.local import LocalModel, complete_requests  # late: other providers do not pay for torch's import
 
-    asked = config.transformers
-    model = LocalModel(asked.model)
+    settings = config.transformers
+    model = LocalModel(settings.model)
 
     def send(requests: Iterable[Request], receive: Receive) -> None:
-        ask(requests, model, asked.batch_size, segment, receive)
+        complete_requests(requests, model, settings.batch_size, segment, receive)
 
-    yield Sampling(model.digest, asked.temperature or 0.0, asked.max_tokens), send
+    yield Sampling(model.digest, settings.temperature or 0.0, settings.max_tokens), send
 
 
 def _merged(group: Group, limits: Limits) -> Summary:

@@ -1,4 +1,4 @@
-"""Which summaries are good enough, by what can be counted of them."""
+"""Quality of summaries: words without support, covered captions, length; and the filter that drops poor ones."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from icsd.core.text import shown
 from icsd.merger import words as w
 from icsd.merger.inflection import canonical, implied, stem
 
-# All of a caption's content words must stand in the summary: what two captions of one group differ in is often a single
+# All of a caption's content words must be in the summary: two captions of one group often differ in a single
 # word ("a red ball", "a blue ball"). Of real captions those that the merger selects pass in 98 of 100 cases, and those
 # that it leaves in 4; at 0.75 it would be 99 and 20.
 COVERED_SHARE = 1.0
@@ -20,9 +20,10 @@ COVERED_SHARE = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """Of `words` content words, `unsupported` stand in no selected caption; `covered`: places (0-based) among those.
+    """`words` is the number of content words; the `unsupported` ones are in no selected caption.
 
-    `image_tokens` counts the text encoder's, with start and end mark; None where nobody counted.
+    `covered` has the indices (0-based) of the covered ones among the selected captions. `image_tokens` counts the text
+    encoder's tokens with start and end mark; None if they were not counted.
     """
 
     words: int
@@ -38,18 +39,18 @@ def measure(summary: str, selected_captions: Sequence[str], tokens: int | None) 
 
 
 def unsupported_words(summary: str, captions: Sequence[str]) -> list[str]:
-    """The summary's content words, in lower case, in order and once each, that stand in none of the captions."""
+    """The summary's content words, in lower case, in order and once each, that are in none of the captions."""
     said = frozenset().union(*map(_senses, captions))
     return [word for word, keys in _content(summary).items() if said.isdisjoint(keys)]
 
 
 def covered(summary: str, captions: Sequence[str]) -> list[int]:
-    """Places (0-based) of the captions of whose content words at least COVERED_SHARE stand in the summary.
+    """Indices (0-based) of the captions of whose content words at least COVERED_SHARE are in the summary.
 
     A caption without content words is not covered.
     """
     said = _senses(summary)
-    return [place for place, caption in enumerate(captions) if _covers(said, caption)]
+    return [index for index, caption in enumerate(captions) if _covers(said, caption)]
 
 
 def _covers(said: frozenset[str], caption: str) -> bool:
@@ -59,10 +60,10 @@ def _covers(said: frozenset[str], caption: str) -> bool:
 
 
 # --- Content words ----------------------------------------------------------------------------------------------------
-_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")  # hyphens part words: "t-shirt" is "t shirt", see _with_joined
+_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")  # hyphens separate words: "t-shirt" is "t shirt", see _with_joined
 _ONES = frozenset(word for word, number in w.NUMBERS.items() if number == 1)
-# beyond the lists of `words`: small words of longer prose (of "can't" and "won't" the rule leaves "ca" and "wo"), and
-# what is said of a picture as a picture
+# beyond the lists of `words`: function words of longer prose ("can't" and "won't" become "ca" and "wo"), and words that
+# speak about a picture as a picture
 _GLUE = frozenset(
     "whilst amidst adjacent whereas than then such any much more most including includes include despite throughout "
     "cannot ca wo background foreground backdrop setting closeup pictured depict depicts depicting depicted feature "
@@ -73,7 +74,7 @@ _FUNCTION_WORDS = (
     w.DETERMINERS | w.PREPOSITIONS | w.ADVERBS | w.PRONOUNS | w.CLAUSE_WORDS | w.CONJUNCTIONS | w.AUXILIARIES
     | w.MANY_WORDS | w.EMPTY_WORDS | _ONES | _GLUE | frozenset(ascii_lowercase)
 )  # fmt: skip
-# "next to", "covered with", "a group of": said with words that elsewhere have content
+# "next to", "covered with", "a group of": made of words that have content elsewhere
 _PHRASES = (
     {phrase.replace("_", " ") for phrase in w.COMPOUNDS}
     | {f"{word} of" for word in w.COLLECTIVES}
@@ -88,17 +89,17 @@ def _content(text: str) -> Mapping[str, frozenset[str]]:
     """The content words of a text, in order -> the keys of each."""
     words = _FUNCTION_PHRASE.sub(_GAP, " ".join(_words(text))).split()
     found: dict[str, frozenset[str]] = {}
-    for place, word in enumerate(words):
+    for index, word in enumerate(words):
         if word != _GAP and word not in _FUNCTION_WORDS:
-            found[word] = found.get(word, frozenset()) | _with_joined(words, place)
+            found[word] = found.get(word, frozenset()) | _with_joined(words, index)
     return MappingProxyType(found)
 
 
 @lru_cache(maxsize=2**15)
 def _senses(text: str) -> frozenset[str]:
-    """The keys of all that a text says, and of the broader words that it implies."""
+    """The keys of all words of a text, and of the broader words that they imply."""
     words = _words(text)
-    said = frozenset().union(*(_with_joined(words, place) for place in range(len(words))))
+    said = frozenset().union(*(_with_joined(words, index) for index in range(len(words))))
     return said.union(*(implied(key) for key in said))
 
 
@@ -107,10 +108,10 @@ def _words(text: str) -> list[str]:
     return [word.removesuffix("n't").partition("'")[0] for word in words]
 
 
-def _with_joined(words: Sequence[str], place: int) -> frozenset[str]:
-    """The keys of a word, and of what it makes with its neighbours: "skate board" is "skateboard"."""
-    pairs = ("".join(words[start : start + 2]) for start in (place - 1, place) if 0 <= start < len(words) - 1)
-    return _keys(words[place]).union(*map(_keys, pairs))
+def _with_joined(words: Sequence[str], index: int) -> frozenset[str]:
+    """The keys of a word, and of the compounds with its neighbours: "skate board" is "skateboard"."""
+    pairs = ("".join(words[start : start + 2]) for start in (index - 1, index) if 0 <= start < len(words) - 1)
+    return _keys(words[index]).union(*map(_keys, pairs))
 
 
 # --- Forms of a word --------------------------------------------------------------------------------------------------
@@ -133,7 +134,7 @@ _BASES = {form: line.split()[0] for line in _VERBS for form in line.split()}
 
 @lru_cache(maxsize=2**16)
 def _keys(word: str) -> frozenset[str]:
-    """What stands for a word in comparisons: two words are the same where they share a key."""
+    """The keys of a word: two words count as the same if they share a key."""
     noun = canonical(word)
     keys = {noun, _root(word), _root(_BASES.get(word, word))}
     if word in w.ADJECTIVES:
@@ -157,7 +158,7 @@ def _root(word: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A group's captions, the head first, then by falling similarity."""
+    """A group's captions: the anchor first, then by falling similarity."""
 
     group_id: int
     caption_ids: tuple[int, ...]
@@ -166,15 +167,15 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a provider answered: `reason` is None, or says why there is no usable summary ("code: detail").
+    """A provider's summary of a group, or the `reason` why there is none ("code: detail").
 
-    `places` are those of the selected captions in the group, 0-based and ascending. Tokens are None where nothing
-    counts them. `repairable`: the model answered, and may do better when told what was wrong. `quality`: of a text that
-    was read, though it may be dropped for it.
+    `selected` has the indices of the selected captions in the group, 0-based and ascending. Token counts are None if
+    nothing counts them. `repairable`: the model answered, and a request that names the problem may help. `quality` is
+    that of a text that was read, even if the text was dropped for it.
     """
 
     text: str | None = None
-    places: tuple[int, ...] = ()
+    selected: tuple[int, ...] = ()
     reason: str | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
@@ -182,7 +183,7 @@ class Summary:
     quality: Quality | None = None
 
     def after(self, first: "Summary") -> "Summary":
-        """This one, with the tokens of the first try added."""
+        """This summary with the tokens of the first request added."""
         return replace(
             self,
             prompt_tokens=_sum(self.prompt_tokens, first.prompt_tokens),
@@ -193,7 +194,7 @@ class Summary:
 def dropped(
     code: str, detail: str = "", tokens: tuple[int | None, int | None] = (None, None), *, repairable: bool = False
 ) -> Summary:
-    """A group without a summary. Codes are few and stable, so that they can be counted; the detail is for people."""
+    """A group without a summary. Codes are few and stable, to be counted; the detail is for people."""
     return Summary(None, (), f"{code}: {detail}" if detail else code, *tokens, repairable)
 
 
@@ -205,8 +206,8 @@ SHOWN_WORDS = 8
 
 
 @dataclass(frozen=True)
-class Judge:
-    """The thresholds of summaries.quality. ModelError where image_model has no tokenizer, before anything is asked."""
+class QualityFilter:
+    """Drops summaries by the limits of summaries.quality. ModelError if image_model has no tokenizer."""
 
     limits: QualityConfig
 
@@ -214,23 +215,26 @@ class Judge:
         self._tokens("")
 
     def __call__(self, group: Group, summary: Summary) -> Summary:
-        """The summary with its quality, and dropped if that is not enough; a model may mend it when told why."""
+        """The summary with its quality, or a dropped one, which a model may repair."""
         if summary.text is None:
             return summary
-        quality = measure(summary.text, [group.captions[place] for place in summary.places], self._tokens(summary.text))
-        reason = self._fault(quality)
+        quality = measure(
+            summary.text, [group.captions[index] for index in summary.selected], self._tokens(summary.text)
+        )
+        reason = self._failed_limit(quality)
         if reason is None:
             return replace(summary, quality=quality)
-        return replace(summary, text=None, places=(), reason=reason, repairable=True, quality=quality)
+        return replace(summary, text=None, selected=(), reason=reason, repairable=True, quality=quality)
 
     def _tokens(self, text: str) -> int | None:
         if self.limits.image_model is None:
             return None
-        from icsd.models.prompt_tokenizer import count_tokens  # late: who counts no tokens does not pay for it
+        from icsd.models.prompt_tokenizer import count_tokens  # late: not needed if nobody counts tokens
 
         return count_tokens(self.limits.image_model, [text])[0]
 
-    def _fault(self, quality: Quality) -> str | None:
+    def _failed_limit(self, quality: Quality) -> str | None:
+        # a repair request quotes the reason: other words here would buy every repair again
         limits, unsupported, covered = self.limits, quality.unsupported, quality.covered
         if len(unsupported) > limits.max_unsupported_share * quality.words:
             words = ", ".join(map(shown, unsupported[:SHOWN_WORDS]))

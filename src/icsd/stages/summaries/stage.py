@@ -1,4 +1,4 @@
-"""From groups and captions to the SUMMARIES table."""
+"""The stage summaries: from GROUPS and CAPTIONS to SUMMARIES."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from icsd.core import tables
 from icsd.core.errors import InputError, check_drop_share
 from icsd.core.lock import locked
 from icsd.stages.summaries.prompts import load_prompt
-from icsd.stages.summaries.providers import answer, model_name
+from icsd.stages.summaries.providers import model_name, summarize
 from icsd.stages.summaries.quality import Group, Summary
 
 
@@ -26,18 +26,18 @@ def summarize_groups(
 ) -> None:
     """Write the SUMMARIES of a `shard` of GROUPS, or of all: a row for every group, dropped ones with their reason.
 
-    `captions` has all CAPTIONS: members of a group lie anywhere. Every row holds the hash of the prompt file
-    that the run names, though `merge` does not read it. An empty shard gives an empty table, and asks nobody. `results`
-    is the run's folder; its name and the budget in it are what the spending goes to. Of two processes that are to write
-    the same summaries the second waits for the first, and finds its replies, so that none is paid for twice.
+    `captions` has all CAPTIONS, because a group's members are in any shard. Every row has the hash of the run's prompt
+    file, even for `merge`, which does not read it. An empty shard gives an empty table, and sends no request. `results`
+    is the run's folder: spending is counted under its name and against the budget in it. Of two processes that write
+    the same summaries the second waits for the first, and finds its responses, so that none is paid for twice.
     """
     checked = load_prompt(prompt)
     members = _read_groups(groups, shard, captions)
     with locked(summaries):
-        answers = answer(members, checked, config, results) if members else ()
+        found = summarize(members, checked, config, results) if members else ()
         rows = [
             _row(group, summary, model_name(config), checked.hash)
-            for group, summary in zip(members, answers, strict=True)
+            for group, summary in zip(members, found, strict=True)
         ]
         check_drop_share(
             {f"group {row['group_id']}": row["reason"] for row in rows if row["reason"]},
@@ -65,7 +65,7 @@ def _read_groups(groups: Path, shard: str | None, captions: Path) -> list[Group]
 
 
 def _texts(wanted: pa.Array, captions: Path) -> dict[int, str]:
-    """Caption by id, of the ids in `wanted` alone: a shard does not hold the whole corpus in memory."""
+    """Captions by id, only those in `wanted`: a shard does not hold the whole corpus in memory."""
     if not len(wanted):
         return {}
     rows = tables.read(captions, tables.CAPTIONS, columns=["caption_id", "caption"])
@@ -77,7 +77,7 @@ def _row(group: Group, summary: Summary, model: str, prompt_hash: str) -> dict[s
     return {
         "group_id": group.group_id,
         "summary": summary.text,
-        "selected": [group.caption_ids[place] for place in summary.places],
+        "selected": [group.caption_ids[index] for index in summary.selected],
         "status": "ok" if summary.reason is None else "dropped",
         "reason": summary.reason,
         "prompt_tokens": summary.prompt_tokens,
@@ -92,9 +92,9 @@ def _quality(group: Group, summary: Summary) -> dict[str, Any]:
     found = summary.quality
     if found is None:
         return {"unsupported": [], "covered": [], "image_tokens": None}
-    selected = [group.caption_ids[place] for place in summary.places]
+    selected = [group.caption_ids[index] for index in summary.selected]
     return {
         "unsupported": list(found.unsupported),
-        "covered": [selected[place] for place in found.covered] if selected else [],
+        "covered": [selected[index] for index in found.covered] if selected else [],
         "image_tokens": found.image_tokens,
     }

@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 
 from icsd.config import ARMS, Config, EstimateConfig
-from icsd.llm.batch_records import BATCH_PRICE
-from icsd.llm.budget import Prices
+from icsd.llm.budget import BATCH_PRICE, Prices
 from icsd.views.estimate.counts import Amount, Counts
 
 PRICE_SHARES = {"openai": 1.0, "openai-batch": BATCH_PRICE}  # of the endpoint's prices; the others cost nothing

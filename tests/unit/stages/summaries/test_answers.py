@@ -11,7 +11,7 @@ GOOD = '{"index": [3, 1], "summary": " A dog on a beach. "}'
 @pytest.mark.parametrize("text", [GOOD, f"```json\n{GOOD}\n```", f"```\n{GOOD}\n```", f"\n  {GOOD}\n"])
 def test_parse_answer_takes_json_with_or_without_fences(text: str) -> None:
     answer = parse_answer(text, members=3, rules=Rules())
-    assert answer.places == (0, 2)
+    assert answer.selected == (0, 2)
     assert answer.summary == "A dog on a beach."
 
 
@@ -68,8 +68,8 @@ def test_parse_answer_counts_words_to_the_limit() -> None:
 
 def test_parse_answer_counts_the_selected_captions() -> None:
     rules = Rules(min_selected=2, max_selected=3)
-    assert parse_answer(_answer([1, 2, 3]), members=9, rules=rules).places == (0, 1, 2)
-    assert parse_answer(_answer([1]), members=1, rules=rules).places == (0,)  # no more are there
+    assert parse_answer(_answer([1, 2, 3]), members=9, rules=rules).selected == (0, 1, 2)
+    assert parse_answer(_answer([1]), members=1, rules=rules).selected == (0,)  # no more are there
     for index, code in (([1], "too-few-selected"), ([1, 2, 3, 4], "too-many-selected")):
         with pytest.raises(BadAnswer) as error:
             parse_answer(_answer(index), members=9, rules=rules)

@@ -82,13 +82,13 @@ def test_too_many_dropped_fail_with_the_commonest_reasons(
     files: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers = [dropped("not-json", "What?"), dropped("not-json", "Hm."), Summary("A dog.", (0,))]
-    monkeypatch.setattr(stage, "answer", lambda *_: iter(answers))
+    monkeypatch.setattr(stage, "summarize", lambda *_: iter(answers))
     with pytest.raises(
         TooManyDroppedError, match=r"2 of 3 groups .*max_drop_share=0.5.*not-json \(2\).*group 1: not-json: What"
     ):
         summarize_groups(**files, results=files["summaries"].parents[1], config=SummariesConfig())
     assert not files["summaries"].exists()
-    monkeypatch.setattr(stage, "answer", lambda *_: iter(answers))
+    monkeypatch.setattr(stage, "summarize", lambda *_: iter(answers))
     summarize_groups(**files, results=files["summaries"].parents[1], config=SummariesConfig(max_drop_share=0.7))
     assert [row["status"] for row in _rows(files["summaries"])] == ["dropped", "dropped", "ok"]
 

@@ -5,14 +5,14 @@ import pytest
 
 from icsd.config import QualityConfig
 from icsd.core.errors import ModelError
-from icsd.stages.summaries.quality import Group, Judge, Summary, dropped
+from icsd.stages.summaries.quality import Group, QualityFilter, Summary, dropped
 
 MODEL = str(Path(__file__).parents[4] / "resources" / "picturebook" / "stable-diffusion")
 GROUP = Group(1, (10, 11, 12), ("a red ball", "a kite on the beach", "a dog"))
 
 
 def _judged(text: str, places: tuple[int, ...] = (0, 1), **limits: Any) -> Summary:
-    return Judge(QualityConfig(**limits))(GROUP, Summary(text, places, None, 5, 6))
+    return QualityFilter(QualityConfig(**limits))(GROUP, Summary(text, places, None, 5, 6))
 
 
 def test_a_good_summary_keeps_its_text_and_gets_its_quality() -> None:
@@ -36,7 +36,7 @@ def test_a_summary_beyond_a_limit_is_dropped_with_its_quality_and_may_be_repaire
     text: str, limits: dict[str, Any], reason: str
 ) -> None:
     summary = _judged(text, **limits)
-    assert summary.text is None and summary.places == () and summary.reason is not None
+    assert summary.text is None and summary.selected == () and summary.reason is not None
     assert summary.reason.startswith(reason), summary.reason
     assert summary.repairable and summary.quality is not None and summary.prompt_tokens == 5
 
@@ -47,9 +47,9 @@ def test_what_is_within_the_limits_is_not_dropped() -> None:
 
 
 def test_a_dropped_group_stays_as_it_is() -> None:
-    assert Judge(QualityConfig())(GROUP, dropped("refusal", "No.")) == dropped("refusal", "No.")
+    assert QualityFilter(QualityConfig())(GROUP, dropped("refusal", "No.")) == dropped("refusal", "No.")
 
 
 def test_a_missing_tokenizer_is_told_before_anything_is_asked(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"summaries\.quality\.image_model"):
-        Judge(QualityConfig(image_model=str(tmp_path)))
+        QualityFilter(QualityConfig(image_model=str(tmp_path)))

@@ -1,4 +1,4 @@
-"""What the providers of OpenAI's API share: the endpoint and its key, requests on the wire, replies, errors."""
+"""An endpoint of OpenAI's API, shared by client and batches: its key, its errors, and requests as it takes them."""
 
 import os
 from dataclasses import dataclass, field
@@ -12,17 +12,17 @@ from icsd.core.text import shown
 from icsd.llm.request import Request, Response
 
 NO_KEY = "none"  # the client insists on one; a server without keys ignores it
-NO_CREDIT = frozenset(("insufficient_quota", "billing_hard_limit_reached"))
-NOBODY_ALLOWED = frozenset((401, 403, 404))  # no other request would fare better
+NO_CREDIT_CODES = frozenset(("insufficient_quota", "billing_hard_limit_reached"))
+FATAL_STATUSES = frozenset((401, 403, 404))  # every other request would fail too
 
 
 class EndpointError(ICSDError):
-    """The endpoint takes no request at all: the stage stops."""
+    """The endpoint takes no request at all, and the stage stops."""
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where to ask and how fast. `api_key_env` names the variable that holds the key; None: the server needs none."""
+    """An address and its limits. `api_key_env` names the variable with the key; None if the server needs no key."""
 
     base_url: str
     api_key_env: str | None
@@ -34,14 +34,14 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Access:
-    """An endpoint and its key, which is blanked out of all that is told or kept of the server's words."""
+    """An endpoint and its key, which is redacted in all that is logged or stored of the server's words."""
 
     endpoint: Endpoint
     secret: str = field(repr=False)
 
     @classmethod
     def to(cls, endpoint: Endpoint) -> "Access":
-        """With the key from its environment variable; ConfigError where there is none."""
+        """Read the key from its environment variable; ConfigError if it is not set."""
         return cls(endpoint, _read_key(endpoint.api_key_env))
 
     @property
@@ -50,23 +50,23 @@ class Access:
         return self._without_key(self.endpoint.base_url)
 
     @property
-    def place(self) -> str:
-        """What an error begins with."""
+    def setting(self) -> str:
+        """The config key and its value, with which errors begin."""
         return f"summaries.openai.base_url={shown(self.address)}"
 
-    def blanked(self, text: str) -> str:
-        """The beginning of a text from the server."""
+    def redacted(self, text: str) -> str:
+        """The beginning of a text from the server, without the key."""
         return shown(self._without_key(text))
 
     def unreachable(self, cause: str) -> EndpointError:
-        """The error where nobody listens."""
+        """The error if nobody listens at the address."""
         mend = "start the server or mend the address, in config/config.yaml"
-        return EndpointError(f"{self.place} cannot be reached ({cause}): {mend}")
+        return EndpointError(f"{self.setting} cannot be reached ({cause}): {mend}")
 
     def refusal(self, status: int, code: str | None, model: str) -> EndpointError:
-        """The error where the endpoint refuses; without the server's words, which may repeat the key."""
-        where = f"{self.place} answers {status}"
-        if code in NO_CREDIT:
+        """The error if the endpoint refuses; without the server's words, which may repeat the key."""
+        where = f"{self.setting} answers {status}"
+        if code in NO_CREDIT_CODES:
             words = "(the account has no credit left): what was answered is kept; run snakemake again with credit"
             return EndpointError(f"{where} {words}")
         if status == 404:
@@ -79,18 +79,18 @@ class Access:
         return text.replace(self.secret, "***") if self.secret else text
 
 
-def worth_again(status: int) -> bool:
-    """Whether the same request may be answered at a later try."""
+def is_retryable(status: int) -> bool:
+    """Whether the same request may succeed when it is sent again, such as after a 429."""
     return status in {408, 409, 429} or status >= 500
 
 
-def ends_all(error: openai.APIStatusError) -> bool:
-    """Whether no other request would fare better."""
-    return error.status_code in NOBODY_ALLOWED or error.code in NO_CREDIT
+def is_fatal(error: openai.APIStatusError) -> bool:
+    """Whether every other request would fail too."""
+    return error.status_code in FATAL_STATUSES or error.code in NO_CREDIT_CODES
 
 
 def request_body(request: Request, structured: bool) -> dict[str, Any]:
-    """What is sent; `structured`: with the schema."""
+    """The body of a request; `structured` adds the schema."""
     sent: dict[str, Any] = {
         "model": request.sampling.model,
         "messages": list(request.messages),
@@ -105,7 +105,7 @@ def request_body(request: Request, structured: bool) -> dict[str, Any]:
 
 
 def read_response(completion: object) -> Response | None:
-    """What a completion says; None of what is no completion."""
+    """The response in a completion; None if it is no completion."""
     if not isinstance(completion, ChatCompletion) or not completion.choices:
         return None
     choice, usage = completion.choices[0], completion.usage

@@ -1,4 +1,4 @@
-"""OpenAI's files and batches, as the `openai-batch` provider uses them: lines in, the id of a batch, outcomes out."""
+"""OpenAI's API of files and batches: lines in, the id of a batch, outcomes out."""
 
 import json
 import logging
@@ -12,32 +12,32 @@ import openai
 from openai.types import Batch
 from openai.types.chat import ChatCompletion
 
-from icsd.llm.openai_api import (
-    NO_CREDIT,
+from icsd.llm.endpoint import (
+    FATAL_STATUSES,
+    NO_CREDIT_CODES,
     NO_KEY,
-    NOBODY_ALLOWED,
     Access,
     EndpointError,
-    ends_all,
+    is_fatal,
     read_response,
     request_body,
 )
 from icsd.llm.request import Failure, Outcome, Request
 
 COMPLETIONS: Final = "/v1/chat/completions"
-LABEL = "icsd"  # the batch's metadata: our own name of it
-FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0  # before a batch is created again
+LABEL = "icsd"  # the key of our own name in a batch's metadata
+FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.5, 30.0
 OTHERS_GO_ON = "What was answered is kept, and other batches go on: run snakemake again to take their replies"
 _log = logging.getLogger(__name__)
 Lines = dict[str, Outcome]
 
 
 class NotCreated(EndpointError):
-    """The endpoint refused a batch, and has not got it for certain."""
+    """The endpoint refused a batch, and certainly does not have it."""
 
 
 class BatchServer:
-    """One client. Every method raises EndpointError where the endpoint refuses or stays silent, after the retries."""
+    """One client. Every method raises EndpointError if the endpoint still refuses or is silent after the retries."""
 
     def __init__(self, access: Access, model: str) -> None:
         self._access, self._model, self._retries = access, model, access.endpoint.retries
@@ -55,7 +55,10 @@ class BatchServer:
         self._client.close()
 
     def create(self, name: str, lines: bytes) -> str:
-        """The id of a new batch of our own `name`. NotCreated: there is none; another EndpointError: there may be."""
+        """Create a batch under our own `name`, and return its id.
+
+        NotCreated if there is no batch; after another EndpointError there may be one.
+        """
         try:
             with self._errors():
                 file = self._client.files.create(file=(f"{name}.jsonl", lines), purpose="batch")
@@ -65,7 +68,7 @@ class BatchServer:
             return self._create(name, file.id)
 
     def find(self, names: Collection[str]) -> dict[str, str]:
-        """The ids of those batches that the server has, by our own names."""
+        """The ids of the server's batches with those names, by name."""
         found: dict[str, str] = {}
         with self._errors():
             for batch in self._client.batches.list(limit=100):
@@ -77,7 +80,7 @@ class BatchServer:
         return found
 
     def retrieve(self, batch_id: str) -> Batch | None:
-        """How the batch stands; None of one that this key's account has not."""
+        """The state of a batch; None if this key's account does not have it."""
         with self._errors():
             try:
                 return self._client.batches.retrieve(batch_id)
@@ -85,10 +88,10 @@ class BatchServer:
                 return None
 
     def outcomes(self, batch: Batch) -> Lines:
-        """By key, of the lines that were answered or failed; those in neither file are missing here."""
+        """The outcomes of the lines in the batch's files, by key."""
         found: Lines = {}
         for file_id in filter(None, (batch.output_file_id, batch.error_file_id)):
-            # of bytes, splitlines knows no ends of line but \n and \r, which JSON escapes
+            # splitlines of bytes splits only at \n and \r, which JSON escapes
             for line in self._content(file_id).splitlines():
                 found.update(self._read(line))
         return found
@@ -98,23 +101,23 @@ class BatchServer:
             try:
                 return self._client.files.content(file_id).content
             except openai.NotFoundError:  # the server keeps files for a month
-                _log.warning("batches: %s has the file %s no more", self._access.place, file_id)
+                _log.warning("batches: %s no longer has the file %s", self._access.setting, file_id)
                 return b""
 
     def failure(self, batch: Batch) -> EndpointError:
         """The error of a batch that was refused as a whole."""
         errors = (batch.errors and batch.errors.data) or []
-        why = self._access.blanked("; ".join(f"{error.code}: {error.message}" for error in errors))
-        return EndpointError(f"{self._access.place}: the batch {batch.id} failed ({why}). {OTHERS_GO_ON}")
+        why = self._access.redacted("; ".join(f"{error.code}: {error.message}" for error in errors))
+        return EndpointError(f"{self._access.setting}: the batch {batch.id} failed ({why}). {OTHERS_GO_ON}")
 
-    def end_of_all(self, batch: Batch, outcomes: Mapping[str, Outcome]) -> EndpointError | None:
-        """Why no other batch would fare better: somebody cancelled this one, or it holds a refusal of the account."""
+    def fatal_error(self, batch: Batch, outcomes: Mapping[str, Outcome]) -> EndpointError | None:
+        """The error after which no batch is sent: this one was cancelled, or the account was refused."""
         if batch.status == "cancelled":
-            return EndpointError(f"{self._access.place}: the batch {batch.id} was cancelled. {OTHERS_GO_ON}")
+            return EndpointError(f"{self._access.setting}: the batch {batch.id} was cancelled. {OTHERS_GO_ON}")
         codes = {outcome.code for outcome in outcomes.values() if isinstance(outcome, Failure)}
-        if codes & NO_CREDIT:
-            return self._access.refusal(429, min(codes & NO_CREDIT), self._model)
-        statuses = [status for status in sorted(NOBODY_ALLOWED) if f"http-{status}" in codes]
+        if codes & NO_CREDIT_CODES:
+            return self._access.refusal(429, min(codes & NO_CREDIT_CODES), self._model)
+        statuses = [status for status in sorted(FATAL_STATUSES) if f"http-{status}" in codes]
         return self._access.refusal(statuses[0], None, self._model) if statuses else None
 
     def _create(self, name: str, file_id: str) -> str:
@@ -125,36 +128,36 @@ class BatchServer:
                     input_file_id=file_id, endpoint=COMPLETIONS, completion_window="24h", metadata={LABEL: name}
                 ).id
             except (openai.APIConnectionError, openai.InternalServerError, openai.RateLimitError) as error:
-                if tries == self._retries or (isinstance(error, openai.APIStatusError) and ends_all(error)):
+                if tries == self._retries or (isinstance(error, openai.APIStatusError) and is_fatal(error)):
                     raise
-            time.sleep(min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0**tries) * random.uniform(0.5, 1.0))
-            # made, and only the answer lost? A second one would be paid again
+            time.sleep(min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2.0**tries) * random.uniform(0.5, 1.0))
+            # it may have been created and only the answer lost; a second one would be paid again
             if found := self.find({name}):
                 return found[name]
             tries += 1
 
     @contextmanager
     def _errors(self, refused: type[EndpointError] = EndpointError) -> Iterator[None]:
-        """The client's errors as ours; `refused` where the endpoint says no, without the key."""
+        """Turn the client's errors into ours, without the key; `refused` is the class for an HTTP error below 500."""
         try:
             yield
         except openai.APIConnectionError as error:
-            raise self._access.unreachable(self._access.blanked(str(error.__cause__ or error))) from None
+            raise self._access.unreachable(self._access.redacted(str(error.__cause__ or error))) from None
         except openai.APIStatusError as error:
             kind = refused if error.status_code < 500 else EndpointError
             raise kind(self._refusal(error)) from None
         except (openai.OpenAIError, ValueError) as error:
-            what = self._access.blanked(f"{type(error).__name__}: {error}")
-            raise EndpointError(f"{self._access.place} cannot be understood ({what}): has it a Batch API?") from None
+            what = self._access.redacted(f"{type(error).__name__}: {error}")
+            raise EndpointError(f"{self._access.setting} cannot be understood ({what}): has it a Batch API?") from None
 
     def _refusal(self, error: openai.APIStatusError) -> str:
-        if ends_all(error) and error.status_code != 404:
+        if is_fatal(error) and error.status_code != 404:
             return str(self._access.refusal(error.status_code, error.code, self._model))
         mend = "what it has is kept; run snakemake again, or set summaries.provider to openai if it has no Batch API"
-        return f"{self._access.place} answers {error.status_code} ({self._access.blanked(error.message)}): {mend}"
+        return f"{self._access.setting} answers {error.status_code} ({self._access.redacted(error.message)}): {mend}"
 
     def _read(self, line: bytes) -> Lines:
-        """The outcome in a line; empty where nobody can tell whose it is."""
+        """The outcome in a line by its key; empty if the line names no request."""
         try:
             values = json.loads(line)
             key = str(values["custom_id"])
@@ -171,17 +174,17 @@ class BatchServer:
             reply = read_response(ChatCompletion.construct(**body))
             return reply or Failure("unreadable-reply", "the line is no chat completion")
         failure = self._failure(f"http-{status}", body.get("error"))
-        # one of the few codes that end the stage; else the status, as the provider `openai` has it
-        return failure if failure.code in NO_CREDIT else Failure(f"http-{status}", failure.detail)
+        # a code that ends the stage, or else the status, as the provider `openai` stores it
+        return failure if failure.code in NO_CREDIT_CODES else Failure(f"http-{status}", failure.detail)
 
     def _failure(self, code: str, error: Any) -> Failure:
         error = error if isinstance(error, Mapping) else {}
         code, detail = str(error.get("code") or code), str(error.get("message") or "")
-        return Failure(self._access.blanked(code), self._access.blanked(detail))
+        return Failure(self._access.redacted(code), self._access.redacted(detail))
 
 
 def batch_line(request: Request, structured: bool) -> bytes:
-    """The request in a batch's file."""
+    """The line of a request in a batch's file."""
     line = {
         "custom_id": request.key, "method": "POST", "url": COMPLETIONS, "body": request_body(request, structured),
     }  # fmt: skip
