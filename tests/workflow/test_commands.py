@@ -57,7 +57,7 @@ SUBCOMMANDS = {  # of icsd -> the tests that run it on tables
     "trace": "tests/unit/views/test_trace.py",
     "caption": "tests/unit/views/export/test_captioner.py",
     "scores": "tests/unit/stages/evaluation/test_results.py",
-    "compare": "tests/unit/stages/evaluation/test_scoring.py",
+    "compare": "tests/unit/views/test_scores.py",
     "figure": "tests/unit/views/test_figure.py",
     "gallery": "tests/unit/views/test_gallery.py",
 }

@@ -300,7 +300,8 @@ def _found_arms(folder: Path) -> list[str]:
 
 def _found_shards(folder: Path) -> list[str]:
     found = [path for name in SHARDED for path in folder.glob(f"{name}/{SHARD}")]
-    if not found:
-        return []
-    newest = max(found, key=lambda path: (path.stat().st_mtime, path.stem))
-    return shard_names(shard_number(newest.stem)[1])
+    counts = {shard_number(path.stem)[1] for path in found}
+    if len(counts) > 1:  # the times of thousands of files are slow to read
+        newest = max(found, key=lambda path: (path.stat().st_mtime, path.stem))
+        counts = {shard_number(newest.stem)[1]}
+    return shard_names(counts.pop()) if counts else []

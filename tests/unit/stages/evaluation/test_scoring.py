@@ -1,11 +1,10 @@
-"""Scores of a run's predictions, the table and page of all arms, and runs side by side."""
+"""Scores of a run's predictions, and the table and page of all arms."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from icsd.cli import main
 from icsd.core import metrics, tables
 from icsd.core.errors import InputError
 from icsd.stages.evaluation.comparison import collect_scores, scores_page
@@ -131,30 +130,3 @@ def test_test_sets_stand_side_by_side_and_each_has_a_section(tmp_path: Path):
 def test_page_of_several_seeds_shows_their_means():
     rows = [*rows_of("multi", 0, 1.2), *rows_of("multi", 1, 1.4)]
     assert "| multi | 130.0 ± 14.1 |" in scores_page(rows, {"multi": (10, 20)}, {"test": (5, 25)}, "500 steps")
-
-
-def write_run(folder: Path, values: dict[tuple[str, str], float]) -> Path:
-    rows = [row for (arm, test), value in values.items() for row in rows_of(arm, 0, value, test)]
-    tables.write(folder / "evaluation" / "scores.parquet", tables.SCORES, rows)
-    return folder
-
-
-def test_runs_are_compared_on_each_others_test_sets(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    coco = write_run(tmp_path / "coco", {("multi", "coco"): 0.9, ("multi", "flickr30k"): 0.5, ("real", "coco"): 1.2})
-    flickr = write_run(tmp_path / "flickr30k", {("multi", "flickr30k"): 0.6, ("multi", "coco"): 0.7})
-    assert main(["compare", str(coco), str(flickr)]) == 0
-    assert capsys.readouterr().out.splitlines()[2:] == [
-        "| run       | arm   |  coco | flickr30k |",
-        "| --------- | ----- | ----: | --------: |",
-        "| coco      | multi |  90.0 |      50.0 |",
-        "| coco      | real  | 120.0 |         – |",
-        "| flickr30k | multi |  70.0 |      60.0 |",
-    ]
-
-
-def test_a_run_without_scores_and_an_unknown_metric_are_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    coco = write_run(tmp_path / "coco", {("multi", "coco"): 0.9})
-    assert main(["compare", str(coco), str(tmp_path / "none")]) == 1
-    assert "none/evaluation/scores.parquet: there is no such file" in capsys.readouterr().err
-    assert main(["compare", str(coco), "--metric", "SPICE"]) == 1
-    assert "--metric SPICE: no run has this metric; the metrics there are CIDEr" in capsys.readouterr().err
