@@ -1,4 +1,4 @@
-"""A sheet of pictures with their captions, to look at."""
+"""Contact sheets: pictures with their captions, to look at."""
 
 from collections.abc import Sequence
 
@@ -10,10 +10,10 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 PICTURES = 64
 COLUMNS = 8
-CELL = 128  # pixels, width and height of a picture's place
+CELL = 128  # pixels, width and height of a picture's cell
 GAP = 8
 FONT_SIZE = 11
-LINES = 5  # of a caption; the rest of a longer one is left out
+LINES = 5  # of a caption; a longer one is cut
 
 
 def contact_sheet(pictures: Sequence[bytes], captions: Sequence[str]) -> Image.Image:
@@ -45,7 +45,7 @@ def _cell(picture: bytes | None, caption: str) -> Image.Image:
 
 
 def fitted(picture: Image.Image, side: int) -> Image.Image:
-    """Into side by side pixels: small pictures in whole steps with their pixels visible, large ones smoothly."""
+    """The picture scaled to `side` pixels: a small one by a whole factor without smoothing, a large one smoothly."""
     longer = max(picture.size)
     if longer > side:
         width, height = (max(1, round(length * side / longer)) for length in picture.size)
@@ -55,7 +55,7 @@ def fitted(picture: Image.Image, side: int) -> Image.Image:
 
 
 def wrapped(text: str, font: Font, width: int, most: int) -> list[str]:
-    """At most so many lines that fit the width; an ellipsis tells that there was more."""
+    """The text in at most `most` lines of this width, with an ellipsis if it is cut."""
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()

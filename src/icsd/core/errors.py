@@ -10,7 +10,7 @@ class ICSDError(Exception):
 
 
 class ConfigError(ICSDError):
-    """A config value that is unknown, missing or out of its limits."""
+    """A config value that is unknown, missing or out of range."""
 
 
 class ModelError(ICSDError):
@@ -22,15 +22,15 @@ class DownloadError(ICSDError):
 
 
 class StoppedError(ICSDError):
-    """A job that was told to stop, has saved its state, and goes on from it when it is run again."""
+    """A job that was interrupted and has saved its state; the next run continues from it."""
 
 
 class ClusterError(ICSDError):
-    """A cluster that cannot be asked, or that does not give what is asked of it."""
+    """A cluster that does not answer, or that cannot fulfil a request."""
 
 
 class InputError(ICSDError):
-    """A file that cannot be used: where, what is wrong, and what to do."""
+    """A file that cannot be used: the place in it, the problem and a way out."""
 
     def __init__(self, path: Path | str, place: str, problem: str, hint: str) -> None:
         super().__init__(path, place, problem, hint)
@@ -65,7 +65,7 @@ def check_drop_share(
 
 
 class DiskFullError(ICSDError):
-    """A file that there was no room to write."""
+    """A file that could not be written for lack of room."""
 
     def __init__(self, path: Path | str, reason: str) -> None:
         super().__init__(path, reason)

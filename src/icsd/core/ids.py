@@ -1,4 +1,4 @@
-"""In which shard an item lies, which seed it has and when its turn comes: functions of its id alone."""
+"""Shard, seed and drawing order of an item: functions of its id alone."""
 
 import hashlib
 
@@ -6,7 +6,7 @@ SEED_BITS = 62  # a seed fits an int64 column and every generator's seed
 
 
 def shard_of(item_id: int | str, shards: int) -> int:
-    """The shard, 0 to shards - 1, of the item with this id; the same on every machine."""
+    """The shard, 0 to shards - 1, of an item; the same on every machine."""
     return _hash(f"shard of {item_id}") % shards
 
 
@@ -16,7 +16,7 @@ def shard_names(shards: int) -> list[str]:
 
 
 def shard_number(name: str) -> tuple[int, int]:
-    """The place of a shard in order, from 0, and how many there are: 0001-of-0004 gives 1 and 4."""
+    """The number of a shard, from 0, and of all shards: 0001-of-0004 gives 1 and 4."""
     number, _, shards = name.partition("-of-")
     return int(number), int(shards)
 
@@ -27,9 +27,9 @@ def item_seed(item_id: str, seed: int) -> int:
 
 
 def drawing_order(number: int) -> tuple[int, int]:
-    """The sort key by which groups and captions are chosen for drawing; it tells nothing of them.
+    """The sort key by which groups and captions are chosen for drawing; it does not depend on their text.
 
-    The same for both, so that single's captions are the heads of multi's groups where these are usable.
+    It is the same for both, so that the captions of `single` are the anchors of the groups of `multi`, if usable.
     """
     return item_seed(f"order of {number}", 0), number
 

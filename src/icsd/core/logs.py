@@ -1,4 +1,4 @@
-"""What a job tells: progress and errors, in its log file and on the terminal."""
+"""Logs of a job: progress and errors, in its log file and on the terminal."""
 
 import logging
 import os
@@ -22,8 +22,8 @@ T = TypeVar("T")
 def job_log(path: Path | str, *, online: bool = False) -> Iterator[None]:
     """Log to the file `path` and to stderr while inside; an error ends the process with status 1.
 
-    An ICSDError is its one message. Of any other error the log holds the traceback, the terminal its last line.
-    Unless `online`, the process never asks the Hugging Face hub from here on: a job may run where there is no network.
+    An ICSDError is logged as one message. Of any other error the log gets the traceback, and the terminal its last
+    line. Unless `online`, the process sends nothing to the Hugging Face hub: a job may run without a network.
     """
     if not online:
         _go_offline()
@@ -32,7 +32,7 @@ def job_log(path: Path | str, *, online: bool = False) -> Iterator[None]:
     file, terminal = logging.FileHandler(path, mode="w", encoding="utf-8"), logging.StreamHandler(sys.stderr)
     file.setFormatter(logging.Formatter(FORMAT))
     terminal.setFormatter(_TerminalFormatter(job_name(path)))
-    # libraries say a dozen lines a model and a line a request: the progress would drown
+    # libraries log a dozen lines for each model and one for each request, and would hide the progress
     logging.basicConfig(level=logging.WARNING, handlers=[file, terminal], force=True)
     logging.getLogger("icsd").setLevel(logging.INFO)
     logging.captureWarnings(capture=True)
@@ -51,21 +51,21 @@ def job_log(path: Path | str, *, online: bool = False) -> Iterator[None]:
 
 
 def _go_offline() -> None:
-    os.environ["HF_HUB_OFFLINE"] = "1"  # transformers, diffusers, datasets and open_clip heed it too
-    # who imports transformers before its log is set up has it read already
+    os.environ["HF_HUB_OFFLINE"] = "1"  # transformers, diffusers, datasets and open_clip read it too
+    # a process that imported transformers before this has read it already
     if constants := sys.modules.get("huggingface_hub.constants"):
         vars(constants)["HF_HUB_OFFLINE"] = True
 
 
 def job_name(path: Path) -> str:
-    """What a job is called on the terminal: its log's path below the last folder `logs`, without the suffix."""
+    """The name of a job on the terminal: its log's path below the last folder `logs`, without the suffix."""
     parts = path.with_suffix("").parts
     below = parts[::-1].index("logs") if "logs" in parts else 1
     return "/".join(parts[-below:])
 
 
 class _TerminalFormatter(logging.Formatter):
-    """The job and the message; the level only where something is wrong, so that it stands out from the progress."""
+    """Formats a line as job and message; the level appears from warnings on, to stand out from the progress."""
 
     def __init__(self, job: str) -> None:
         super().__init__(f"[{job}] %(message)s")
@@ -77,7 +77,7 @@ class _TerminalFormatter(logging.Formatter):
 
 
 class Progress:
-    """A line in the log every few seconds: how many of how many, items a second, time left."""
+    """Logs a line every few seconds: items done and in all, items per second, time left."""
 
     def __init__(self, total: int, what: str) -> None:
         self._total, self._what = total, what
@@ -85,28 +85,28 @@ class Progress:
         self._done = 0
 
     def step(self) -> None:
-        """One item more is done. Those done before are told first: the first may have waited for a model to load."""
+        """Count one item. A line covers the items before it: the first one may have waited for a model to load."""
         now = time.monotonic()
         if now - self._last >= EVERY_S and self._done:
             self._last = now
-            self._tell(now)
+            self._report(now)
         self._done += 1
 
     def end(self) -> None:
-        """The last line."""
-        self._tell(time.monotonic())
+        """Log the last line."""
+        self._report(time.monotonic())
 
-    def _tell(self, now: float) -> None:
+    def _report(self, now: float) -> None:
         _log.info("%s", progress_line(self._what, self._done, self._total, now - self._start))
 
 
 def progress(items: Iterable[T], total: int, what: str) -> Iterator[T]:
-    """The items, with the lines of Progress."""
-    told = Progress(total, what)
+    """Yield the items and log their progress."""
+    shown = Progress(total, what)
     for item in items:
-        told.step()
+        shown.step()
         yield item
-    told.end()
+    shown.end()
 
 
 def progress_line(what: str, done: int, total: int, seconds: float) -> str:
@@ -119,26 +119,26 @@ def progress_line(what: str, done: int, total: int, seconds: float) -> str:
 
 
 class Transfer:
-    """A line in the log every few seconds of what is fetched: bytes of all, rate, time left."""
+    """Logs a line every few seconds of a download: bytes of all, rate, time left."""
 
     def __init__(self, what: str, done: int, total: int | None) -> None:
-        """`done` bytes are there already, from an earlier try; `total` is None where the server does not say."""
+        """`done` bytes are there from an earlier try; `total` is None if the server does not say."""
         self._what, self._before, self._done, self._total = what, done, done, total
         self._start = self._last = time.monotonic()
 
     def add(self, count: int) -> None:
-        """So many bytes more have come."""
+        """Count received bytes."""
         self._done += count
         now = time.monotonic()
         if now - self._last >= EVERY_S:
             self._last = now
-            self._tell(now)
+            self._report(now)
 
     def end(self) -> None:
-        """The last line."""
-        self._tell(time.monotonic())
+        """Log the last line."""
+        self._report(time.monotonic())
 
-    def _tell(self, now: float) -> None:
+    def _report(self, now: float) -> None:
         line = transfer_line(self._what, self._done, self._total, self._done - self._before, now - self._start)
         _log.info("%s", line)
 

@@ -1,4 +1,4 @@
-"""Caption metrics that need no Java, by coco-caption's code, for choosing checkpoints and for the test."""
+"""Caption metrics of coco-caption that need no Java."""
 
 import re
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ import numpy as np
 BLEU_ORDER = 4
 _NO_WORD = re.compile(r"[^\w' ]+")
 
-References = Sequence[Sequence[str]]  # the tokenised true captions of each picture
+References = Sequence[Sequence[str]]  # the tokenised reference captions of each picture
 
 
 def plain_tokens(caption: str) -> str:
@@ -35,7 +35,7 @@ def rouge_l(references: References, candidates: Sequence[str]) -> np.ndarray:
 
 
 def bleu_statistics(references: References, candidates: Sequence[str]) -> np.ndarray:
-    """What BLEU sums over pictures, [n, 10]: lengths of caption and nearest reference, n-grams right, all."""
+    """Counts that BLEU sums over pictures, [n, 10]: lengths of caption and nearest reference, n-grams right, all."""
     from pycocoevalcap.bleu.bleu_scorer import cook_refs, cook_test
 
     cooked = [cook_test(text, cook_refs(refs)) for text, refs in zip(candidates, references, strict=True)]

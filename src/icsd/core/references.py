@@ -1,4 +1,4 @@
-"""What people said of the real pictures."""
+"""Real pictures: their ids in the IMAGES tables, their domains and reference captions."""
 
 from collections import defaultdict
 from pathlib import Path

@@ -1,8 +1,8 @@
-"""Every table of the project: its columns, its key, and the one way to read and to write it.
+"""The tables of the project: their columns and keys, and the one way to read and to write them.
 
-A table is a Parquet file with an explicit schema, stamped with its name and version. Writing goes to a temporary
-name and is renamed, so that a table is whole or not there. One that a single job writes for the jobs of all shards
-has a row group a shard.
+A table is a Parquet file with an explicit schema, stamped with its name and version. It is written under a temporary
+name and renamed, so that it is whole or missing. A table that a single job writes for the jobs of all shards has one
+row group per shard.
 """
 
 import json
@@ -47,7 +47,7 @@ class Table:
 
     @property
     def stamp(self) -> bytes:
-        """What a file of this kind carries in its metadata."""
+        """The stamp in the metadata of a file of this kind."""
         return json.dumps({"table": self.name, "version": self.version}).encode()
 
     def metadata(self) -> dict[bytes, bytes]:
@@ -113,7 +113,7 @@ IMAGES = _table(
 DOMAINS = _table("domains", {"image_id": ID, "domain": TEXT}, ["image_id"])
 SAFETY = _table("safety", {"image_id": TEXT, "score": pa.float32(), "verdict": TEXT}, ["image_id"])
 PAIRS = _table("pairs", {"image_id": TEXT, "caption_id": ID, "caption": TEXT}, ["image_id", "caption_id"])
-# what is passed on: a picture with all its captions, those of PAIRS
+# the exported dataset: a picture with all its captions in PAIRS
 EXPORTED = _table(
     "exported",
     {
@@ -150,7 +150,7 @@ QUALITY = _table(
 def write(path: Path | str, table: Table, rows: Rows, about: Mapping[str, str] | None = None) -> None:
     """Write rows as a file of this kind; ValueError for a doubled key, pa.ArrowInvalid for a value that doesn't fit.
 
-    `about` says what made them, for `tables.about`.
+    `about` describes the origin of the rows, for `tables.about`.
     """
     data = _data(table, rows)
     _check_distinct(path, table, data)
@@ -160,7 +160,7 @@ def write(path: Path | str, table: Table, rows: Rows, about: Mapping[str, str] |
 
 
 def write_batches(path: Path | str, table: Table, batches: Iterable[Rows]) -> None:
-    """The same of rows that need not be in memory at once; a row group each batch, such as a shard, empty ones too."""
+    """Write batches of rows, which need not be in memory at once; each batch, such as a shard, is a row group."""
     keys = [table.schema.empty_table().select(table.key)]
     with files.atomic_path(path) as unfinished:
         schema = table.schema.with_metadata(table.metadata())
@@ -178,7 +178,7 @@ def _data(table: Table, rows: Rows) -> pa.Table:
 
 
 def read(path: Path | str, table: Table, columns: Sequence[str] | None = None, *, shard: str | None = None) -> pa.Table:
-    """The rows of a file of this kind, or some of its columns, or of one that `write_batches` wrote a `shard` alone.
+    """The rows of a file of this kind: all or some columns, and all shards or one that `write_batches` wrote.
 
     InputError if the file is missing, cut short, of another kind or version, or of another number of shards.
     """
@@ -189,7 +189,7 @@ def read(path: Path | str, table: Table, columns: Sequence[str] | None = None, *
 
 
 def parts(path: Path | str, table: Table, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-    """The same a row group at a time, for what need not be in memory at once."""
+    """Yield the rows one row group at a time, so that they need not be in memory at once; errors as `read`."""
     names = list(columns) if columns else table.schema.names
     with _opened(path, table) as file:
         for number in range(file.num_row_groups):
@@ -209,14 +209,14 @@ def _row_group(path: Path | str, file: pq.ParquetFile, shard: str) -> int:
 
 
 def about(path: Path | str, table: Table) -> dict[str, str] | None:
-    """What made the rows of a file of this kind: empty if it does not say, None if it has no rows; errors as `read`."""
+    """The origin of the rows, as given to `write`: empty if unknown, None if there are no rows; errors as `read`."""
     with _opened(path, table) as file:
-        said = (file.schema_arrow.metadata or {}).get(ABOUT)
-        return None if file.metadata.num_rows == 0 else json.loads(said or b"{}")
+        origin = (file.schema_arrow.metadata or {}).get(ABOUT)
+        return None if file.metadata.num_rows == 0 else json.loads(origin or b"{}")
 
 
 def count(path: Path | str, table: Table) -> int:
-    """How many rows a file of this kind has, without reading them; errors as `read`."""
+    """Number of rows of a file of this kind, without reading them; errors as `read`."""
     with _opened(path, table) as file:
         return int(file.metadata.num_rows)
 
@@ -241,7 +241,7 @@ def concat(paths: Sequence[Path | str], table: Table, columns: Sequence[str] | N
 
 
 def gather(paths: Sequence[Path | str], table: Table, path: Path | str) -> None:
-    """Write the rows of several files of this kind as one, for jobs that each need them all."""
+    """Write the rows of several files of this kind into one, for jobs that need them all."""
     rows = concat(paths, table)
     write(path, table, rows)
     _log.info("%s: %s rows of %s shards", table.name, f"{len(rows):,}", f"{len(paths):,}")
@@ -265,7 +265,7 @@ def _check_distinct(path: Path | str, table: Table, data: pa.Table) -> None:
 
 
 def _doubled(data: pa.Table, key: Sequence[str]) -> str:
-    """The first doubled key in words; empty where all are unique."""
+    """The first doubled key as text; empty if all are unique."""
     if len(data) == 0 or (len(key) == 1 and _differ(data[key[0]])):
         return ""
     counts = data.group_by(list(key)).aggregate([([], "count_all")]).sort_by([("count_all", "descending")])
@@ -274,5 +274,5 @@ def _doubled(data: pa.Table, key: Sequence[str]) -> str:
 
 
 def _differ(ids: pa.ChunkedArray) -> bool:
-    """Whether these are integers that all differ; sorting takes a fifth of the memory of counting."""
+    """Whether these are integers that all differ; sorting needs a fifth of the memory of counting."""
     return pa.types.is_integer(ids.type) and bool((np.diff(np.sort(ids.to_numpy())) > 0).all())

@@ -1,4 +1,4 @@
-"""Text of people and models, shown in messages and Markdown so that it stays text there; tables in Markdown."""
+"""Text from outside, truncated and escaped for messages and Markdown; tables in Markdown."""
 
 import re
 from collections.abc import Sequence
@@ -6,10 +6,10 @@ from collections.abc import Sequence
 SHOWN_CHARACTERS = 60  # of a value in a message
 ESCAPED_CHARACTERS = 80
 
-# what turns the line around, or cannot be seen: direction marks, controls and their kin
+# characters that change the direction of text, or are invisible
 UNSEEN = re.compile("[\u0000-\u0008\u000a-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]")
 MARKUP = re.compile(r"[\\`*_{}\[\]()#+!|~$=^]")
-ADDRESS = re.compile(r"[&<>@]|:(?=//)|(?i:(?<=\bwww)\.)")  # HTML, and what makes a link of an address
+ADDRESS = re.compile(r"[&<>@]|:(?=//)|(?i:(?<=\bwww)\.)")  # HTML, and characters that turn an address into a link
 FENCE = re.compile(r"`{3,}")
 _ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
 
@@ -32,7 +32,7 @@ def as_text(text: str) -> str:
 
 
 def _escaped(part: str, kind: int) -> str:
-    """Of what is split into plain text, markup and addresses, in turn."""
+    """A part of the split line: plain text, markup or an address."""
     return (part, f"\\{part}", f"&#{ord(part[0])};")[kind]
 
 
@@ -41,7 +41,7 @@ def _line(text: str) -> str:
 
 
 def as_code(text: str) -> str:
-    """One line of Markdown that shows the text in the letters of code, whatever backticks are in it."""
+    """One line of Markdown that shows the text as code, whatever backticks are in it."""
     line = _line(text).replace("|", "¦")
     longest = max((len(run) for run in re.findall("`+", line)), default=0)
     if not longest:
@@ -58,11 +58,11 @@ def as_block(text: str) -> str:
     return f"{fence}text\n{shown}\n{fence}"
 
 
-def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
-    """Markdown's lines, padded so that the source reads well too; the first `left` columns to the left."""
-    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
+    """Lines of a Markdown table, padded to be readable as text; the first `left` columns are aligned to the left."""
+    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
     rule = ["-" * (width - 1) + ("-" if column < left else ":") for column, width in enumerate(widths)]
-    body = [_padded(row, widths, left) for row in [head, *rows]]
+    body = [_padded(row, widths, left) for row in [header, *rows]]
     return ["| " + " | ".join(cells) + " |" for cells in [body[0], rule, *body[1:]]]
 
 

@@ -1,4 +1,4 @@
-"""Unit vectors on a fixed grid, and their way into and out of Arrow lists.
+"""Unit vectors on a fixed grid, and their conversion to and from Arrow lists.
 
 Why a grid: products of multiples of 2^-22 are multiples of 2^-44, and a sum of them that stays under 2 needs
 46 bits. float64 has 53, so that dot products of such vectors are exact: the same number in any order of

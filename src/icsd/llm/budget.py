@@ -46,8 +46,8 @@ class Budget:
             if left + ROUNDING_USD < least_usd:
                 raise OutOfBudget(
                     f"summaries.budget_usd={self._ceiling_usd:g} is used up: {left:.6f} USD are left, and the next "
-                    f"request may cost {least_usd:.6f}. What was answered is kept: raise the budget in the config and "
-                    "run snakemake again"
+                    f"request may cost {least_usd:.6f}. What was answered is stored: raise the budget in the config "
+                    "and run snakemake again"
                 )
             amount = max(least_usd, min(REQUESTS_PER_ENTRY * least_usd, LARGEST_SHARE * left))
             if self._add(amount):

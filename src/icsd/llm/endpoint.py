@@ -67,7 +67,7 @@ class Access:
         """The error if the endpoint refuses; without the server's words, which may repeat the key."""
         where = f"{self.setting} answers {status}"
         if code in NO_CREDIT_CODES:
-            words = "(the account has no credit left): what was answered is kept; run snakemake again with credit"
+            words = "(the account has no credit left): what was answered is stored; run snakemake again with credit"
             return EndpointError(f"{where} {words}")
         if status == 404:
             mend = "mend summaries.openai.base_url or .model, in config/config.yaml"

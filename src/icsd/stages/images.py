@@ -147,14 +147,14 @@ def _drawn(
     new: Sequence[tuple[str, Row]], generator: Generator, settings: Drawing, batch_size: int, segment: SegmentWriter
 ) -> dict[str, bytes]:
     """The PNG files of rows by key, each durable in `segment` before it counts."""
-    told, pictures = Progress(len(new), "images"), dict[str, bytes]()
+    shown, pictures = Progress(len(new), "images"), dict[str, bytes]()
 
     def receive(first: int, pngs: list[bytes]) -> None:
         batch = [(key, png) for (key, _), png in zip(new[first : first + len(pngs)], pngs, strict=True)]
         segment.append(batch)
         pictures.update(batch)
         for _ in batch:
-            told.step()
+            shown.step()
 
     generator.draw(
         [row["sentence"] for _, row in new],
@@ -165,7 +165,7 @@ def _drawn(
         guidance_scale=settings.guidance_scale,
         negative_prompt=settings.negative_prompt,
     )
-    told.end()
+    shown.end()
     return pictures
 
 

@@ -142,14 +142,15 @@ def test_every_request_gets_the_reply_that_online_gives(
     received = _ask(server, requests, **limits)
     assert _codes(received) == ["reply"] * 7
     assert sorted(server.batches.batched) == sorted(_bodies(requests)) and _submitted(server) == batches
-    asked = Outcomes()
+    online = Outcomes()
     with ResponseCache(Path("other")).writer() as segment:
-        reservation, put = (
-            Reservation(Budget(Path("b"), None)),
-            lambda request, outcome: asked.update({request.key: outcome}),
-        )
-        client.complete_requests(requests, _endpoint(server.url), PRICES, reservation, segment, put)
-    assert received == asked == ResponseCache(Path("replies")).find({request.key for request in requests})
+        reservation = Reservation(Budget(Path("b"), None))
+
+        def receive(request: Request, outcome: Outcome) -> None:
+            online[request.key] = outcome
+
+        client.complete_requests(requests, _endpoint(server.url), PRICES, reservation, segment, receive)
+    assert received == online == ResponseCache(Path("replies")).find({request.key for request in requests})
     assert f"batches: {batches} submitted, {batches} done, 0 requests to go" in caplog.text
     assert not _open_records() and {event["batch"] for event in _events()} == set(server.batches._jobs)
 
@@ -219,7 +220,7 @@ def test_a_missing_line_is_sent_again(server: ChatServer) -> None:
     assert len(server.batches.batched) == 4
 
 
-def test_of_an_expired_batch_the_finished_half_is_kept(server: ChatServer) -> None:
+def test_the_finished_half_of_an_expired_batch_is_stored(server: ChatServer) -> None:
     server.batches.ends = ("expired",)
     assert _codes(_ask(server, _requests(*range(6)))) == ["reply"] * 6
     assert len(server.batches.batched) == 9
@@ -237,7 +238,7 @@ def test_a_batch_that_fails_validation_ends_the_stage_with_one_message(server: C
     assert _codes(_ask(server, _requests(1, 2))) == ["reply"] * 2
 
 
-def test_a_cancelled_batch_ends_the_stage_and_its_half_is_kept(server: ChatServer) -> None:
+def test_a_cancelled_batch_ends_the_stage_and_its_half_is_stored(server: ChatServer) -> None:
     server.batches.polls_per_stage = 3
     requests = _requests(*range(4))
     thread = threading.Thread(target=_cancel_first, args=(server,))
@@ -313,9 +314,7 @@ def test_a_later_run_collects_without_sending(server: ChatServer, monkeypatch: p
     assert spending(_events(), "run").requests == 5 and spending(_events(), "other").requests == 0
 
 
-def test_what_others_left_done_is_kept_though_nobody_here_wants_it(
-    server: ChatServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_finished_batches_of_other_jobs_are_stored(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch, pytest.raises(_KilledError):
         _killed(patch, batch_server.BatchServer, "retrieve")
         _ask(server, _requests(1, 2))
@@ -372,7 +371,7 @@ def test_a_batch_whose_file_is_gone_is_sent_again(server: ChatServer, monkeypatc
     assert _codes(_ask(server, _requests(1))) == ["reply"] and _submitted(server) == 2
 
 
-def test_the_budget_is_never_passed_and_what_was_submitted_is_kept(server: ChatServer) -> None:
+def test_the_budget_is_never_exceeded_and_submitted_batches_are_stored(server: ChatServer) -> None:
     requests = _requests(*range(100))
     budget_usd = 6 * BATCH_PRICE * PRICES.cost(requests[0].most_prompt_tokens, 100)
     with pytest.raises(OutOfBudget, match=r"summaries\.budget_usd"):

@@ -172,7 +172,7 @@ def test_answers_come_in_the_order_of_the_groups(serve: Callable[[Response], _Se
     assert [summary.text for summary in summaries] == [f"Number {n}" for n in range(8)]
 
 
-def test_a_busy_server_is_asked_again_and_each_request_counts(serve: Callable[[Response], _Server]) -> None:
+def test_requests_to_a_busy_server_are_retried_and_each_counts(serve: Callable[[Response], _Server]) -> None:
     server = serve(lambda prompt: (200, _completion(GOOD)) if len(server.requests) > 2 else (503, "busy"))
     [summary] = _ask(server.url, retries=2)
     assert summary.reason is None and len(server.requests) == 3
@@ -180,7 +180,7 @@ def test_a_busy_server_is_asked_again_and_each_request_counts(serve: Callable[[R
     assert spending(_events(), "run").requests == 3
 
 
-def test_what_was_answered_is_not_asked_again(serve: Callable[[Response], _Server]) -> None:
+def test_an_answered_request_is_not_sent_again(serve: Callable[[Response], _Server]) -> None:
     server = serve(lambda prompt: (200, _completion(GOOD)))
     first = _ask(server.url, _group(1, "One."), _group(2, "Two."), _group(3, "One."))
     assert len(server.requests) == 2  # of two groups with the same captions one is enough
@@ -190,7 +190,7 @@ def test_what_was_answered_is_not_asked_again(serve: Callable[[Response], _Serve
     assert len(server.requests) == 3
 
 
-def test_an_answer_that_cannot_be_used_is_asked_for_once_more(serve: Callable[[Response], _Server]) -> None:
+def test_an_unusable_answer_is_repaired_once(serve: Callable[[Response], _Server]) -> None:
     server = serve(lambda prompt: (200, _completion(GOOD if "cannot be used" in prompt else "I choose the first.")))
     [summary] = _ask(server.url, repair=True)
     assert summary == Summary("A dog on a beach.", (0, 1), None, 22, 14)
@@ -222,7 +222,7 @@ def test_the_schema_is_sent_and_left_out_where_the_server_takes_none(serve: Call
     assert schema["strict"] and schema["schema"]["required"] == ["index", "summary"]
 
 
-def test_the_budget_is_never_passed_and_what_was_answered_is_kept(serve: Callable[[Response], _Server]) -> None:
+def test_the_budget_is_never_exceeded_and_responses_are_stored(serve: Callable[[Response], _Server]) -> None:
     server = serve(lambda prompt: (200, _completion(GOOD)))
     prices = {"prompt_usd_per_million": 1000.0, "completion_usd_per_million": 1000.0}
     groups = [_group(n, f"{n}") for n in range(200)]

@@ -85,7 +85,7 @@ def test_each_group_ends_as_a_row_with_its_tokens(folder: Path) -> None:
     assert (good.prompt_tokens, good.completion_tokens) == (len(prompt), told)
 
 
-def test_an_answer_that_cannot_be_used_is_asked_for_once_more(folder: Path) -> None:
+def test_an_unusable_answer_is_repaired_once(folder: Path) -> None:
     [first] = _ask(folder, "A cat in the snow.")
     [again] = _ask(folder, "A cat in the snow.", repair=True)
     assert again.text == "A dog on a beach." and again.reason is None
@@ -93,7 +93,7 @@ def test_an_answer_that_cannot_be_used_is_asked_for_once_more(folder: Path) -> N
     assert again.prompt_tokens > 2 * first.prompt_tokens
 
 
-def test_what_was_answered_is_kept_and_the_model_not_loaded_again(
+def test_answered_requests_are_cached_and_the_model_is_not_loaded_again(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = _ask(folder, *SCENES)
@@ -132,7 +132,7 @@ def test_the_sampler_draws_each_token_as_often_as_its_share() -> None:
         assert counted[token] / len(seeds) == pytest.approx(share, abs=0.03)
 
 
-def test_a_reply_is_durable_before_it_is_told(folder: Path) -> None:
+def test_a_response_is_durable_before_it_is_received(folder: Path) -> None:
     def receive(request: Request, _: Outcome) -> None:
         assert ResponseCache(Path("results/replies")).find([request.key])
         raise KeyboardInterrupt
@@ -192,7 +192,7 @@ def test_another_file_in_the_folder_is_another_model(folder: Path, name: str) ->
     assert chat_digest(copy) != chat_digest(folder)
 
 
-def test_another_model_under_the_same_name_is_asked_anew(folder: Path) -> None:
+def test_another_model_under_the_same_name_answers_anew(folder: Path) -> None:
     copy = _copy(folder)
     [first] = _ask(copy, "A dog on a beach.")
     template = copy / "chat_template.jinja"

@@ -98,7 +98,7 @@ def test_each_group_ends_as_a_row_and_a_second_run_sends_nothing(url: str, folde
     assert _ask("http://127.0.0.1:9/v1", folder, *scenes) == summaries  # nobody listens there
 
 
-def test_an_answer_that_cannot_be_used_is_asked_for_once_more(url: str, folder: Path) -> None:
+def test_an_unusable_answer_is_repaired_once(url: str, folder: Path) -> None:
     [summary] = _ask(url, folder, "A cat in the snow.", repair=True)
     assert summary.reason is None and summary.text == "A dog on a beach."
     assert spending(ResponseCache(Path("results/replies")).events(), "run").replies == 2

@@ -160,7 +160,7 @@ def killed(jobs: Jobs, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_fifty_kills_lose_and_redraw_nothing_that_was_kept(killed: Path) -> None:
+def test_fifty_kills_lose_and_redraw_no_stored_picture(killed: Path) -> None:
     drawn = _drawn(killed)
     # drawn twice is at most the batch of each kill that had no time to be kept
     assert set(drawn) == {f"summary_{number}" for number in range(PICTURES)}

@@ -27,7 +27,7 @@ from icsd.llm.request import Failure, Outcome, Request
 COMPLETIONS: Final = "/v1/chat/completions"
 LABEL = "icsd"  # the key of our own name in a batch's metadata
 FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.5, 30.0
-OTHERS_GO_ON = "What was answered is kept, and other batches go on: run snakemake again to take their replies"
+OTHERS_GO_ON = "What was answered is stored, and other batches go on: run snakemake again to collect their responses"
 _log = logging.getLogger(__name__)
 Lines = dict[str, Outcome]
 
@@ -153,7 +153,7 @@ class BatchServer:
     def _refusal(self, error: openai.APIStatusError) -> str:
         if is_fatal(error) and error.status_code != 404:
             return str(self._access.refusal(error.status_code, error.code, self._model))
-        mend = "what it has is kept; run snakemake again, or set summaries.provider to openai if it has no Batch API"
+        mend = "responses are stored; run snakemake again, or set summaries.provider to openai if it has no Batch API"
         return f"{self._access.setting} answers {error.status_code} ({self._access.redacted(error.message)}): {mend}"
 
     def _read(self, line: bytes) -> Lines:

@@ -50,6 +50,6 @@ def test_a_dropped_group_stays_as_it_is() -> None:
     assert QualityFilter(QualityConfig())(GROUP, dropped("refusal", "No.")) == dropped("refusal", "No.")
 
 
-def test_a_missing_tokenizer_is_told_before_anything_is_asked(tmp_path: Path) -> None:
+def test_a_missing_tokenizer_is_an_error_before_any_request(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"summaries\.quality\.image_model"):
         QualityFilter(QualityConfig(image_model=str(tmp_path)))
