@@ -17,6 +17,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -59,9 +60,9 @@ os._exit(status)
 class WarmPython:
     """A server and its two programs, as long as it is entered."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, libraries: Mapping[str, Sequence[str]] = LIBRARIES) -> None:
         """`folder` must not exist."""
-        self.folder = folder
+        self.folder, self._libraries = folder, libraries
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> "WarmPython":
@@ -73,7 +74,7 @@ class WarmPython:
             client.write_text(CLIENT.format(python=sys.executable, program=program, real=real, address=address))
             client.chmod(0o755)
         environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-        command = [sys.executable, __file__, address, str(self.folder / "python")]
+        command = [sys.executable, __file__, address, str(self.folder / "python"), json.dumps(self._libraries)]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, start_new_session=True
         )
@@ -145,10 +146,11 @@ def _attend(client: socket.socket, process: int) -> None:
 
 
 if __name__ == "__main__":
-    for name, attributes in LIBRARIES.items():
+    *where, libraries = sys.argv[1:]
+    for name, attributes in json.loads(libraries).items():
         module = importlib.import_module(name)
         for attribute in attributes:
             getattr(module, attribute)
     gc.freeze()
-    _serve(*sys.argv[1:])
+    _serve(*where)
     runpy.run_path(sys.argv[0], run_name="__main__")

@@ -26,6 +26,7 @@ PAGES = [
     *sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/[gb]*/*.md")),
 ]
 FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+PROGRAMS = "programs"  # first in PATH: they are there at once
 INLINE = re.compile(r"`((?:snakemake|icsd|make|python|torchrun)(?: [^`\n]+)?)`")
 UNFINISHED = re.compile(r"…|\*|<[a-z]+>")  # of a command in a sentence: "snakemake downloads --configfile …"
 FOLLOWED = {  # word for word, by a test of the page's own
@@ -87,9 +88,10 @@ NAMED = {command: page for page, command in _inline() if command not in FENCED}
 
 
 @pytest.fixture(scope="module")
-def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def checkout(warm_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkout in which nothing has run, with what the pages take for given; COCO's run has 2 shards, not 600."""
     folder = tmp_path_factory.mktemp("commands")
+    (folder / PROGRAMS).symlink_to(warm_python)
     for name in (
         "Snakefile",
         "rules",
@@ -115,7 +117,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _type(command: str, folder: Path) -> None:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    path = os.pathsep.join([str(folder / PROGRAMS), str(Path(sys.executable).parent), os.environ["PATH"]])
     environment = os.environ | {"PATH": path, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "NO_COLOR": "1"}
     done = subprocess.run(
         ["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
