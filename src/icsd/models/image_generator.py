@@ -10,19 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import (
-    PixArtAlphaPipeline,
-    PixArtSigmaPipeline,
-    StableDiffusionPipeline,
-    StableDiffusionXLPipeline,
-)
 from PIL import Image
 
 from icsd.core.errors import ConfigError, ModelError
-from icsd.models.image_pipeline import load_pipeline, takes
+from icsd.models.image_pipeline import COMMON, load_pipeline, takes
 
-# whose latents are decoded here, after the call; of all others the call decodes, and only encoding is beside it
-DECODED_HERE = (StableDiffusionPipeline, StableDiffusionXLPipeline, PixArtAlphaPipeline, PixArtSigmaPipeline)
 DECODED_PIXELS = 4 * 512**2  # at once: an autoencoder takes far more memory a picture than the denoiser
 # of pipelines that have them: the sentence is drawn as it is, at the size that was asked for
 ARGUMENTS = {"clean_caption": False, "use_resolution_binning": False}
@@ -126,7 +118,7 @@ class ImageGenerator:
 
     @torch.no_grad()
     def _decode(self, latents: torch.Tensor) -> list[Image.Image]:
-        """The pictures of latents [n, channels, height, width], as the pipelines of DECODED_HERE do it."""
+        """The pictures of latents [n, channels, height, width], as the pipelines of COMMON do it."""
         vae, processor = self.pipeline.vae, self.pipeline.image_processor
         latents = latents.to(vae.dtype) / vae.config.scaling_factor
         pixels = latents.shape[2] * latents.shape[3] * self.pipeline.vae_scale_factor**2
@@ -162,7 +154,7 @@ def load_image_generator(
     for side in size or ():
         if side % step:
             raise ConfigError(f"images.size={side} must be a multiple of {step}, in config/config.yaml")
-    if isinstance(pipeline, StableDiffusionXLPipeline) and pipeline.vae.config.force_upcast and dtype == "float16":
+    if _is_one_of(pipeline, ["StableDiffusionXLPipeline"]) and pipeline.vae.config.force_upcast and dtype == "float16":
         pipeline.vae.to(torch.float32)  # its numbers pass what float16 holds; the pipeline's own call would do it too
     denoiser = getattr(pipeline, "unet", None) or getattr(pipeline, "transformer", None)
     if denoiser is not None and pipeline.device.type == "cuda":
@@ -173,9 +165,15 @@ def load_image_generator(
 
 
 def _decoded_here(pipeline: Any) -> bool:
-    if not isinstance(pipeline, DECODED_HERE):
+    """Whether latents are decoded after the call, beside the next batch; other pipelines decode in their call."""
+    if not _is_one_of(pipeline, COMMON):
         return False
     return pipeline.vae.config.latents_mean is None  # some autoencoders of SDXL scale each channel by itself
+
+
+def _is_one_of(pipeline: Any, names: Sequence[str]) -> bool:
+    """`isinstance` by the names of classes, so that those that the model has not are not imported."""
+    return any(kind.__name__ in names for kind in type(pipeline).__mro__)
 
 
 def _halved(size: int, *, alone: bool) -> int:

@@ -7,15 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import torch
-from diffusers import AutoPipelineForText2Image, DPMSolverMultistepScheduler
-from diffusers.pipelines.auto_pipeline import AUTO_TEXT2IMAGE_PIPELINES_MAPPING
+from diffusers import DPMSolverMultistepScheduler
 from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
 from icsd.core.errors import ConfigError, ModelError
 
 INDEX = "model_index.json"
+# of those that draw from sentences: for these diffusers does not import all of its pipelines, which takes seconds
+COMMON = ("StableDiffusionPipeline", "StableDiffusionXLPipeline", "PixArtAlphaPipeline", "PixArtSigmaPipeline")
 CHECKER = ("safety_checker", "feature_extractor")  # left out: the check is a stage of its own
 WORDS = ("tokenizer.json", "vocab.json", "spiece.model")  # of a tokenizer, one of them
 NEEDED = ("prompt", "num_inference_steps", "guidance_scale", "height", "width", "generator", "output_type")
@@ -33,7 +35,7 @@ def load_pipeline(folder: Path, dtype: str, scheduler: str) -> Any:
     _keep_quiet()
     # a model file is outside data: whatever is wrong with it, the user needs its name and what was found
     try:
-        pipeline = AutoPipelineForText2Image.from_pretrained(
+        pipeline = getattr(diffusers, index["_class_name"]).from_pretrained(
             folder, local_files_only=True, use_safetensors=True, dtype=getattr(torch, dtype), **_left_out(index)
         )
     except Exception as error:
@@ -77,7 +79,7 @@ def _index(folder: Path) -> dict[str, Any]:
     except ValueError as error:
         raise ModelError(f"images.model: {path} is no JSON: {error}; {WAY_OUT}") from error
     kind = index.get("_class_name") if isinstance(index, dict) else None
-    if not isinstance(kind, str) or kind not in _kinds():
+    if not isinstance(kind, str) or kind not in COMMON and kind not in _all_kinds():
         problem = f"names {kind}, which is no pipeline of diffusers that draws from sentences"
         raise ModelError(f"images.model: {path} {problem}; {WAY_OUT}")
     _check_parts(folder, index)
@@ -96,8 +98,10 @@ def _check_parts(folder: Path, index: Mapping[str, Any]) -> None:
             raise ModelError(f"images.model: diffusers cannot load {folder}: it holds no {missing}; {WAY_OUT}")
 
 
-def _kinds() -> set[str]:
+def _all_kinds() -> set[str]:
     """The classes of diffusers that draw from sentences; those with a control draw from a picture beside them."""
+    from diffusers.pipelines.auto_pipeline import AUTO_TEXT2IMAGE_PIPELINES_MAPPING  # late: it imports every pipeline
+
     return {kind.__name__ for name, kind in AUTO_TEXT2IMAGE_PIPELINES_MAPPING.items() if "control" not in name}
 
 
