@@ -28,8 +28,8 @@ from transformers import (
 from icsd.config import Captioner
 from icsd.core import tables
 from icsd.core.text import markdown_table
-from icsd.stages.captioner.job import Files, Job, Running
-from icsd.stages.captioner.model import Search, captions_of, load_captioner, save_captioner
+from icsd.stages.captioner.job import Files, Resources, TrainingJob
+from icsd.stages.captioner.model import BeamSearch, generate_captions, load_captioner, save_captioner
 from icsd.stages.captioner.processes import Processes
 from icsd.stages.captioner.steps import update
 from icsd.stages.captioner.training import prepare
@@ -88,10 +88,10 @@ def measure(folder: Path, batch: int, precision: str, checkpoint_activations: bo
     names = {"vision_model": "vision", "decoder_weights": "bert", "tokenizer": "tokenizer"}
     models = {name: str(folder / path) for name, path in names.items()}
     settings = Captioner(**models, **PAPER, image_size=384, epochs=30, batch_size=batch, precision=precision)
-    search = Search(beams=3, min_tokens=5, max_tokens=30, batch_size=batch)
-    running = Running(threads, save_every=500, checkpoint_activations=int(checkpoint_activations))
+    search = BeamSearch(beams=3, min_tokens=5, max_tokens=30, batch_size=batch)
+    resources = Resources(threads, save_every=500, checkpoint_activations=int(checkpoint_activations))
     with phase("loading, and decoding images", rows):
-        job = Job(write_pairs(folder, batch), settings, search, 0, running)
+        job = TrainingJob(write_pairs(folder, batch), settings, search, 0, resources)
         training, _, _ = prepare(job, Processes())
     setup = training.setup
     size = sum(value.numel() for value in setup.captioner.model.parameters())
@@ -102,7 +102,7 @@ def measure(folder: Path, batch: int, precision: str, checkpoint_activations: bo
             loss = update(setup, step)["loss"]
         print(f"step {step + 1}: loss {loss:.3f}")
     with phase("a caption of each image", rows):
-        captions_of(setup.captioner, training.validation.pictures.pixels, settings.prefix, search)
+        generate_captions(setup.captioner, training.validation.pictures.pixels, settings.prefix, search)
     with phase("saving and loading the checkpoint", rows):
         save_captioner(setup.captioner, folder / "checkpoint")
         load_captioner(folder / "checkpoint")

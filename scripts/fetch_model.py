@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from icsd.core.logs import job_log
-from icsd.models.hub import HubModel, fetch_model
+from icsd.models.hub import HubModel, download_model
 
 with job_log(snakemake.log[0], online=True):
-    fetch_model(HubModel(**snakemake.params.model), Path(snakemake.output.manifest).parent)
+    download_model(HubModel(**snakemake.params.model), Path(snakemake.output.manifest).parent)

@@ -1,5 +1,5 @@
 from icsd.core.logs import job_log
-from icsd.stages.captioner.model import Search
+from icsd.stages.captioner.model import BeamSearch
 from icsd.stages.captioner.predicting import predict_captions
 
 with job_log(snakemake.log[0]):
@@ -10,6 +10,6 @@ with job_log(snakemake.log[0]):
         snakemake.output.predictions,
         snakemake.output.results,
         snakemake.params.prefix,
-        Search(**snakemake.params.search, batch_size=snakemake.resources.batch_size),
+        BeamSearch(**snakemake.params.search, batch_size=snakemake.resources.batch_size),
         snakemake.threads,
     )

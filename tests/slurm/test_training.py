@@ -81,7 +81,7 @@ def test_two_processes_of_a_job_see_two_gpus(stopped: Trained) -> None:
 
 def test_a_training_stopped_before_its_walltime_goes_on_in_the_next_job(stopped: Trained) -> None:
     assert [(job.state, job.minutes) for job in stopped.jobs] == [("FAILED", 3), ("COMPLETED", 30)]
-    assert re.search(r"going on after step \d+, from", stopped.log)
+    assert re.search(r"resuming after step \d+, from", stopped.log)
 
 
 def test_it_has_the_curve_of_one_process(stopped: Trained, alone: list[float]) -> None:

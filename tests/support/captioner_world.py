@@ -10,10 +10,10 @@ from PIL import Image
 
 from icsd.config import Captioner, CaptionerDecoder
 from icsd.core import tables
-from icsd.stages.captioner.job import Files, Job, Running
-from icsd.stages.captioner.model import Search
+from icsd.stages.captioner.job import Files, Resources, TrainingJob
+from icsd.stages.captioner.model import BeamSearch
 
-SEARCH = Search(beams=3, min_tokens=5, max_tokens=12, batch_size=8)
+SEARCH = BeamSearch(beams=3, min_tokens=5, max_tokens=12, batch_size=8)
 SAID = {"red": "a red ball on the left", "blue": "a blue fish under a boat"}
 
 
@@ -84,6 +84,8 @@ def elsewhere(paths: Files, folder: Path) -> Files:
     return replace(paths, checkpoint=str(folder / "b/checkpoint"), history=str(folder / "b/history.parquet"))
 
 
-def job_of(paths: Files, settings: Captioner, **running: Any) -> Job:
+def job_of(paths: Files, settings: Captioner, **resources: Any) -> TrainingJob:
     """A training on one thread a process that saves its state every eighth step."""
-    return Job(paths, settings, SEARCH, seed=0, running=Running(**({"threads": 1, "save_every": 8} | running)))
+    return TrainingJob(
+        paths, settings, SEARCH, seed=0, resources=Resources(**({"threads": 1, "save_every": 8} | resources))
+    )

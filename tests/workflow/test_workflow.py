@@ -170,7 +170,7 @@ def test_a_killed_run_goes_on_and_ends_in_the_same_tables(whole_run: Checkout, d
     assert kept.count() == pictures
 
     done.run("--unlock")
-    assert "going on after step" in done.run().stderr
+    assert "resuming after step" in done.run().stderr
     assert not state.parent.exists()
     assert list(done.results.rglob("*.unfinished")) == []
     for name in (*TABLES, *SINGLE_FILES):

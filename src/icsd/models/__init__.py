@@ -1,1 +1,1 @@
-"""The models that the stages use: with the captioner, the only imports of torch, open_clip, diffusers, transformers."""
+"""Loading and running of models. Only this room, stages/captioner and picturebook import torch and its libraries."""

@@ -1,4 +1,4 @@
-"""A chat model of transformers: conversations to answers, many at once."""
+"""A chat model of transformers that answers batches of conversations."""
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
@@ -13,7 +13,7 @@ from transformers.utils import logging as transformers_logging
 from icsd.core.errors import ModelError
 from icsd.models.model_folder import folder_digest
 
-# what a repository of the hub is fetched for: no pickles, no second format of the same weights
+# downloaded of a repository on the hub: no pickles, no second format of the same weights
 CHAT_FILES = (
     "config.json",
     "generation_config.json",
@@ -32,7 +32,7 @@ WAY_OUT = "give a chat model's folder with safetensors weights, or its id on the
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What a model said: `finish_reason` is "stop" or "length"; the end mark counts as a token."""
+    """An answer: `finish_reason` is "stop" or "length"; the end token counts as a token."""
 
     content: str
     finish_reason: str
@@ -44,47 +44,47 @@ class Completion:
 class ChatModel:
     """A causal language model with its tokenizer; `ends` are the tokens that end an answer.
 
-    Of the folder's generation_config.json only the end marks count: all else is said by the caller.
+    Only the end tokens of the folder's generation_config.json count; the caller gives all other settings.
     """
 
-    model: Any  # transformers' classes come by name at run time
+    model: Any  # transformers finds the class at run time
     tokenizer: Any
     ends: frozenset[int]
 
     @property
     def context(self) -> int | None:
-        """How many tokens of prompt and answer the model reads at most; None where its config names no limit."""
+        """The most tokens of prompt and answer together; None if the config has no limit."""
         return getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
 
     def prompt(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
-        """The tokens of a conversation, up to where the answer begins."""
+        """Return the tokens of a conversation, up to the start of the answer."""
         return self.tokenizer.apply_chat_template(
             [dict(message) for message in messages],
             add_generation_prompt=True,
             return_dict=False,
-            sanitize_control_tokens=True,  # a caption that holds a mark of the template is text, and ends no turn
-            enable_thinking=False,  # models that can think aloud would; templates of others do not read it
+            sanitize_control_tokens=True,  # a special token inside a caption stays text and ends no turn
+            enable_thinking=False,  # only templates of reasoning models read it
         )
 
     @torch.inference_mode()
     def complete(
         self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], *, temperature: float, max_tokens: int
     ) -> list[Completion]:
-        """An answer a prompt, in order; up to rounding the same in any batch. Temperature 0 is greedy."""
+        """Answer each prompt, in order; up to rounding the same in any batch. Temperature 0 is greedy."""
         tokens, mask = _left_padded(prompts, min(self.ends))
         sampler = [_Sampler(temperature, seeds, tokens.shape[1], max_tokens)] if temperature else []
         settings = GenerationConfig(
             max_new_tokens=max_tokens, do_sample=False, eos_token_id=sorted(self.ends), pad_token_id=min(self.ends)
         )
         device = self.model.device
-        told = self.model.generate(
+        generated = self.model.generate(
             tokens.to(device), attention_mask=mask.to(device), generation_config=settings, logits_processor=sampler
         )
-        rows = told[:, tokens.shape[1] :].tolist()
+        rows = generated[:, tokens.shape[1] :].tolist()
         return [self._completion(len(prompt), row) for prompt, row in zip(prompts, rows, strict=True)]
 
     def _completion(self, prompt_tokens: int, row: Sequence[int]) -> Completion:
-        """The answer in the row's tokens, of which those behind the first end mark are padding."""
+        """Decode a row of tokens; those after the first end token are padding."""
         end = next((place for place, token in enumerate(row) if token in self.ends), None)
         content = self.tokenizer.decode(row[:end], skip_special_tokens=True)
         if end is None:
@@ -93,9 +93,9 @@ class ChatModel:
 
 
 class _Sampler:
-    """Lets each row take the token that its own random numbers draw.
+    """Sample each row with its own random numbers.
 
-    `generate` draws with one generator for the whole batch, so that an answer would depend on those beside it.
+    `generate` uses one generator for the whole batch, so an answer would depend on its batch.
     """
 
     def __init__(self, temperature: float, seeds: Sequence[int], start: int, steps: int) -> None:
@@ -105,7 +105,7 @@ class _Sampler:
         self._uniform = torch.stack([torch.rand(steps, generator=each, dtype=torch.float64) for each in generators])
 
     def __call__(self, tokens: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        """Scores [n, vocabulary] for tokens [n, so far]: 0 for the token that is drawn, minus infinity for others."""
+        """Set the score of the sampled token to 0 and all others to minus infinity, [n, vocabulary]."""
         shares = (scores.double() / self._temperature).softmax(1).cumsum(1)
         uniform = self._uniform[:, tokens.shape[1] - self._start, None].to(scores.device)
         drawn = torch.searchsorted(shares, uniform * shares[:, -1:], right=True).clamp(max=scores.shape[1] - 1)
@@ -113,7 +113,7 @@ class _Sampler:
 
 
 def _left_padded(prompts: Sequence[Sequence[int]], padding: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Tokens and their mask, both [n, longest]: every prompt ends where its answer begins."""
+    """Pad prompts on the left: tokens and mask, both [n, longest]."""
     width = max(len(prompt) for prompt in prompts)
     tokens = torch.tensor([[padding] * (width - len(prompt)) + list(prompt) for prompt in prompts])
     lengths = torch.tensor([len(prompt) for prompt in prompts])
@@ -121,14 +121,14 @@ def _left_padded(prompts: Sequence[Sequence[int]], padding: int) -> tuple[torch.
 
 
 def load_chat_model(setting: str, folder: Path) -> ChatModel:
-    """The chat model in `folder`: on the GPU as its weights are, on a CPU in float32.
+    """Load the chat model in `folder`: on a GPU in the type of its weights, on a CPU in float32.
 
     ModelError, naming the config's `setting`, if the folder is incomplete, its weights are not safetensors, or its
     tokenizer has no chat template.
     """
     transformers_logging.disable_progress_bar()
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    # a model file is outside data: whatever is wrong with it, the user needs its name and what was found
+    # a model file is outside data: any error becomes a message with its name
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         model, found = AutoModelForCausalLM.from_pretrained(
@@ -145,7 +145,7 @@ def load_chat_model(setting: str, folder: Path) -> ChatModel:
     problem = _problem(tokenizer, ends, found["missing_keys"])
     if problem:
         raise ModelError(f"{setting}={folder}: {problem}; {WAY_OUT}")
-    model.generation_config = GenerationConfig()  # or its penalties and limits would count
+    model.generation_config = GenerationConfig()  # its penalties and limits must not apply
     return ChatModel(model.eval().to(device), tokenizer, ends)
 
 
@@ -155,7 +155,7 @@ def _ends(tokenizer: Any, model: Any) -> frozenset[int]:
 
 
 def _problem(tokenizer: Any, ends: Collection[int], missing: Collection[str]) -> str:
-    """What is wrong with a folder that transformers loads; empty if nothing is."""
+    """Return the problem of a loaded model; empty if there is none."""
     if not tokenizer.chat_template:
         return "its tokenizer has no chat template, so that it is no chat model"
     if not ends:
@@ -166,7 +166,7 @@ def _problem(tokenizer: Any, ends: Collection[int], missing: Collection[str]) ->
 
 
 def chat_digest(folder: Path) -> str:
-    """SHA-256 of all files of a chat model that its answers depend on."""
+    """Hash all files of a chat model that determine its answers, with SHA-256."""
     digest = hashlib.sha256(folder_digest(folder).encode())
     for path in sorted(path for pattern in UNHASHED for path in folder.rglob(pattern)):
         content = hashlib.sha256(path.read_bytes()).hexdigest()

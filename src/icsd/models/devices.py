@@ -1,4 +1,4 @@
-"""Where a model computes, and in which numbers."""
+"""The device and the number type of a computation."""
 
 import logging
 
@@ -6,28 +6,27 @@ import torch
 
 from icsd.core.errors import ConfigError
 
-
-def has_bfloat16(device_type: str) -> bool:
-    """Does the device have units for bfloat16? A processor without them emulates it, ten times slower than float32."""
-    if device_type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    able = torch.cpu.get_capabilities()
-    return bool(able.get("amx_bf16") or able.get("avx512_bf16"))
-
-
 _log = logging.getLogger(__name__)
 
 
+def has_bfloat16(device_type: str) -> bool:
+    """Return whether the device has units for bfloat16; a CPU without them is ten times slower than in float32."""
+    if device_type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
+
+
 def torch_device(setting: str, name: str) -> torch.device:
-    """The device `cpu`, `cuda` or `auto`, a GPU where there is one.
+    """Return the device `cpu`, `cuda` or `auto`, which is a GPU if there is one.
 
     ConfigError, naming the config's `setting`, for a GPU that is not there.
     """
-    found = torch.cuda.is_available()
-    if name == "cuda" and not found:
-        way_out = "let the job have a GPU, or set auto or cpu, in config/config.yaml"
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        way_out = "give the job a GPU, or set auto or cpu, in config/config.yaml"
         raise ConfigError(f"{setting}=cuda: PyTorch finds no GPU here ({_why_no_gpu()}); {way_out}")
-    return torch.device("cuda" if name != "cpu" and found else "cpu")
+    return torch.device("cuda" if name != "cpu" and available else "cpu")
 
 
 def _why_no_gpu() -> str:
@@ -37,7 +36,7 @@ def _why_no_gpu() -> str:
 
 
 def torch_dtype(setting: str, name: str, device: torch.device) -> torch.dtype:
-    """The type of that name; `auto` is bfloat16 where the device has units for it, else float32."""
+    """Return the type of that name; `auto` is bfloat16 where the device has units for it, else float32."""
     units = has_bfloat16(device.type)
     if name == "auto":
         return torch.bfloat16 if units else torch.float32

@@ -1,4 +1,4 @@
-"""A model of the Hugging Face hub at one commit, fetched into a folder."""
+"""Download of a model from the Hugging Face hub at one commit into a folder."""
 
 import hashlib
 import logging
@@ -27,7 +27,7 @@ from icsd.config.downloads import MARKER, PICKLES
 from icsd.core.download import disk_message, sha256_of
 from icsd.core.errors import DownloadError
 from icsd.core.logs import Transfer
-from icsd.models.model_folder import FetchedFile, write_manifest
+from icsd.models.model_folder import DownloadedFile, write_manifest
 
 KEY_VARIABLE = "HF_TOKEN"
 _log = logging.getLogger(__name__)
@@ -35,37 +35,37 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class HubModel:
-    """A repository at a commit, and the patterns of the files that are wanted of it."""
+    """A repository at a commit, and the patterns of the files to download."""
 
     repo_id: str
     revision: str
     files: Sequence[str]
 
 
-def fetch_model(model: HubModel, folder: Path) -> None:
-    """Make `folder` the model: its files, each as the hub says that it should be, and a manifest.
+def download_model(model: HubModel, folder: Path) -> None:
+    """Download the model into `folder`, compare each file with the hub's checksum, and write a manifest.
 
-    What has come is kept in `.<name>.part` beside it, whole files only, until all is there. A folder that was fetched
-    before is replaced. DownloadError for all that goes wrong, and for a folder that no rule fetched.
+    Finished files stay in `.<name>.part` beside it until all are there. An earlier download in `folder` is replaced.
+    DownloadError for any failure, and for a folder with other files.
     """
     key = f"downloads.models.{folder.name}"
     if folder.is_dir() and any(folder.iterdir()) and not (folder / MARKER).exists():
-        problem = f"holds files, but no {MARKER}: it was not fetched by this rule"
+        problem = f"holds files, but no {MARKER}: it is no download of this rule"
         raise DownloadError(f"{folder} {problem}; move it away, or take {key} out of the config to use it as it is")
     part = folder.with_name(f".{folder.name}.part")
     with _as_messages(model, key, part):
         files = _wanted(model, key)
-        fetched = _fetch(model, files, part, folder.name)
-    _leave_only({*fetched}, part)
-    write_manifest(part, model.repo_id, model.revision, fetched)
+        downloaded = _download(model, files, part, folder.name)
+    _leave_only({*downloaded}, part)
+    write_manifest(part, model.repo_id, model.revision, downloaded)
     if folder.is_dir():
         shutil.rmtree(folder)
     part.replace(folder)
-    shutil.rmtree(folder / ".cache", ignore_errors=True)  # huggingface_hub's own notes
+    shutil.rmtree(folder / ".cache", ignore_errors=True)  # huggingface_hub's metadata
 
 
 def _wanted(model: HubModel, key: str) -> list[RepoFile]:
-    """The files that the patterns name, but for pickles."""
+    """List the files that the patterns name, without pickles."""
     listing = HfApi(token=_token()).list_repo_tree(model.repo_id, recursive=True, revision=model.revision)
     all_files = {each.path: each for each in listing if isinstance(each, RepoFile)}
     named = [path for path in all_files if any(fnmatchcase(path, pattern) for pattern in model.files)]
@@ -81,10 +81,10 @@ def _wanted(model: HubModel, key: str) -> list[RepoFile]:
     return [all_files[path] for path in sorted(paths)]
 
 
-def _fetch(model: HubModel, files: Sequence[RepoFile], part: Path, name: str) -> dict[str, FetchedFile]:
+def _download(model: HubModel, files: Sequence[RepoFile], part: Path, name: str) -> dict[str, DownloadedFile]:
     there = sum(file.size for file in files if _has_size(part / file.path, file.size))
     transfer = Transfer(name, there, sum(file.size for file in files))
-    bar, fetched = _bar(transfer), {}
+    bar, downloaded = _bar(transfer), {}
     for file in files:
         hf_hub_download(
             model.repo_id,
@@ -94,29 +94,29 @@ def _fetch(model: HubModel, files: Sequence[RepoFile], part: Path, name: str) ->
             token=_token(),
             tqdm_class=bar,
         )
-        fetched[file.path] = _checked(model, file, part / file.path)
+        downloaded[file.path] = _checked(model, file, part / file.path)
     transfer.end()
-    return fetched
+    return downloaded
 
 
-def _checked(model: HubModel, file: RepoFile, path: Path) -> FetchedFile:
-    """The file's size and sum; DownloadError, and the file deleted, if they are not what the hub says."""
+def _checked(model: HubModel, file: RepoFile, path: Path) -> DownloadedFile:
+    """Compare a file with the hub's size and checksum; DownloadError, and the file is deleted, if they differ."""
     size, sha256 = path.stat().st_size, sha256_of(path)
     wanted, found = (file.lfs.sha256, sha256) if file.lfs else (file.blob_id, _git_sum(path, size))
     if size != file.size or wanted != found:
         path.unlink()
-        problem = f"came with {size:,} bytes and the sum {found}, not the {file.size:,} bytes and {wanted} of the hub"
-        raise DownloadError(f"{model.repo_id}: {file.path} {problem}; it is deleted: run snakemake again")
-    return FetchedFile(size, sha256)
+        problem = f"has {size:,} bytes and the checksum {found}, not the hub's {file.size:,} bytes and {wanted}"
+        raise DownloadError(f"{model.repo_id}: {file.path} {problem}; the file is deleted; run snakemake again")
+    return DownloadedFile(size, sha256)
 
 
 def _git_sum(path: Path, size: int) -> str:
-    """What git calls a blob of this content: the hub has no other sum of small files."""
+    """Return the git blob id of the file: the hub has no other checksum of small files."""
     return hashlib.sha1(b"blob %d\0" % size + path.read_bytes(), usedforsecurity=False).hexdigest()
 
 
 def _leave_only(paths: set[str], folder: Path) -> None:
-    """Delete what an earlier try fetched of another commit."""
+    """Delete the files that an earlier try downloaded from another commit."""
     for path in folder.rglob("*"):
         name = path.relative_to(folder)
         if path.is_file() and name.parts[0] != ".cache" and name.as_posix() not in paths:
@@ -128,14 +128,14 @@ def _has_size(path: Path, size: int) -> bool:
 
 
 def _token() -> str | bool:
-    """Read when it is used; False, so that none is taken from elsewhere."""
+    """Return the token, read when it is used; False without one, so that none is taken from elsewhere."""
     return os.environ.get(KEY_VARIABLE, "").strip() or False
 
 
 @contextmanager
 def _as_messages(model: HubModel, key: str, part: Path) -> Iterator[None]:
-    """What the library raises, as one message."""
-    name, again = f"{key}: {model.repo_id}", "what came whole is kept: run snakemake again"
+    """Turn the errors of the library into a DownloadError."""
+    name, again = f"{key}: {model.repo_id}", "finished files are kept; run snakemake again"
     token = f"{KEY_VARIABLE} is set" if _token() else f"the environment variable {KEY_VARIABLE} is not set"
     try:
         yield
@@ -148,11 +148,11 @@ def _as_messages(model: HubModel, key: str, part: Path) -> Iterator[None]:
         problem = f"is not on the hub, or is private ({token}); mend {key}.repo_id, or give a token that may read it"
         raise DownloadError(f"{name} {problem}") from error
     except OfflineModeIsEnabled as error:
-        raise DownloadError(f"{name}: HF_HUB_OFFLINE is set; unset it where models are fetched") from error
+        raise DownloadError(f"{name}: HF_HUB_OFFLINE is set; unset it where models are downloaded") from error
     except (HfHubHTTPError, httpx2.HTTPError) as error:
-        raise DownloadError(f"{name}: the hub does not give it: {_first_line(error)}; {again}") from error
-    except (ValueError, KeyError, TypeError) as error:  # such as a page that a proxy sends instead
-        problem = f"what answers is not the hub ({type(error).__name__}: {_first_line(error)})"
+        raise DownloadError(f"{name}: the hub refuses it: {_first_line(error)}; {again}") from error
+    except (ValueError, KeyError, TypeError) as error:  # such as a proxy's page
+        problem = f"the answer is not from the hub ({type(error).__name__}: {_first_line(error)})"
         raise DownloadError(f"{name}: {problem}; are HF_ENDPOINT and the proxy right?") from error
     except OSError as error:
         if error.errno is not None:
@@ -166,7 +166,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _bar(transfer: Transfer) -> type[tqdm]:
-    """A progress bar for huggingface_hub that draws nothing, and tells `transfer` what comes."""
+    """Build a progress bar class for huggingface_hub that draws nothing and reports to `transfer`."""
 
     class Bar(tqdm):  # type: ignore[misc] # comes without types
         def __init__(self, **settings: Any) -> None:

@@ -33,7 +33,7 @@ def load_pipeline(folder: Path, dtype: str, scheduler: str) -> Any:
     device = _device(dtype)
     index = _index(folder)
     _keep_quiet()
-    # a model file is outside data: whatever is wrong with it, the user needs its name and what was found
+    # a model file is outside data: any error becomes a message with its name
     try:
         pipeline = getattr(diffusers, index["_class_name"]).from_pretrained(
             folder, local_files_only=True, use_safetensors=True, dtype=getattr(torch, dtype), **_left_out(index)

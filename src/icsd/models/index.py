@@ -1,4 +1,4 @@
-"""Approximate indexes of vectors, by faiss: IVF and HNSW."""
+"""Approximate search of vectors with faiss indexes: IVF and HNSW."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,23 +13,23 @@ from icsd.models.neighbors import Nearest, best_of
 
 INSTALL = "pip install 'faiss-cpu>=1.15,<2'"
 SPARE = 32  # candidates beyond k that are scored exactly
-QUERIES = 4096  # asked at once
+QUERIES = 4096  # searched at once
 
 
 def build(vectors: np.ndarray, kind: str, settings: Mapping[str, Any], path: Path) -> None:
-    """Write an index of `vectors` [n, d] by inner product: "ivf" with lists and probes, or "hnsw" with its three.
+    """Write an index of `vectors` [n, d] by inner product, of the kind "ivf" or "hnsw" with its `settings`.
 
-    The settings of a search are written into it as well.
+    The index file includes the settings of a search.
     """
     faiss = _faiss(kind)
-    faiss.omp_set_num_threads(1)  # several threads link in another order each time
+    faiss.omp_set_num_threads(1)  # with several threads the links differ from run to run
     index = _ivf(faiss, vectors, **settings) if kind == "ivf" else _hnsw(faiss, vectors, **settings)
     with files.atomic_path(path) as unfinished:
         faiss.write_index(index, str(unfinished))
 
 
 def nearest_by_index(path: Path, queries: np.ndarray, corpus: np.ndarray, k: int) -> Nearest:
-    """What the index in `path` of `corpus` proposes for each query, k + SPARE columns, in exact order; the k best."""
+    """Find the k best of the k + SPARE columns of `corpus` that the index in `path` proposes for each query."""
     faiss = _faiss("an index")
     try:
         index = faiss.read_index(str(path))
@@ -59,7 +59,7 @@ def _check_found(columns: np.ndarray, k: int) -> None:
 
 
 def _ivf(faiss: Any, vectors: np.ndarray, lists: int | None, probes: int) -> Any:
-    """Lists around centres; null lists: 4 square roots of n, in the range that faiss advises."""
+    """Build lists around centres; without a number of lists, 4 square roots of n, as faiss advises."""
     n, d = vectors.shape
     lists = min(lists or max(1, int(4 * n**0.5)), n)
     index = faiss.IndexIVFFlat(faiss.IndexFlatIP(d), d, lists, faiss.METRIC_INNER_PRODUCT)

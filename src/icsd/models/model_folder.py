@@ -1,4 +1,7 @@
-"""Where a model's files lie: a folder, or a repository of the Hugging Face hub that was fetched."""
+"""Decides what a model folder is: find it, check its download, tell its kind, hash its files.
+
+A model in the config is a folder or the id of a repository of the Hugging Face hub that was downloaded before.
+"""
 
 import hashlib
 import json
@@ -11,29 +14,29 @@ from icsd.config.downloads import MARKER, MODELS
 from icsd.core.errors import ModelError
 from icsd.core.files import atomic_path, file_sha256
 
-WAY_OUT = "delete the folder, and `snakemake downloads` fetches it anew"
+WAY_OUT = "delete the folder, and `snakemake downloads` downloads it again"
 
 
 @dataclass(frozen=True)
-class FetchedFile:
-    """A file as it was fetched."""
+class DownloadedFile:
+    """Size and SHA-256 of a file after its download."""
 
     size: int
     sha256: str
 
 
-def write_manifest(folder: Path, repo_id: str, revision: str, files: Mapping[str, FetchedFile]) -> None:
-    """Say in `folder` what it is. The same model gives the same bytes, so that fetching it again reruns nothing."""
+def write_manifest(folder: Path, repo_id: str, revision: str, files: Mapping[str, DownloadedFile]) -> None:
+    """Write the manifest of a download. The same model gives the same bytes, so a second download reruns nothing."""
     listed = {path: asdict(file) for path, file in sorted(files.items())}
     manifest = {"repo_id": repo_id, "revision": revision, "files": listed}
     with atomic_path(folder / MARKER) as unfinished:
         unfinished.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
 
 
-def check_fetched(setting: str, folder: Path) -> None:
-    """ModelError, naming the config's `setting`, if the folder's manifest names files that are not there as fetched.
+def check_download(setting: str, folder: Path) -> None:
+    """ModelError, naming the config's `setting`, if files of the folder's manifest are missing or of another size.
 
-    Sizes are compared, not sums: those were when the files came. A folder without a manifest is the user's own.
+    The download has compared the checksums. A folder without a manifest is the user's own.
     """
     path = folder / MARKER
     if not path.exists():
@@ -47,12 +50,12 @@ def check_fetched(setting: str, folder: Path) -> None:
         file = folder / name
         found = file.stat().st_size if file.is_file() else None
         if found is None:
-            raise ModelError(f"{setting}={folder}: {name} was fetched, and is missing; {WAY_OUT}")
+            raise ModelError(f"{setting}={folder}: {name} was downloaded, and is missing; {WAY_OUT}")
         if found != size:
-            raise ModelError(f"{setting}={folder}: {name} has {found:,} bytes, not the {size:,} fetched; {WAY_OUT}")
+            raise ModelError(f"{setting}={folder}: {name} has {found:,} bytes, not the {size:,} downloaded; {WAY_OUT}")
 
 
-# what a pipeline of the hub is fetched for: no pickles, no half-precision doubles
+# downloaded of a pipeline on the hub: no pickles, no second copy in half precision
 PIPELINE_FILES = (
     "model_index.json",
     "*/*.json",
@@ -63,13 +66,13 @@ PIPELINE_FILES = (
     "*/diffusion_pytorch_model.safetensors",
     "*/diffusion_pytorch_model-*.safetensors",
 )
-# open_clip's folders of the hub hold a config.json of transformers too: theirs comes first
+# open_clip's folders on the hub also have a config.json of transformers, so theirs comes first
 _KINDS = {
     "model_index.json": "a pipeline of diffusers",
     "open_clip_config.json": "a model of open_clip",
     "config.json": "a model of transformers",
 }
-# each is a whole vocabulary, but vocab.json, which has no use without merges.txt
+# each set is a whole vocabulary
 _VOCABULARIES = (
     {"tokenizer.json"}, {"vocab.txt"}, {"vocab.json", "merges.txt"}, {"tokenizer.model"}, {"spiece.model"},
     {"sentencepiece.bpe.model"},
@@ -79,44 +82,44 @@ _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
 def model_folder(setting: str, model: str, files: Sequence[str]) -> Path:
-    """The folder `model`, or the copy in huggingface_hub's own cache of the hub's repository of that id.
+    """Return the folder `model`, or the copy of the hub's repository of that id in huggingface_hub's cache.
 
-    Of a repository only `files`, patterns of paths, are looked for. Nothing is fetched: a job may run where there is no
-    network. ModelError, naming the config's `setting`, if there is neither, or if a fetched folder is not whole.
+    Only `files`, patterns of paths, are looked up in the cache. Nothing is downloaded, because a job may run without
+    network. ModelError, naming the config's `setting`, if there is neither, or if the download is incomplete.
     """
     if Path(model).is_dir():
-        check_fetched(setting, Path(model))
+        check_download(setting, Path(model))
         return Path(model)
     if not is_hub_id(model):
         way_out = "give a model folder or an id of the hub such as CompVis/stable-diffusion-v1-4"
         raise ModelError(f"{setting}={model}: no such folder; {way_out}, in config/config.yaml")
     from huggingface_hub import snapshot_download
 
-    # the cache is outside data: whatever is wrong with it, the user needs the name and the way out
+    # the cache is outside data: any error becomes a message with the name and a hint
     try:
         return Path(snapshot_download(model, allow_patterns=list(files), local_files_only=True))
     except Exception as error:
-        raise ModelError(not_fetched(setting, model, model)) from error
+        raise ModelError(not_downloaded(setting, model, model)) from error
 
 
-def not_fetched(setting: str, model: str, repo_id: str) -> str:
-    """What to say of a `model` that the hub has as `repo_id`, and this machine has not."""
+def not_downloaded(setting: str, model: str, repo_id: str) -> str:
+    """Return the error message for a `model` that is on the hub as `repo_id` but not on this machine."""
     name = repo_id.rpartition("/")[2]
     entry = f"{name}: {{repo_id: {repo_id}, revision: <its commit's 40 digits>}}"
     return (
-        f"{setting}={model}: no such folder, {repo_id} of the hub was not fetched, and jobs do not reach out; write "
-        f"`{entry}` below downloads.models in the config, and {MODELS}{name} as {setting}: a rule fetches it then "
+        f"{setting}={model}: no such folder, {repo_id} of the hub was not downloaded, and jobs use no network; write "
+        f"`{entry}` below downloads.models in the config, and {MODELS}{name} as {setting}: then a rule downloads it "
         "(docs/guide/downloads.md)"
     )
 
 
 def is_hub_id(model: str) -> bool:
-    """Could a repository of the hub have that name?"""
+    """Return whether the name has the form of a hub id."""
     return _HUB_ID.fullmatch(model) is not None
 
 
 def folder_kind(folder: Path) -> str:
-    """Whose model the folder holds, in words; empty if no known file says so."""
+    """Return the kind of model in the folder, in words; empty if it has no known file."""
     for name, kind in _KINDS.items():
         if (folder / name).is_file():
             return kind
@@ -124,7 +127,7 @@ def folder_kind(folder: Path) -> str:
 
 
 def has_vocabulary(folder: Path) -> bool:
-    """Does the folder hold a tokenizer's vocabulary? Without one transformers makes an empty tokenizer, unasked."""
+    """Return whether the folder has a tokenizer's vocabulary; without one transformers builds an empty tokenizer."""
     return any(all((folder / name).is_file() for name in names) for names in _VOCABULARIES)
 
 
@@ -134,9 +137,9 @@ def folder_digest(
     suffixes: Sequence[str] = (".json", ".txt", ".safetensors"),
     sha256: Callable[[Path], str] = file_sha256,
 ) -> str:
-    """SHA-256 of the names and contents of a model's files, but of those in its folders `without`.
+    """Hash the names and contents of a model's files with SHA-256, except the folders `without`.
 
-    What a download says of itself is left out: a model is the same wherever it comes from.
+    The manifest of a download is left out, so that the hash does not depend on where a model comes from.
     """
     digest = hashlib.sha256()
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):

@@ -25,7 +25,7 @@ from icsd.models.model_folder import (  # fmt: skip
     has_vocabulary,
     is_hub_id,
     model_folder,
-    not_fetched,
+    not_downloaded,
 )
 
 CONFIG = "open_clip_config.json"
@@ -62,7 +62,7 @@ def _load_folder(setting: str, model: str) -> OpenClipModel:
         raise ModelError(f"{setting}={model}: no such folder, and no model of open_clip; {WAY_OUT}")
     folder = model_folder(setting, model, HUB_FILES)
     _check(setting, model, folder)
-    # a model file is outside data: whatever is wrong with it, the user needs its name and what was found
+    # a model file is outside data: any error becomes a message with its name
     try:
         loaded, tokenizer = (
             open_clip.create_model(f"local-dir:{folder}"),
@@ -99,7 +99,7 @@ def _load_named(setting: str, name: str) -> OpenClipModel:
     try:
         weights = download_pretrained(known)  # in a job from huggingface_hub's own cache alone: it is offline
     except Exception as error:
-        raise ModelError(not_fetched(setting, name, repository)) from error
+        raise ModelError(not_downloaded(setting, name, repository)) from error
     if not weights.endswith(".safetensors"):
         problem = f"{weights} is not safetensors, and pickles are not loaded"
         raise ModelError(f"{setting}={name}: {problem}; {WAY_OUT}")

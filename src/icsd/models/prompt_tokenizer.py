@@ -1,4 +1,4 @@
-"""The tokens of sentences as the image model's text encoder reads them."""
+"""Token counts of sentences by the tokenizer of the image model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from transformers import CLIPTokenizer
 from icsd.core.errors import ModelError
 from icsd.models.model_folder import model_folder
 
-# what of a pipeline's repository the hub is asked for
+# looked up of a pipeline's repository
 TOKENIZER_FILES = ("tokenizer/*.json", "tokenizer/*.txt")
 SETTING = "summaries.quality.image_model"
 VOCABULARIES = ("tokenizer.json", "vocab.json")
@@ -19,20 +19,20 @@ WAY_OUT = "give a StableDiffusionPipeline folder, in config/config.yaml"
 
 @dataclass(frozen=True)
 class TokenCounter:
-    """The image model's tokenizer, and how many tokens its text encoder reads; what is beyond is not drawn."""
+    """The image model's tokenizer, and how many tokens its text encoder reads; it ignores the rest."""
 
     tokenizer: CLIPTokenizer
     limit: int
 
     def count(self, sentences: Sequence[str]) -> list[int]:
-        """Tokens of each sentence, uncut, with the start and the end mark."""
+        """Count the tokens of each whole sentence, with start and end token."""
         if not sentences:
-            return []  # the tokenizer does not take an empty list
+            return []  # the tokenizer refuses an empty list
         return [len(ids) for ids in self.tokenizer(list(sentences), truncation=False, verbose=False)["input_ids"]]
 
 
 def count_tokens(model: str, sentences: Sequence[str]) -> list[int]:
-    """Tokens of each sentence for the image model `model`, a folder or an id of the hub, both marks included.
+    """Count the tokens of each sentence for the image model, a folder or a hub id, with start and end token.
 
     ModelError if it has no tokenizer.
     """
@@ -40,17 +40,17 @@ def count_tokens(model: str, sentences: Sequence[str]) -> list[int]:
 
 
 def token_limit(model: str) -> int:
-    """How many tokens the image model reads, both marks included. ModelError if it has no tokenizer."""
+    """Return how many tokens the image model reads, with start and end token. ModelError if it has no tokenizer."""
     return load_token_counter(model).limit
 
 
 @lru_cache(maxsize=1)
 def load_token_counter(model: str) -> TokenCounter:
-    """The token counter of the image model `model`, loaded once. ModelError if it has no tokenizer."""
+    """Load the token counter of the image model once. ModelError if it has no tokenizer."""
     folder = model_folder(SETTING, model, TOKENIZER_FILES) / "tokenizer"
-    if not any((folder / name).is_file() for name in VOCABULARIES):  # transformers would make one without words
+    if not any((folder / name).is_file() for name in VOCABULARIES):  # transformers would build an empty tokenizer
         raise ModelError(f"{SETTING}={model}: {folder} holds no {' or '.join(VOCABULARIES)}; {WAY_OUT}")
-    # a model file is outside data: whatever is wrong with it, the user needs its name and what was found
+    # a model file is outside data: any error becomes a message with its name
     try:
         tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Stable Diffusion's safety checker: pictures to scores."""
+"""Scores of pictures by Stable Diffusion's safety checker."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,8 +23,8 @@ CHECKER_FILES = (
     "preprocessor_config.json",
     "model.safetensors",
 )
-ADJUSTMENT = 0.01  # what a picture that calls for special care adds to its concepts' scores
-DIGITS = 3  # to which diffusers rounds a score before it judges
+ADJUSTMENT = 0.01  # added to the concepts' scores of a picture that needs special care
+DIGITS = 3  # diffusers rounds scores before it compares them
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class SafetyChecker:
     processor: CLIPImageProcessor
 
     def scores(self, pictures: Iterable[Image.Image], batch_size: int) -> Iterator[float]:
-        """By how much each picture's nearest concept passes its threshold; unsafe above 0."""
+        """Yield by how much each picture's nearest concept exceeds its threshold; unsafe above 0."""
         batch: list[Image.Image] = []
         for picture in pictures:
             batch.append(picture)
@@ -62,9 +62,9 @@ class SafetyChecker:
 def concept_scores(
     special: np.ndarray, concepts: np.ndarray, special_limits: np.ndarray, limits: np.ndarray
 ) -> np.ndarray:
-    """The highest concept's score [n] from float32 cosines [n, s], [n, c] and their thresholds [s], [c].
+    """Compute the highest concept score [n] from float32 cosines [n, s], [n, c] and their thresholds [s], [c].
 
-    As diffusers' StableDiffusionSafetyChecker.forward judges: a picture is unsafe if its score is above 0.
+    The rule is that of diffusers' StableDiffusionSafetyChecker.forward: a picture is unsafe if its score is above 0.
     """
     care = (np.round(special - special_limits, DIGITS) > 0).any(axis=1, keepdims=True)
     adjustment = np.where(care, np.float32(ADJUSTMENT), np.float32(0))
@@ -76,13 +76,13 @@ def _cosines(embeddings: torch.Tensor, concepts: torch.Tensor) -> np.ndarray:
 
 
 def load_safety_checker(folder: Path) -> SafetyChecker:
-    """The checker of the pipeline in `folder`, or the checker that `folder` itself is.
+    """Load the checker of a pipeline's folder, or of the checker's own folder, on the GPU if there is one.
 
-    On the GPU if there is one. ModelError if there is neither, or its weights are not safetensors.
+    ModelError if the folder has neither, or if its weights are not safetensors.
     """
     transformers_logging.disable_progress_bar()
     whole = (folder / "safety_checker").is_dir()
-    # a model file is outside data: whatever is wrong with it, the user needs its name and what was found
+    # a model file is outside data: any error becomes a message with its name
     try:
         model, found = StableDiffusionSafetyChecker.from_pretrained(
             folder / "safety_checker" if whole else folder,

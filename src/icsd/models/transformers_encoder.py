@@ -19,7 +19,7 @@ from icsd.models.model_folder import (  # fmt: skip
 )
 from icsd.models.token_batches import Tokens
 
-# what a repository of the hub is fetched for: no pickles, no second format of the same weights
+# downloaded of a repository on the hub: no pickles, no second format of the same weights
 HUB_FILES = ("config.json", "model*.safetensors", "model.safetensors.index.json", *TOKENIZER_FILES)
 WAY_OUT = (
     "give an encoder's folder with config.json and safetensors weights, or its id on the hub, in config/config.yaml"
@@ -107,7 +107,7 @@ def _loaded(model: str, folder: Path) -> tuple[Any, Any, Collection[str]]:
     """The model in float32, its tokenizer, and the weights that the folder lacks."""
     transformers_logging.disable_progress_bar()
     options = {"local_files_only": True, "trust_remote_code": False}
-    # a model file is outside data: whatever is wrong with it, the user needs its name and what was found
+    # a model file is outside data: any error becomes a message with its name
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, **options)
         loaded, found = AutoModel.from_pretrained(

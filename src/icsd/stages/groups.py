@@ -1,7 +1,7 @@
-"""Groups: each caption with its k nearest, identical sets kept once.
+"""Groups: each caption with its k nearest, identical sets once.
 
 After "Image Captioning with Multi-Context Synthetic Data" (ICSD, AAAI 2024) and its code, FeipengMa6/ICSD:
-inner products of unit vectors, every caption heads a group.
+inner products of unit vectors, every caption is the anchor of a group.
 """
 
 import json
@@ -21,8 +21,10 @@ from icsd.core.ids import shard_of
 from icsd.core.vectors import from_lists, on_grid, to_lists
 
 AGAIN = "delete the embeddings folder and run snakemake again"
-TOLERANCE = 1e-3  # by how much a length may differ from 1
-AT_ONCE = 4096  # captions whose members are put in order together
+TOLERANCE = 1e-3  # of a vector's length, which should be 1
+AT_ONCE = 4096  # captions whose members are sorted together
+
+_log = logging.getLogger(__name__)
 
 # columns [m, k] and similarities [m, k] of the k nearest of `corpus` for each of `queries`
 Find = Callable[[np.ndarray, np.ndarray, int], tuple[np.ndarray, np.ndarray]]
@@ -30,17 +32,17 @@ Find = Callable[[np.ndarray, np.ndarray, int], tuple[np.ndarray, np.ndarray]]
 
 @dataclass(frozen=True)
 class Members:
-    """Members of m groups: ids [m, k] int64, the head first; similarities to the head [m, k] float32."""
+    """Members of m groups: ids [m, k] int64, the anchor first; similarities to the anchor [m, k] float32."""
 
     ids: np.ndarray
     similarities: np.ndarray
 
 
 @dataclass(frozen=True)
-class Corpus:
-    """n captions, ascending ids, and their distinct unit vectors on the grid [u, d], by first appearance.
+class EmbeddedCaptions:
+    """n captions sorted by id, and their distinct unit vectors on the grid [u, d] in order of first appearance.
 
-    Caption `row` has the vector `number[row]`; those of a vector v are `rows[starts[v] : starts[v + 1]]`, ascending.
+    Caption `row` has the vector `number[row]`; vector v belongs to the captions `rows[starts[v] : starts[v + 1]]`.
     """
 
     ids: np.ndarray
@@ -50,8 +52,8 @@ class Corpus:
     starts: np.ndarray
 
 
-def read_corpus(paths: Sequence[Path]) -> Corpus:
-    """The captions of all EMBEDDINGS shards; InputError for vectors of two lengths, or not of length 1."""
+def read_embedded_captions(paths: Sequence[Path]) -> EmbeddedCaptions:
+    """Read all EMBEDDINGS shards; InputError for vectors of two dimensions, or not of length 1."""
     ids: list[np.ndarray] = []
     vectors: list[np.ndarray] = []
     for path in paths:
@@ -61,12 +63,12 @@ def read_corpus(paths: Sequence[Path]) -> Corpus:
             vectors.append(_matrix(path, shard["embedding"], width=vectors[0].shape[1] if vectors else None))
             _check_unit(path, ids[-1], vectors[-1])
     if not ids:
-        return corpus_of(np.zeros(0, np.int64), np.zeros((0, 0), np.float32))
-    return corpus_of(np.concatenate(ids), np.concatenate(vectors) if len(vectors) > 1 else vectors[0])
+        return embedded_captions(np.zeros(0, np.int64), np.zeros((0, 0), np.float32))
+    return embedded_captions(np.concatenate(ids), np.concatenate(vectors) if len(vectors) > 1 else vectors[0])
 
 
-def corpus_of(ids: np.ndarray, vectors: np.ndarray) -> Corpus:
-    """Captions `ids` [n] with their unit `vectors` [n, d], in any order."""
+def embedded_captions(ids: np.ndarray, vectors: np.ndarray) -> EmbeddedCaptions:
+    """Sort captions `ids` [n] with their unit `vectors` [n, d], and find the distinct vectors."""
     by_id = np.argsort(ids)
     if not np.array_equal(by_id, np.arange(len(ids))):
         ids, vectors = ids[by_id], vectors[by_id]
@@ -79,54 +81,54 @@ def corpus_of(ids: np.ndarray, vectors: np.ndarray) -> Corpus:
     starts = np.searchsorted(number[rows], np.arange(len(numbers) + 1))
     if len(numbers) < len(vectors):
         vectors = vectors[rows[starts[:-1]]]
-    return Corpus(ids, vectors, number, rows, starts)
+    return EmbeddedCaptions(ids, vectors, number, rows, starts)
 
 
-def nearest_captions(heads: np.ndarray, corpus: Corpus, k: int, find: Find) -> Members:
-    """Each of `heads` with the k - 1 other captions of the corpus nearest by their vectors, as `find` finds them.
+def nearest_captions(anchors: np.ndarray, corpus: EmbeddedCaptions, k: int, find: Find) -> Members:
+    """Find for each of `anchors` the k - 1 other captions of the corpus that are nearest by `find`.
 
-    The head comes first, even when others tie with it; then by falling cosine similarity, ties to the lower
-    id. Captions of equal text are captions of their own: each heads a group and can be a member of the
-    others'. Equal vectors are searched for once.
+    The anchor comes first, even when others tie with it; the others follow by falling cosine similarity, ties to the
+    lower id. Captions of equal text stay separate: each has a group and can be a member of the others' groups. Equal
+    vectors are searched once.
     """
-    rows = np.searchsorted(corpus.ids, heads)
-    asked, answer = np.unique(corpus.number[rows], return_inverse=True)
-    # all that there are ask: `find` may take half the products
-    queries = corpus.vectors if len(asked) == len(corpus.vectors) else corpus.vectors[asked]
+    rows = np.searchsorted(corpus.ids, anchors)
+    distinct, inverse = np.unique(corpus.number[rows], return_inverse=True)
+    # queries that are the corpus itself let `find` compute half the products
+    queries = corpus.vectors if len(distinct) == len(corpus.vectors) else corpus.vectors[distinct]
     columns, similarities = find(queries, corpus.vectors, min(k, len(corpus.vectors)))
-    members = Members(np.empty((len(heads), k), np.int64), np.empty((len(heads), k), np.float32))
-    for start in range(0, len(heads), AT_ONCE):
+    members = Members(np.empty((len(anchors), k), np.int64), np.empty((len(anchors), k), np.float32))
+    for start in range(0, len(anchors), AT_ONCE):
         some = slice(start, start + AT_ONCE)
         own = corpus.vectors[corpus.number[rows[some]]]
-        members.ids[some, 0] = heads[some]
+        members.ids[some, 0] = anchors[some]
         members.similarities[some, 0] = np.square(own, dtype=np.float64).sum(axis=1)
         members.ids[some, 1:], members.similarities[some, 1:] = _others(
-            rows[some], columns[answer[some]], similarities[answer[some]], corpus, k - 1
+            rows[some], columns[inverse[some]], similarities[inverse[some]], corpus, k - 1
         )
     return members
 
 
 def _others(
-    heads: np.ndarray, columns: np.ndarray, similarities: np.ndarray, corpus: Corpus, count: int
+    anchors: np.ndarray, columns: np.ndarray, similarities: np.ndarray, corpus: EmbeddedCaptions, count: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Ids and similarities [m, count] of the captions of the vectors `columns` [m, w], without the rows `heads`."""
+    """Return ids and similarities [m, count] of the captions of the vectors `columns` [m, w], without `anchors`."""
     first = corpus.starts[columns].ravel()
     copies = np.minimum(corpus.starts[columns + 1].ravel() - first, count + 1)  # ids ascend: the first ones are enough
     place = np.arange(copies.sum()) - np.repeat(np.cumsum(copies) - copies, copies)
     rows = corpus.rows[np.repeat(first, copies) + place]
-    query = np.repeat(np.repeat(np.arange(len(heads)), columns.shape[1]), copies)
+    query = np.repeat(np.repeat(np.arange(len(anchors)), columns.shape[1]), copies)
     falling = np.repeat(similarities.ravel(), copies)
-    other = rows != heads[query]
+    other = rows != anchors[query]
     rows, query, falling = rows[other], query[other], falling[other]
     order = np.lexsort((rows, -falling, query))
     rows, query, falling = rows[order], query[order], falling[order]
-    rank = np.arange(len(query)) - np.searchsorted(query, np.arange(len(heads)))[query]
+    rank = np.arange(len(query)) - np.searchsorted(query, np.arange(len(anchors)))[query]
     best = rank < count
     return corpus.ids[rows[best]].reshape(-1, count), falling[best].reshape(-1, count)
 
 
 def _matrix(path: Path, column: pa.ChunkedArray, width: int | None) -> np.ndarray:
-    """Vectors [n, width]; InputError if they are of different lengths, here or in the shards before."""
+    """Return vectors [n, width]; InputError if their dimensions differ, here or from earlier shards."""
     try:
         matrix = from_lists(column)
     except ValueError as error:
@@ -148,19 +150,16 @@ def _check_unit(path: Path, ids: np.ndarray, vectors: np.ndarray) -> None:
         raise InputError(path, place, problem, AGAIN)
 
 
-_log = logging.getLogger(__name__)
-
-
 def find_neighbors(shard: Path, embeddings: Sequence[Path], neighbors: Path, k: int, index: Path | None = None) -> None:
     """Write the NEIGHBORS of the captions in the EMBEDDINGS file `shard` among all those in `embeddings`.
 
-    Exact, or with `index`, which `index_captions` made of the same captions, those among what it proposes.
+    The search is exact, or limited to the candidates of `index`, which `index_captions` wrote for the same captions.
     """
-    corpus = _read_corpus(embeddings, k)
-    heads = tables.read(shard, tables.EMBEDDINGS, columns=["caption_id"])["caption_id"].to_numpy()
-    members = nearest_captions(heads, corpus, k, _exactly if index is None else _by(index))
+    corpus = _read_enough(embeddings, k)
+    anchors = tables.read(shard, tables.EMBEDDINGS, columns=["caption_id"])["caption_id"].to_numpy()
+    members = nearest_captions(anchors, corpus, k, _exact_search if index is None else _index_search(index))
     ids, similarities = to_lists(members.ids), to_lists(members.similarities)
-    columns = {"caption_id": heads, "neighbor_ids": ids, "similarities": similarities}
+    columns = {"caption_id": anchors, "neighbor_ids": ids, "similarities": similarities}
     tables.write(neighbors, tables.NEIGHBORS, pa.table(columns))
 
 
@@ -170,7 +169,7 @@ def index_captions(embeddings: Sequence[Path], index: Path, kind: str, settings:
 
     if settings is None:
         raise ConfigError(f"groups.index={kind} needs no index; set ivf or hnsw, in config/config.yaml")
-    corpus = read_corpus(embeddings)
+    corpus = read_embedded_captions(embeddings)
     if not len(corpus.ids):
         raise ConfigError(f"groups.index={kind} needs captions, and there are none; see captions in config/config.yaml")
     build(corpus.vectors, kind, settings, index)
@@ -179,18 +178,20 @@ def index_captions(embeddings: Sequence[Path], index: Path, kind: str, settings:
 def measure_recall(
     embeddings: Sequence[Path], index: Path, report: Path, k: int, queries: int, about: Mapping[str, Any]
 ) -> None:
-    """Write to `report`, as JSON, how many of the exact nearest the index finds for some captions, evenly by id.
+    """Write the recall of the index on an even sample of captions to `report`, as JSON.
 
-    `about` says which index it is, and stands first.
+    `about` describes the index and comes first.
     """
-    corpus = _read_corpus(embeddings, k)
-    heads = corpus.ids[np.unique(np.linspace(0, len(corpus.ids) - 1, queries).astype(np.int64))]
-    exact, found = (nearest_captions(heads, corpus, k, find).ids[:, 1:] for find in (_exactly, _by(index)))
+    corpus = _read_enough(embeddings, k)
+    anchors = corpus.ids[np.unique(np.linspace(0, len(corpus.ids) - 1, queries).astype(np.int64))]
+    exact, found = (
+        nearest_captions(anchors, corpus, k, find).ids[:, 1:] for find in (_exact_search, _index_search(index))
+    )
     shares = np.array([len(np.intersect1d(*pair)) / (k - 1) for pair in zip(exact, found, strict=True)])
     measured = {
         **about,
         "captions": len(corpus.ids),
-        "queries": len(heads),
+        "queries": len(anchors),
         "k": k,
         "recall": round(float(shares.mean()), 6),
         "lowest": round(float(shares.min()), 6),
@@ -198,17 +199,17 @@ def measure_recall(
     }
     with files.atomic_path(report) as unfinished:
         unfinished.write_text(json.dumps(measured, indent=2) + "\n", encoding="utf-8")
-    _log.info("groups: the index finds %.4f of the exact nearest of %s captions", shares.mean(), f"{len(heads):,}")
+    _log.info("groups: the index finds %.4f of the exact nearest of %s captions", shares.mean(), f"{len(anchors):,}")
 
 
-def _exactly(queries: np.ndarray, corpus: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    from icsd.models.neighbors import nearest  # late: reading the message about k needs no torch
+def _exact_search(queries: np.ndarray, corpus: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    from icsd.models.neighbors import nearest  # late: an error about k needs no torch
 
     found = nearest(queries, corpus, k)
     return found.columns, found.similarities
 
 
-def _by(index: Path) -> Find:
+def _index_search(index: Path) -> Find:
     from icsd.models.index import nearest_by_index
 
     def find(queries: np.ndarray, corpus: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -218,9 +219,9 @@ def _by(index: Path) -> Find:
     return find
 
 
-def _read_corpus(embeddings: Sequence[Path], k: int) -> Corpus:
-    """The captions of all shards; ConfigError where there are fewer than k."""
-    corpus = read_corpus(embeddings)
+def _read_enough(embeddings: Sequence[Path], k: int) -> EmbeddedCaptions:
+    """Read the captions of all shards; ConfigError if there are fewer than k."""
+    corpus = read_embedded_captions(embeddings)
     if not 2 <= k <= len(corpus.ids):
         limit = f"between 2 and the number of captions ({len(corpus.ids):,})"
         raise ConfigError(f"groups.k={k} must lie {limit}, in config/config.yaml")
@@ -228,40 +229,39 @@ def _read_corpus(embeddings: Sequence[Path], k: int) -> Corpus:
 
 
 def form_groups(neighbors: Sequence[Path], groups: Path, shards: int, group_times: Path) -> None:
-    """Write GROUPS, each in the shard that the head's id names, and GROUP_TIMES of every caption.
+    """Write GROUPS, each in the shard of its anchor's id, and GROUP_TIMES of every caption.
 
-    Of the groups with identical member sets the one with the lowest head id is kept. group_times is the
-    number of kept groups that a caption is in, as the original calls it; at least 1, since each caption's
-    own set is kept once.
+    Of groups with identical members, only the one with the lowest anchor id stays. group_times, the original's name,
+    is the number of these groups that a caption is in: at least 1, because each caption's own set stays once.
     """
-    heads, members = _read_neighbors(neighbors)
-    kept = first_of_each_set(members.ids)
-    _log.info("groups: %s of %s captions, identical sets kept once", f"{len(kept):,}", f"{len(heads):,}")
-    shard = np.array([shard_of(int(head), shards) for head in heads[kept]], dtype=np.int64)
-    by_shard = (_rows(heads, members, kept[shard == number]) for number in range(shards))
+    anchors, members = _read_neighbors(neighbors)
+    first = first_of_each_set(members.ids)
+    _log.info("groups: %s of %s captions, identical sets once", f"{len(first):,}", f"{len(anchors):,}")
+    shard = np.array([shard_of(int(anchor), shards) for anchor in anchors[first]], dtype=np.int64)
+    by_shard = (_rows(anchors, members, first[shard == number]) for number in range(shards))
     tables.write_batches(groups, tables.GROUPS, by_shard)
-    times = count_members(heads, members.ids[kept])
-    tables.write(group_times, tables.GROUP_TIMES, pa.table({"caption_id": heads, "group_times": times}))
+    times = count_members(anchors, members.ids[first])
+    tables.write(group_times, tables.GROUP_TIMES, pa.table({"caption_id": anchors, "group_times": times}))
 
 
 def first_of_each_set(ids: np.ndarray) -> np.ndarray:
-    """Rows of `ids` [m, k], ascending, of which no earlier row has the same members in any order."""
+    """Return the rows of `ids` [m, k], ascending, whose members no earlier row has, in any order."""
     _, first = np.unique(np.sort(ids, axis=1), axis=0, return_index=True)
     return np.sort(first)
 
 
 def count_members(captions: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """How many rows of `ids` [m, k] hold each of `captions` [n], ascending ids; int32 [n]."""
+    """Count the rows of `ids` [m, k] with each of `captions` [n], ascending ids; int32 [n]."""
     return np.bincount(np.searchsorted(captions, ids.ravel()), minlength=len(captions)).astype(np.int32)
 
 
-def _rows(heads: np.ndarray, members: Members, rows: np.ndarray) -> pa.Table:
+def _rows(anchors: np.ndarray, members: Members, rows: np.ndarray) -> pa.Table:
     ids, similarities = to_lists(members.ids[rows]), to_lists(members.similarities[rows])
-    return pa.table({"group_id": heads[rows], "caption_ids": ids, "similarities": similarities})
+    return pa.table({"group_id": anchors[rows], "caption_ids": ids, "similarities": similarities})
 
 
 def _read_neighbors(paths: Sequence[Path]) -> tuple[np.ndarray, Members]:
-    """Heads [m], ascending, and their members."""
+    """Read anchors [m], ascending, and their members."""
     rows = tables.concat(paths, tables.NEIGHBORS).sort_by("caption_id")
     members = Members(from_lists(rows["neighbor_ids"]), from_lists(rows["similarities"]))
     return rows["caption_id"].to_numpy(), members

@@ -17,7 +17,7 @@ from file_server import FileServer, Repo
 from icsd.config.downloads import MARKER, MODEL_FILES
 from icsd.core.errors import DownloadError, ModelError
 from icsd.models import hub
-from icsd.models.hub import HubModel, fetch_model
+from icsd.models.hub import HubModel, download_model
 from icsd.models.model_folder import folder_digest, model_folder
 
 WEIGHTS = random.Random(0).randbytes(200_000)
@@ -53,7 +53,7 @@ def _content(folder: Path) -> dict[str, bytes]:
 
 def _message(model: HubModel, folder: Path) -> str:
     with pytest.raises(DownloadError) as error:
-        fetch_model(model, folder)
+        download_model(model, folder)
     assert not (folder / MARKER).exists()
     assert "\n" not in str(error.value)
     return str(error.value)
@@ -63,7 +63,7 @@ def test_a_model_comes_with_its_manifest_and_without_pickles(
     server: FileServer, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, logger="icsd"):
-        fetch_model(MODEL, folder)
+        download_model(MODEL, folder)
     content = _content(folder)
     manifest = json.loads(content.pop(MARKER))
     assert content == {"config.json": b"{}", "unet/model.safetensors": WEIGHTS}
@@ -78,7 +78,7 @@ def test_a_model_comes_with_its_manifest_and_without_pickles(
 
 
 def test_pickles_never_come(server: FileServer, folder: Path, caplog: pytest.LogCaptureFixture) -> None:
-    fetch_model(HubModel(MODEL.repo_id, REVISION, ["*"]), folder)
+    download_model(HubModel(MODEL.repo_id, REVISION, ["*"]), folder)
     assert "pytorch_model.bin" not in _content(folder)
     assert "1 pickles are left out" in caplog.text
 
@@ -89,7 +89,7 @@ def test_a_cut_model_goes_on_where_it_stopped(
     monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda _: None)
     monkeypatch.setattr(huggingface_hub.constants, "DOWNLOAD_CHUNK_SIZE", 50_000)  # it goes on after whole chunks
     server.cuts = [100_000]
-    fetch_model(MODEL, folder)
+    download_model(MODEL, folder)
     assert _content(folder)["unet/model.safetensors"] == WEIGHTS
     assert [each for each in server.ranges_asked() if each] == ["bytes=100000-"]
 
@@ -103,10 +103,10 @@ def test_a_killed_download_is_no_model_and_the_next_one_fetches_only_the_rest(
     with monkeypatch.context() as patch:
         patch.setattr(hub, "_git_sum", killed)  # when the first file has come
         with pytest.raises(KeyboardInterrupt):
-            fetch_model(MODEL, folder)
+            download_model(MODEL, folder)
     assert not folder.exists()
     server.asked.clear()
-    fetch_model(MODEL, folder)
+    download_model(MODEL, folder)
     assert [each.path.rpartition("/")[2] for each in server.asked if "/resolve/" in each.path] == [
         "model.safetensors"
     ] * 2
@@ -114,8 +114,8 @@ def test_a_killed_download_is_no_model_and_the_next_one_fetches_only_the_rest(
 
 def test_a_file_that_is_not_what_the_hub_says_is_refused(server: FileServer, folder: Path) -> None:
     message = _spoiled(server, folder)
-    assert message.startswith("someone/small: unet/model.safetensors came with 200,000 bytes and the sum ")
-    assert message.endswith("of the hub; it is deleted: run snakemake again")
+    assert message.startswith("someone/small: unet/model.safetensors has 200,000 bytes and the checksum ")
+    assert message.endswith("; the file is deleted; run snakemake again")
     part = folder.with_name(".small.part")
     assert (part / "config.json").exists()
     assert not (part / "unet/model.safetensors").exists()
@@ -135,16 +135,16 @@ def _spoiled(server: FileServer, folder: Path) -> str:
 
 
 def test_another_revision_replaces_the_folder(server: FileServer, folder: Path) -> None:
-    fetch_model(MODEL, folder)
+    download_model(MODEL, folder)
     server.repos["someone/small"] = Repo(OTHER, {"new.safetensors": b"new", "config.json": b"{}"})
-    fetch_model(HubModel(MODEL.repo_id, OTHER, MODEL_FILES), folder)
+    download_model(HubModel(MODEL.repo_id, OTHER, MODEL_FILES), folder)
     assert _content(folder).keys() == {"new.safetensors", "config.json", MARKER}
 
 
 def test_the_same_model_gives_the_same_manifest(server: FileServer, folder: Path) -> None:
-    fetch_model(MODEL, folder)
+    download_model(MODEL, folder)
     first = (folder / MARKER).read_bytes()
-    fetch_model(MODEL, folder)
+    download_model(MODEL, folder)
     assert (folder / MARKER).read_bytes() == first
 
 
@@ -181,7 +181,7 @@ def test_a_model_of_pickles_alone_is_refused(server: FileServer, folder: Path) -
 
 def test_a_proxys_page_is_no_hub(server: FileServer, folder: Path) -> None:
     server.spoil = b"<html>"
-    assert "what answers is not the hub (JSONDecodeError: " in _message(MODEL, folder)
+    assert "the answer is not from the hub (JSONDecodeError: " in _message(MODEL, folder)
 
 
 def test_a_gated_model_needs_the_token_which_is_told_to_nobody(
@@ -193,7 +193,7 @@ def test_a_gated_model_needs_the_token_which_is_told_to_nobody(
     assert "HF_TOKEN is not set" in message
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     with caplog.at_level(logging.DEBUG):
-        fetch_model(MODEL, folder)
+        download_model(MODEL, folder)
     assert {each.authorization for each in server.asked[-3:]} == {"Bearer hf_secret"}
     assert "hf_secret" not in caplog.text
     assert all(b"hf_secret" not in content for content in _content(folder).values())
@@ -208,31 +208,31 @@ def test_a_full_disk_is_one_message(server: FileServer, folder: Path, monkeypatc
     assert "the disk is full (" in _message(MODEL, folder)
 
 
-# A fetched folder, in use.
+# A downloaded folder, in use.
 
 
 @pytest.mark.parametrize(
     ("damage", "problem"),
     [
-        (lambda folder: (folder / "config.json").unlink(), "config.json was fetched, and is missing"),
-        (lambda folder: (folder / "config.json").write_bytes(b"{}\n"), "config.json has 3 bytes, not the 2 fetched"),
+        (lambda folder: (folder / "config.json").unlink(), "config.json was downloaded, and is missing"),
+        (lambda folder: (folder / "config.json").write_bytes(b"{}\n"), "config.json has 3 bytes, not the 2 downloaded"),
         (lambda folder: (folder / MARKER).write_bytes(b"{"), "is unreadable"),
     ],
     ids=["missing", "size", "manifest"],
 )
-def test_a_fetched_folder_that_is_not_whole_is_named(server: FileServer, folder: Path, damage, problem: str) -> None:
-    fetch_model(MODEL, folder)
+def test_an_incomplete_download_is_named(server: FileServer, folder: Path, damage, problem: str) -> None:
+    download_model(MODEL, folder)
     assert model_folder("images.model", str(folder), ["*"]) == folder
     damage(folder)
     with pytest.raises(ModelError) as error:
         model_folder("images.model", str(folder), ["*"])
     assert str(error.value).startswith(f"images.model={folder}: ")
     assert problem in str(error.value)
-    assert str(error.value).endswith("delete the folder, and `snakemake downloads` fetches it anew")
+    assert str(error.value).endswith("delete the folder, and `snakemake downloads` downloads it again")
 
 
-def test_a_model_is_the_same_fetched_or_copied(server: FileServer, folder: Path, tmp_path: Path) -> None:
-    fetch_model(MODEL, folder)
+def test_a_model_has_the_same_hash_downloaded_or_copied(server: FileServer, folder: Path, tmp_path: Path) -> None:
+    download_model(MODEL, folder)
     shutil.copytree(folder, tmp_path / "copy")
     (tmp_path / "copy" / MARKER).unlink()
     assert folder_digest(folder) == folder_digest(tmp_path / "copy")
@@ -266,9 +266,7 @@ LOADS = {
 
 
 @pytest.mark.parametrize("setting", LOADS)
-def test_a_job_with_a_model_that_was_not_fetched_says_how_to_fetch_it_and_asks_nobody(
-    setting: str, tmp_path: Path
-) -> None:
+def test_a_job_without_its_model_explains_the_download_and_uses_no_network(setting: str, tmp_path: Path) -> None:
     imported, body = LOADS[setting]
     code = JOB.format(imported=imported, body=body)
     environment = {name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"}
@@ -278,9 +276,9 @@ def test_a_job_with_a_model_that_was_not_fetched_says_how_to_fetch_it_and_asks_n
     assert done.returncode == 1, done.stderr
     assert done.stdout == "[]\n"
     (line,) = done.stderr.splitlines()
-    assert line.startswith(f"[job] ERROR: {setting}: no such folder, someone/small of the hub was not fetched")
+    assert line.startswith(f"[job] ERROR: {setting}: no such folder, someone/small of the hub was not downloaded")
     assert "`small: {repo_id: someone/small, revision: <its commit's 40 digits>}` below downloads.models" in line
-    assert f"as {setting.partition('=')[0]}: a rule fetches it then (docs/guide/downloads.md)" in line
+    assert f"as {setting.partition('=')[0]}: then a rule downloads it (docs/guide/downloads.md)" in line
 
 
 def test_a_model_of_open_clip_is_named_as_the_hub_has_it(

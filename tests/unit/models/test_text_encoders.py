@@ -185,8 +185,8 @@ def test_a_model_without_a_pooler_is_refused(tmp_path: Path, encoder_folders: di
 def test_weights_that_lack_a_layer_are_refused(tmp_path: Path, encoder_folders: dict[str, Path]) -> None:
     shutil.copytree(encoder_folders["bert"], tmp_path, dirs_exist_ok=True)
     weights = load_file(tmp_path / "model.safetensors")
-    kept = {name: each for name, each in weights.items() if "layer.1." not in name}
-    save_file(kept, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    remaining = {name: each for name, each in weights.items() if "layer.1." not in name}
+    save_file(remaining, tmp_path / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(
         ModelError, match=r"its weights lack encoder\.layer\.1\..* and others; give an encoder's folder"
     ):
@@ -242,7 +242,7 @@ def test_an_id_that_the_hub_does_not_give_is_named(kind: str, monkeypatch: pytes
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", refuse)
     with pytest.raises(
-        ModelError, match=r"embeddings\.model=some/model: no such folder, some/model of the hub was not fetched"
+        ModelError, match=r"embeddings\.model=some/model: no such folder, some/model of the hub was not downloaded"
     ):
         load_text_encoder("some/model", kind=kind)
     assert not model_folder.is_hub_id("some/deeper/model")

@@ -15,9 +15,9 @@ from icsd.models import neighbors as backend
 from icsd.models.neighbors import nearest
 from icsd.stages.groups import (
     Members,
-    _exactly,
-    corpus_of,
+    _exact_search,
     count_members,
+    embedded_captions,
     find_neighbors,
     first_of_each_set,
     form_groups,
@@ -31,18 +31,18 @@ def _vectors(n: int, d: int, seed: int = 0) -> np.ndarray:
     return unit_on_grid(np.random.default_rng(seed).normal(size=(n, d)))
 
 
-def nearest_captions(heads: np.ndarray, ids: np.ndarray, vectors: np.ndarray, k: int) -> Members:
-    return nearest_by(heads, corpus_of(ids, vectors), k, _exactly)
+def nearest_captions(anchors: np.ndarray, ids: np.ndarray, vectors: np.ndarray, k: int) -> Members:
+    return nearest_by(anchors, embedded_captions(ids, vectors), k, _exact_search)
 
 
-def _brute_force(heads: np.ndarray, ids: np.ndarray, vectors: np.ndarray, k: int) -> list[list[int]]:
+def _brute_force(anchors: np.ndarray, ids: np.ndarray, vectors: np.ndarray, k: int) -> list[list[int]]:
     """By whole numbers, of any size: exact without any care."""
     whole = [[int(x * 2**22) for x in row] for row in vectors.tolist()]
     rows = {int(i): row for i, row in zip(ids, whole, strict=True)}
     groups = []
-    for head in heads.tolist():
-        falling = {i: -sum(a * b for a, b in zip(rows[head], row, strict=True)) for i, row in rows.items()}
-        groups.append([head, *sorted((i for i in rows if i != head), key=lambda i: (falling[i], i))][:k])
+    for anchor in anchors.tolist():
+        falling = {i: -sum(a * b for a, b in zip(rows[anchor], row, strict=True)) for i, row in rows.items()}
+        groups.append([anchor, *sorted((i for i in rows if i != anchor), key=lambda i: (falling[i], i))][:k])
     return groups
 
 
@@ -96,7 +96,7 @@ def test_ties_between_different_vectors_go_to_the_lower_column() -> None:
 @pytest.mark.parametrize("itself", [True, False])
 @pytest.mark.parametrize("k", [1, 6, 80])
 @pytest.mark.usefixtures("small_blocks")
-def test_vectors_closer_than_the_products_can_tell_are_ordered_exactly(itself: bool, k: int) -> None:
+def test_vectors_closer_than_the_products_can_tell_are_ordered_exact_search(itself: bool, k: int) -> None:
     rng = np.random.default_rng(4)
     corpus = on_grid(_vectors(1, 64) + rng.integers(-2, 3, size=(80, 64)) * 2.0**-22)
     queries = corpus if itself else corpus[:10].copy()
@@ -106,7 +106,7 @@ def test_vectors_closer_than_the_products_can_tell_are_ordered_exactly(itself: b
 @pytest.mark.parametrize("itself", [True, False])
 @pytest.mark.parametrize("spread", [0.003, 0.05, 1.0])
 @pytest.mark.usefixtures("small_blocks")
-def test_clustered_vectors_are_ordered_exactly(itself: bool, spread: float) -> None:
+def test_clustered_vectors_are_ordered_exact_search(itself: bool, spread: float) -> None:
     rng = np.random.default_rng(6)
     centres = rng.normal(size=(5, 24))
     corpus = unit_on_grid(centres[rng.integers(0, 5, 120)] + spread * rng.normal(size=(120, 24)))
@@ -173,8 +173,8 @@ def _run(folder: Path, ids: np.ndarray, vectors: np.ndarray, k: int, shards: int
         find_neighbors(shard, embeddings, path, k)
     form_groups(neighbors, groups, shards, times)
     for number, name in enumerate(names):
-        heads = tables.read(groups, tables.GROUPS, shard=name)["group_id"].to_pylist()
-        assert all(shard_of(head, shards) == number for head in heads)
+        anchors = tables.read(groups, tables.GROUPS, shard=name)["group_id"].to_pylist()
+        assert all(shard_of(anchor, shards) == number for anchor in anchors)
     rows = {
         "neighbors": tables.concat(neighbors, tables.NEIGHBORS).sort_by("caption_id"),
         "groups": tables.read(groups, tables.GROUPS).sort_by("group_id"),

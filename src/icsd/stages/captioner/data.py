@@ -1,4 +1,4 @@
-"""What a training reads: an arm's pairs with their pictures, and real pictures to choose a checkpoint."""
+"""The data of a training: an arm's pairs with their pictures, and real pictures for validation."""
 
 import hashlib
 import json
@@ -20,26 +20,27 @@ from icsd.stages.captioner.job import PICTURES, VAL_PICTURES, Files
 from icsd.stages.captioner.processes import Processes
 from icsd.stages.captioner.text import clean_caption
 
+_log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Pictures:
-    """Pictures in the order of their ids: RGB [n, size, size, 3] uint8, and a digest of their files."""
+    """Decoded pictures sorted by id: RGB [n, size, size, 3] uint8, and a digest of their files."""
 
     ids: tuple[str, ...]
     pixels: np.ndarray
     digest: str
 
     def rows_of(self, image_ids: Iterable[str]) -> np.ndarray:
-        """The row of each id."""
+        """Return the row of each id."""
         row = {image_id: number for number, image_id in enumerate(self.ids)}
         return np.asarray([row[image_id] for image_id in image_ids], dtype=np.int64)
 
 
 def read_pictures(paths: Sequence[Path | str], size: int, wanted: Iterable[str], wanted_by: Path | str) -> Pictures:
-    """The pictures with the ids `wanted`, each fitted to `size` by `size`.
+    """Decode the pictures with the ids `wanted` into memory, resized and cropped to `size` by `size`.
 
-    Raises InputError for an id that no shard holds, naming the table that asks for it, and for bytes that
-    are no picture.
+    InputError for an id that no shard has, naming the table `wanted_by`, and for bytes that are no picture.
     """
     ids = tuple(sorted(set(wanted)))
     pixels = np.empty((len(ids), size, size, 3), dtype=np.uint8)
@@ -55,9 +56,9 @@ def map_pictures(
     processes: Processes,
     threads: int,
 ) -> Pictures:
-    """The same, in a file that the first process writes and all map: no process holds them in memory of its own.
+    """Decode the pictures into a file that the first process writes and all processes map into memory.
 
-    A hundred thousand pictures of 384 pixels are 44 GB.
+    100,000 pictures of 384 pixels take 44 GB, too much for the memory of each process.
     """
     ids = tuple(sorted(set(wanted)))
     digest = ""
@@ -66,14 +67,14 @@ def map_pictures(
             pixels = open_memmap(unfinished, mode="w+", dtype=np.uint8, shape=(len(ids), size, size, 3))
             digest = _decode_all(paths, ids, pixels, wanted_by, threads)
             pixels.flush()
-    digest = processes.of_first(digest)  # they wait for the file here
+    digest = processes.broadcast(digest)  # the others wait here for the file
     return Pictures(ids, np.load(file, mmap_mode="r"), digest)
 
 
 def _decode_all(
     paths: Sequence[Path | str], ids: Sequence[str], pixels: np.ndarray, wanted_by: Path | str, threads: int
 ) -> str:
-    """The digest of the files, their pictures put into `pixels`: shard by shard, so that one is in memory."""
+    """Decode into `pixels`, one shard in memory at a time; return the digest of the picture files."""
     row_of = {image_id: row for row, image_id in enumerate(ids)}
     sums: dict[str, bytes] = {}
 
@@ -87,7 +88,7 @@ def _decode_all(
             list(pool.map(decode, *zip(*found, strict=True))) if found else None
     missing = [image_id for image_id in ids if image_id not in sums]
     if missing:
-        hint = "make the images and the dataset anew from the same run"
+        hint = "make the images and the dataset again from the same run"
         raise InputError(wanted_by, missing[0], f"{len(missing)} pictures are in no images table", hint)
     digest = hashlib.sha256()
     for image_id in ids:
@@ -107,7 +108,7 @@ def _decode(data: bytes, size: int, image_id: str, path: Path | str) -> np.ndarr
 
 
 def fitted(image: Image.Image, size: int) -> np.ndarray:
-    """RGB [size, size, 3] of an RGB picture: the shorter side made `size` (bicubic), the centre kept, as CLIP does."""
+    """Resize the shorter side of an RGB picture to `size` (bicubic) and crop the centre, as CLIP does."""
     if image.size != (size, size):
         width, height = (size * side // min(image.size) for side in image.size)
         left, top = (width - size) // 2, (height - size) // 2
@@ -116,19 +117,16 @@ def fitted(image: Image.Image, size: int) -> np.ndarray:
     return np.asarray(image)
 
 
-_log = logging.getLogger(__name__)
-
-
 @dataclass(frozen=True)
 class Pairs:
-    """Cleaned captions [n] in the order of image and caption id, and the row [n] of each one's picture."""
+    """Cleaned captions [n] sorted by image and caption id, and the row [n] of the picture of each."""
 
     captions: list[str]
     rows: np.ndarray
     pictures: Pictures
 
     def digest(self) -> str:
-        """The same for the same captions with the same pictures, whatever the shards."""
+        """Hash the captions and their pictures; the number of shards does not change it."""
         ids = [self.pictures.ids[row] for row in self.rows]
         text = json.dumps([self.pictures.digest, ids, self.captions])
         return hashlib.sha256(text.encode()).hexdigest()
@@ -136,34 +134,34 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Validation:
-    """Real pictures and the tokenised captions [n][references] that people gave them."""
+    """Real pictures and their tokenised reference captions [n][references]."""
 
     pictures: Pictures
     references: list[list[str]]
 
     def digest(self) -> str:
-        """The same for the same pictures and references."""
+        """Hash the pictures and references."""
         return hashlib.sha256(json.dumps([self.pictures.digest, self.references]).encode()).hexdigest()
 
 
 def read_pairs(files: Files, size: int, max_words: int, processes: Processes, threads: int) -> Pairs:
-    """The pairs to train on; those whose caption is all punctuation are left out and counted in the log."""
+    """Read the training pairs; the log counts those left out because no word remains of their caption."""
     table = tables.read(files.pairs, tables.PAIRS)
     rows = sorted((row["image_id"], row["caption_id"], row["caption"]) for row in table.to_pylist())
     cleaned = [(image_id, clean_caption(caption, max_words)) for image_id, _, caption in rows]
-    kept = [(image_id, caption) for image_id, caption in cleaned if caption]
-    if len(kept) < len(rows):
-        _log.warning("%d of %d pairs have a caption without a word and are left out", len(rows) - len(kept), len(rows))
-    if not kept:
-        hint = "its ledger beside it tells why every picture fell away"
+    pairs = [(image_id, caption) for image_id, caption in cleaned if caption]
+    if len(pairs) < len(rows):
+        _log.warning("%d of %d pairs have a caption without a word and are left out", len(rows) - len(pairs), len(rows))
+    if not pairs:
+        hint = "the ledger beside it has the reason for every dropped picture"
         raise InputError(files.pairs, "", "holds no pair to train on", hint)
-    wanted, file = [image_id for image_id, _ in kept], files.resume / PICTURES
+    wanted, file = [image_id for image_id, _ in pairs], files.resume / PICTURES
     pictures = map_pictures(files.images, size, wanted, files.pairs, file, processes, threads)
-    return Pairs([caption for _, caption in kept], pictures.rows_of(wanted), pictures)
+    return Pairs([caption for _, caption in pairs], pictures.rows_of(wanted), pictures)
 
 
 def read_validation(files: Files, size: int, at_most: int, processes: Processes, threads: int) -> Validation:
-    """The first `at_most` real pictures by id, with their captions tokenised as for choosing a checkpoint."""
+    """Read the first `at_most` real pictures by id, with their tokenised reference captions."""
     references = dict(list(read_references(files.val_captions).items())[:at_most])
     file = files.resume / VAL_PICTURES
     pictures = map_pictures([files.val_images], size, references, files.val_captions, file, processes, threads)

@@ -1,4 +1,4 @@
-"""An exported captioner's folder, which says by itself how captions are written with it. Needs no torch."""
+"""The folder of an exported captioner, which includes its generation settings. Needs no torch."""
 
 import json
 import shutil
@@ -9,13 +9,13 @@ from typing import Any
 
 from icsd.core.errors import InputError, ModelError
 
-PREFIX = "caption_prefix"  # of config.json: what every caption begins with, given and not asked for
+PREFIX = "caption_prefix"  # key of config.json: the words that every caption begins with
 HINT = "give a folder that `snakemake export` wrote, <results>/export/<arm>/captioner-seed-<n>"
 
 
 @dataclass(frozen=True)
-class Manner:
-    """How captions are written: the prefix, beams, and tokens with start mark and prefix."""
+class GenerationSettings:
+    """Settings of generation: prefix, beams, and limits of tokens, start token and prefix included."""
 
     prefix: str
     beams: int
@@ -23,38 +23,38 @@ class Manner:
     max_tokens: int
 
 
-def write_folder(checkpoint: Path, folder: Path, manner: Manner) -> None:
-    """Copy a checkpoint's files to `folder`, which is there, and say there how captions are written with it."""
+def write_folder(checkpoint: Path, folder: Path, settings: GenerationSettings) -> None:
+    """Copy the files of a checkpoint into the folder `folder`, with the generation settings."""
     for path in sorted(checkpoint.glob("[!.]*")):
         shutil.copyfile(path, folder / path.name)
     config = _read(folder / "config.json")
     for part in (config, config.get("encoder", {}), config.get("decoder", {})):
-        part.pop("_name_or_path", None)  # a place on the machine that trained
-    _write(folder / "config.json", config | {PREFIX: manner.prefix})
+        part.pop("_name_or_path", None)  # a path on the machine that trained
+    _write(folder / "config.json", config | {PREFIX: settings.prefix})
     generation = {key: value for key, value in _read(folder / "generation_config.json").items() if key[0] != "_"}
-    generation |= {"do_sample": False, "num_beams": manner.beams}
+    generation |= {"do_sample": False, "num_beams": settings.beams}
     _write(
         folder / "generation_config.json",
-        generation | {"min_length": manner.min_tokens, "max_length": manner.max_tokens},
+        generation | {"min_length": settings.min_tokens, "max_length": settings.max_tokens},
     )
 
 
-def read_manner(folder: Path) -> Manner:
-    """What an exported folder says; ModelError where it is none."""
+def read_generation_settings(folder: Path) -> GenerationSettings:
+    """Read the generation settings of an exported folder; ModelError for any other folder."""
     if not folder.is_dir():
-        raise ModelError(f"{folder}: there is no such folder; {HINT}")
+        raise ModelError(f"{folder}: no such folder; {HINT}")
     try:
         prefix, generation = _read(folder / "config.json")[PREFIX], _read(folder / "generation_config.json")
-        return Manner(prefix, generation["num_beams"], generation["min_length"], generation["max_length"])
+        return GenerationSettings(prefix, generation["num_beams"], generation["min_length"], generation["max_length"])
     except (InputError, KeyError) as error:
-        raise ModelError(f"{folder}: is no exported captioner ({error}); {HINT}") from error
+        raise ModelError(f"{folder}: not an exported captioner ({error}); {HINT}") from error
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        raise InputError(path, "", f"cannot be read ({error})", "train the captioner anew") from error
+        raise InputError(path, "", f"cannot be read ({error})", "train the captioner again") from error
 
 
 def _write(path: Path, values: Mapping[str, Any]) -> None:

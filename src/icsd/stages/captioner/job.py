@@ -1,4 +1,4 @@
-"""One training as the rule asks for it, done in this process or in several that torchrun starts."""
+"""The description of one training, and its start in this process or by torchrun in several."""
 
 import json
 import os
@@ -11,18 +11,18 @@ from pathlib import Path
 from icsd.config import Captioner as Settings
 from icsd.core import files
 from icsd.core.errors import ConfigError
-from icsd.stages.captioner.model import Search
+from icsd.stages.captioner.model import BeamSearch
 from icsd.stages.captioner.processes import choose_device
 
-JOB, PICTURES, VAL_PICTURES = "job.json", "pictures.npy", "val_pictures.npy"  # beside the state, as long as it is there
-# torchrun hands these on to its processes, and waits for them: a step, a validation and a state take their time
+JOB, PICTURES, VAL_PICTURES = "job.json", "pictures.npy", "val_pictures.npy"  # beside the state, deleted with it
+# torchrun forwards these signals and waits: the processes finish a step or a validation and save their state
 SIGNALS, SHUTDOWN_S = "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1", 120
-FIRST_PORT, PORTS = 20_000, 20_000  # where the processes of several nodes meet: a port by the job's number
+FIRST_PORT, PORTS = 20_000, 20_000  # of the rendezvous of several nodes: the Slurm job's number chooses one
 
 
 @dataclass(frozen=True)
 class Files:
-    """What one training reads and writes."""
+    """Paths that one training reads and writes."""
 
     pairs: str
     images: list[str]
@@ -34,88 +34,91 @@ class Files:
 
     @property
     def resume(self) -> Path:
-        """The folder of the unfinished training's state: no output, as Snakemake deletes a killed job's."""
+        """The folder of the training state. It is no output, because Snakemake deletes the outputs of a killed job."""
         return Path(self.history).parent / "resume"
 
 
 @dataclass(frozen=True)
-class Running:
-    """What changes a training's speed and memory alone: `threads` and `processes` of a node."""
+class Resources:
+    """Settings that change only speed and memory; `threads` and `processes` are those of one node."""
 
     threads: int
     save_every: int
-    checkpoint_activations: int = 0  # Snakemake knows no yes and no among resources
+    checkpoint_activations: int = 0  # 0 or 1: Snakemake's resources have no booleans
     device: str = "auto"
     processes: int = 1
     nodes: int = 1
 
     @property
     def total(self) -> int:
-        """All processes."""
+        """The number of processes on all nodes."""
         return self.processes * self.nodes
 
     @property
     def threads_each(self) -> int:
-        """Threads of a process."""
+        """The number of threads of one process."""
         return max(1, self.threads // self.processes)
 
 
 @dataclass(frozen=True)
-class Job:
-    """All that determines a training."""
+class TrainingJob:
+    """Everything that one training needs to know."""
 
     files: Files
     settings: Settings
-    search: Search
+    search: BeamSearch
     seed: int
-    running: Running
+    resources: Resources
 
     def write(self) -> Path:
-        """The file that hands the job over, in the folder of its state.
+        """Write the job to a file beside its state, for the processes of torchrun.
 
-        A command line could not: a list of 6,000 shards is longer than a shell's argument may be.
+        A command line would be too short: 6,000 shards exceed the limit of an argument.
         """
         about = {"settings": self.settings.model_dump(mode="json"), "seed": self.seed}
-        about |= {name: asdict(getattr(self, name)) for name in ("files", "search", "running")}
+        about |= {name: asdict(getattr(self, name)) for name in ("files", "search", "resources")}
         path = self.files.resume / JOB
         with files.atomic_path(path) as unfinished:
             unfinished.write_text(json.dumps(about), encoding="utf-8")
         return path
 
 
-def read_job(path: Path | str) -> Job:
-    """The job as `Job.write` wrote it."""
+def read_job(path: Path | str) -> TrainingJob:
+    """Read a job that `TrainingJob.write` wrote."""
     about = json.loads(Path(path).read_text(encoding="utf-8"))
-    settings, search = Settings(**about["settings"]), Search(**about["search"])
-    return Job(Files(**about["files"]), settings, search, about["seed"], Running(**about["running"]))
+    settings, search = Settings(**about["settings"]), BeamSearch(**about["search"])
+    return TrainingJob(Files(**about["files"]), settings, search, about["seed"], Resources(**about["resources"]))
 
 
-def become_torchrun(job: Job) -> None:
-    """Replace this process by torchrun, which starts those of `job`: whoever ends or kills it, ends the training."""
-    choose_device(job.running.device, job.running.processes, 0)  # one message instead of one a process
-    os.environ["OMP_NUM_THREADS"] = str(job.running.threads_each)
+def become_torchrun(job: TrainingJob) -> None:
+    """Replace this process by torchrun, so that ending or killing it ends the training."""
+    choose_device(job.resources.device, job.resources.processes, 0)  # one message instead of one for each process
+    os.environ["OMP_NUM_THREADS"] = str(job.resources.threads_each)
     sys.stdout.flush()
-    command = launch_command(job.write(), job.running, os.environ)
+    command = launch_command(job.write(), job.resources, os.environ)
     os.execvp(command[0], command)  # noqa: S606
 
 
-def launch_command(path: Path, running: Running, environment: Mapping[str, str]) -> list[str]:
-    """torchrun on this machine; for several nodes on each of a Slurm job's, where they meet at this one."""
-    torchrun = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={running.processes}"]
+def launch_command(path: Path, resources: Resources, environment: Mapping[str, str]) -> list[str]:
+    """Return the torchrun command: for this machine, or through srun for all nodes of the Slurm job."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={resources.processes}"]
     torchrun += [f"--signals-to-handle={SIGNALS}", f"--shutdown-timeout={SHUTDOWN_S}"]
     entry = ["-m", "icsd.stages.captioner", str(path)]
-    if running.nodes == 1:
+    if resources.nodes == 1:
         return [*torchrun, "--standalone", *entry]
     if "SLURM_JOB_ID" not in environment:
-        problem = f"captioner.nodes={running.nodes} needs a Slurm job, and there is none here"
-        raise ConfigError(
-            f"{problem}: give captioner.nodes: 1, or start torchrun by hand as docs/guide/training.md tells"
-        )
+        problem = f"captioner.nodes={resources.nodes} needs a Slurm job, and there is none here"
+        raise ConfigError(f"{problem}: give captioner.nodes: 1, or start torchrun by hand (docs/guide/training.md)")
     job = environment["SLURM_JOB_ID"]
-    meeting = f"{socket.gethostname()}:{FIRST_PORT + int(job) % PORTS}"
-    spread = ["srun", "--overlap", f"--nodes={running.nodes}", f"--ntasks={running.nodes}", "--ntasks-per-node=1"]
-    # said again, since the executor takes away what srun would know it by
-    spread += [f"--cpus-per-task={running.threads}"]
-    spread += [f"--gres=gpu:{running.processes}"] if environment.get("CUDA_VISIBLE_DEVICES") else []
-    rendezvous = [f"--nnodes={running.nodes}", f"--rdzv-id={job}", "--rdzv-backend=c10d", f"--rdzv-endpoint={meeting}"]
-    return [*spread, *torchrun, *rendezvous, *entry]
+    endpoint = f"{socket.gethostname()}:{FIRST_PORT + int(job) % PORTS}"
+    srun = ["srun", "--overlap", f"--nodes={resources.nodes}", f"--ntasks={resources.nodes}", "--ntasks-per-node=1"]
+    # repeated, because the executor plugin unsets the variable that srun would read
+    srun += [f"--cpus-per-task={resources.threads}"]
+    srun += [f"--gres=gpu:{resources.processes}"] if environment.get("CUDA_VISIBLE_DEVICES") else []
+    rendezvous = [
+        f"--nnodes={resources.nodes}",
+        f"--rdzv-id={job}",
+        "--rdzv-backend=c10d",
+        f"--rdzv-endpoint={endpoint}",
+    ]
+    return [*srun, *torchrun, *rendezvous, *entry]

@@ -1,4 +1,4 @@
-"""The captioner's model: made anew from a vision encoder, saved, loaded, and asked for captions."""
+"""The captioner's model: build it from a vision encoder, save it, load it, generate captions."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,16 +27,17 @@ from icsd.core.errors import ModelError
 from icsd.models.model_folder import TOKENIZER_FILES, model_folder
 from icsd.stages.captioner.text import MAX_TOKENS, prompt_ids
 
-transformers_logging.disable_progress_bar()  # the job's log is read by people
-transformers_logging.set_verbosity_error()  # it lists the tensors that are missing: those that may be, too
+transformers_logging.disable_progress_bar()  # people read the job's log
+transformers_logging.set_verbosity_error()  # it warns of missing tensors, including those that may be missing
 
 
 def load_weights(
     kind: type[Any], folder: str, key: str, kinds: Sequence[str], attention: str, new: str | None = None, **options: Any
 ) -> Any:
-    """A model of `kind` in float32, from a folder whose config.json has one of the model types `kinds`.
+    """Load a model of class `kind` in float32 from a folder whose config.json has one of the model types `kinds`.
 
-    A missing tensor is refused, for transformers would draw it at random; those with `new` in their name may be.
+    ModelError for a missing tensor, which transformers would fill with random numbers. Tensors with `new` in their
+    name may be missing.
     """
     check_kind(folder, key, kind.__name__, kinds)
     options |= {"dtype": torch.float32, "use_safetensors": True, "attn_implementation": attention}
@@ -50,7 +51,7 @@ def load_weights(
 
 
 def check_kind(folder: str, key: str, wanted: str, kinds: Sequence[str]) -> dict[str, Any]:
-    """The values of config.json; ModelError unless its model_type is one of `kinds`: transformers only warns."""
+    """Read config.json; ModelError unless its model_type is one of `kinds`: transformers only warns."""
     config, _ = loaded(PreTrainedConfig, folder, key, "get_config_dict")
     found = config.get("model_type")
     if found not in kinds:
@@ -60,7 +61,7 @@ def check_kind(folder: str, key: str, wanted: str, kinds: Sequence[str]) -> dict
 
 
 def loaded(kind: type[Any], folder: str, key: str, method: str = "from_pretrained", **options: Any) -> Any:
-    """What `from_pretrained` gives, or one message for a folder that is cut short or foreign."""
+    """Call `from_pretrained`; ModelError for a folder that is damaged or of another kind."""
     try:
         return getattr(kind, method)(folder, **options)
     except (OSError, ValueError, SafetensorError, KeyError, TypeError, RuntimeError) as error:
@@ -69,12 +70,12 @@ def loaded(kind: type[Any], folder: str, key: str, method: str = "from_pretraine
 
 
 VISION_KEY = "captioner.vision_model"
-VISION_FILES = ("config.json", "preprocessor_config.json", "model.safetensors")  # of a repository of the hub
+VISION_FILES = ("config.json", "preprocessor_config.json", "model.safetensors")  # downloaded from the hub
 KINDS = ("clip_vision_model", "clip")  # of the second, a whole CLIP, the vision tower is taken
 
 
 def load_vision(model: str, size: int | None, attention: str) -> tuple[CLIPVisionModel, CLIPImageProcessor]:
-    """The encoder and the preparation of its pictures, both for pictures of `size` pixels; None: the model's own."""
+    """Load the encoder and its image processor for pictures of `size` pixels, None for the model's own size."""
     folder = str(model_folder(VISION_KEY, model, VISION_FILES))
     processor = loaded(CLIPImageProcessor, folder, VISION_KEY)
     encoder = load_weights(CLIPVisionModel, folder, VISION_KEY, KINDS, attention)
@@ -82,14 +83,13 @@ def load_vision(model: str, size: int | None, attention: str) -> tuple[CLIPVisio
         encoder = resized(encoder, size)
         processor.size = {"shortest_edge": size}
         processor.crop_size = {"height": size, "width": size}
-    # the norm of the pooled output, which the decoder does not read: processes that train together would wait for
-    # its gradient
+    # the decoder does not read the pooled output: distributed training would wait for the gradient of its norm
     encoder.post_layernorm.requires_grad_(False)
     return encoder, processor
 
 
 def resized(encoder: CLIPVisionModel, size: int) -> CLIPVisionModel:
-    """A copy for pictures of `size` pixels: the same weights, the position embeddings interpolated once."""
+    """Copy an encoder for pictures of `size` pixels, with interpolated position embeddings."""
     patch = encoder.config.patch_size
     if size % patch:
         raise ModelError(f"captioner.image_size={size} must be a multiple of the vision model's patches ({patch})")
@@ -104,9 +104,9 @@ def resized(encoder: CLIPVisionModel, size: int) -> CLIPVisionModel:
 
 
 def interpolated(positions: torch.Tensor, side: int) -> torch.Tensor:
-    """Position embeddings [1 + side², d] from those [1 + n², d] of another grid: bicubic, the class token's as it is.
+    """Interpolate position embeddings [1 + n², d] to [1 + side², d]: bicubic; the class token's stays as it is.
 
-    The same numbers as transformers' interpolate_pos_encoding, which works them out anew at every step.
+    The numbers equal those of transformers' interpolate_pos_encoding, which computes them at every step.
     """
     known = round((len(positions) - 1) ** 0.5)
     grid = positions[1:].reshape(1, known, known, -1).permute(0, 3, 1, 2)
@@ -115,12 +115,12 @@ def interpolated(positions: torch.Tensor, side: int) -> torch.Tensor:
 
 
 DECODER_KEY = "captioner.decoder_weights"
-DECODER_FILES = ("config.json", "model.safetensors")  # of a repository of the hub
-NEW = "crossattention"  # what a BERT has not: drawn anew in either case
+DECODER_FILES = ("config.json", "model.safetensors")  # downloaded from the hub
+NEW = "crossattention"  # a BERT has none: always initialised at random
 
 
 def new_decoder(decoder: CaptionerDecoder, vocabulary: int, attention: str) -> BertLMHeadModel:
-    """A decoder of `vocabulary` words, all of its weights from torch's generator."""
+    """Build a decoder of `vocabulary` words with random weights from torch's generator."""
     config = BertConfig(
         vocab_size=vocabulary,
         hidden_size=decoder.hidden,
@@ -136,9 +136,9 @@ def new_decoder(decoder: CaptionerDecoder, vocabulary: int, attention: str) -> B
 
 
 def decoder_from(model: str, decoder: CaptionerDecoder, vocabulary: int, attention: str) -> BertLMHeadModel:
-    """A trained BERT with its language head; the cross-attention that it lacks comes from torch's generator.
+    """Load a trained BERT with its language head; its cross-attention gets random weights from torch's generator.
 
-    ModelError where it has another shape than the config says, or another vocabulary than the tokenizer.
+    ModelError if its shape differs from the config's, or its vocabulary from the tokenizer's.
     """
     folder = str(model_folder(DECODER_KEY, model, DECODER_FILES))
     config = check_kind(folder, DECODER_KEY, "BertLMHeadModel", ["bert"])
@@ -169,7 +169,7 @@ TOKENIZER = "captioner.tokenizer"
 
 @dataclass(frozen=True)
 class Captioner:
-    """A model with all that it takes to feed it and to read its answer."""
+    """A model with its tokenizer and image processor."""
 
     model: VisionEncoderDecoderModel
     tokenizer: BertTokenizer
@@ -181,19 +181,19 @@ class Captioner:
         return int(self.model.config.encoder.image_size)
 
     def pixel_values(self, pixels: np.ndarray) -> torch.Tensor:
-        """Normalised float [b, 3, size, size] of RGB uint8 [b, size, size, 3]."""
+        """Normalise RGB uint8 [b, size, size, 3] to float [b, 3, size, size]."""
         device = self.model.device
         mean, std = (
             torch.tensor(values).to(device) for values in (self.processor.image_mean, self.processor.image_std)
         )
-        # bytes go to the device, a quarter of the floats; a copy, for a mapped file can't be written to
+        # uint8 moves to the device: a quarter of the bytes; copied, because torch wants a writable array
         scaled = (torch.from_numpy(np.array(pixels)).to(device).float() / 255 - mean) / std
         return scaled.permute(0, 3, 1, 2).contiguous()
 
 
 @dataclass(frozen=True)
-class Search:
-    """Beam search; `min_tokens` and `max_tokens` count start mark and prefix too, as in the original."""
+class BeamSearch:
+    """Settings of the beam search; `min_tokens` and `max_tokens` include start token and prefix, as in the original."""
 
     beams: int
     min_tokens: int
@@ -202,7 +202,7 @@ class Search:
 
 
 def new_captioner(settings: Settings, seed: int, device: torch.device) -> Captioner:
-    """The vision encoder with its weights, and a decoder; what the latter does not get from a BERT, `seed` draws."""
+    """Build a captioner from the vision encoder and a decoder; `seed` draws the weights that no BERT gives."""
     attention = _attention(device)
     encoder, processor = load_vision(settings.vision_model, settings.image_size, attention)
     folder = str(model_folder(TOKENIZER, settings.tokenizer, TOKENIZER_FILES))
@@ -220,7 +220,7 @@ def new_captioner(settings: Settings, seed: int, device: torch.device) -> Captio
 
 
 def load_captioner(folder: Path | str) -> Captioner:
-    """A captioner as `save_captioner` wrote it, on the GPU where there is one."""
+    """Load a captioner that `save_captioner` wrote, on the GPU if there is one."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     kinds = ["vision-encoder-decoder"]
     model = load_weights(VisionEncoderDecoderModel, str(folder), "checkpoint", kinds, _attention(device))
@@ -229,22 +229,22 @@ def load_captioner(folder: Path | str) -> Captioner:
 
 
 def save_captioner(captioner: Captioner, folder: Path) -> None:
-    """A transformers folder: a VisionEncoderDecoderModel with its tokenizer and image processor."""
+    """Write a transformers folder: a VisionEncoderDecoderModel with its tokenizer and image processor."""
     captioner.model.save_pretrained(folder)
     captioner.tokenizer.save_pretrained(folder)
     captioner.processor.save_pretrained(folder)
 
 
-def captions_of(
+def generate_captions(
     captioner: Captioner,
     pixels: np.ndarray,
     prefix: str,
-    search: Search,
+    search: BeamSearch,
     follow: Callable[[range], Any] = iter,
 ) -> list[str]:
-    """A caption without prefix for each of `pixels` [n, size, size, 3] uint8.
+    """Generate a caption, without the prefix, for each of `pixels` [n, size, size, 3] uint8.
 
-    `follow` wraps the starts of the batches, to show progress.
+    `follow` wraps the first numbers of the batches to show progress.
     """
     prompt = torch.tensor([prompt_ids(captioner.tokenizer, prefix)], device=captioner.model.device)
     captions: list[str] = []
@@ -269,13 +269,13 @@ def _placed(model: VisionEncoderDecoderModel, device: torch.device) -> VisionEnc
 
 
 def _attention(device: torch.device) -> str:
-    """How attention is worked out: on a CPU, written out it trains 1.7 times as fast as fused."""
+    """Choose the implementation of attention: on a CPU `eager` trains 1.7 times as fast as `sdpa`."""
     return "sdpa" if device.type == "cuda" else "eager"
 
 
 @contextmanager
 def _evaluating(model: torch.nn.Module) -> Iterator[None]:
-    """Dropout off inside, and as it was after."""
+    """Switch dropout off inside, and back afterwards."""
     training = model.training
     model.eval()
     try:

@@ -1,4 +1,4 @@
-"""Captions of picture files by an exported captioner."""
+"""Captions of a trained captioner: for a test set in the pipeline, and for files by an exported captioner."""
 
 from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
@@ -13,8 +13,8 @@ from icsd.core.pictures import PictureError, read_picture
 from icsd.core.references import corpus_image_id, read_references
 from icsd.corpora.coco_results import write_results
 from icsd.stages.captioner.data import fitted, read_pictures
-from icsd.stages.captioner.folder import read_manner
-from icsd.stages.captioner.model import Search, captions_of, load_captioner
+from icsd.stages.captioner.folder import read_generation_settings
+from icsd.stages.captioner.model import BeamSearch, generate_captions, load_captioner
 
 
 def predict_captions(
@@ -24,19 +24,19 @@ def predict_captions(
     predictions: str,
     results: str,
     prefix: str,
-    search: Search,
+    search: BeamSearch,
     threads: int,
 ) -> None:
-    """Write one PREDICTIONS row for each picture of `images`, and the same as COCO results JSON.
+    """Write a row of PREDICTIONS for each picture of `images`, and the same as COCO results JSON.
 
-    InputError for a picture that `captions` does not describe: its caption could not be scored.
+    InputError for a picture without a reference in `captions`: its caption could not be scored.
     """
     torch.set_num_threads(threads)
     references = read_references(captions)
     _check_described(images, references.keys(), captions)
     captioner = load_captioner(checkpoint)
     pictures = read_pictures([images], captioner.picture_size, references, captions)
-    texts = captions_of(
+    texts = generate_captions(
         captioner, pictures.pixels, prefix, search, lambda starts: progress(starts, len(starts), "batches")
     )
     predicted = dict(zip(pictures.ids, texts, strict=True))
@@ -56,30 +56,30 @@ def _check_described(images: str, described: Set[str], captions: str) -> None:
 BATCH = 16  # pictures at once
 
 
-class PicturesWithoutCaption(ICSDError):
-    """Files that are no pictures, among those that were to be captioned."""
+class UncaptionedPictures(ICSDError):
+    """Files that could not be captioned."""
 
-    def __init__(self, faults: Sequence[InputError], asked: int) -> None:
-        super().__init__(faults, asked)
-        self.faults, self.asked = faults, asked
+    def __init__(self, errors: Sequence[InputError], files: int) -> None:
+        super().__init__(errors, files)
+        self.errors, self.files = errors, files
 
     def __str__(self) -> str:
-        lines = [f"{len(self.faults):,} of {self.asked:,} files have no caption:", *map(str, self.faults)]
+        lines = [f"{len(self.errors):,} of {self.files:,} files have no caption:", *map(str, self.errors)]
         return "\n  ".join(lines)
 
 
 def caption_files(folder: Path, paths: Sequence[Path]) -> Iterator[tuple[Path, str | InputError]]:
-    """Each path with its caption, or with what is wrong with the file, in order; written as the pipeline does.
+    """Yield each path with its caption, as the pipeline writes it, or with the error of the file.
 
-    ModelError where `folder` is no exported captioner.
+    ModelError if `folder` is not an exported captioner.
     """
-    manner = read_manner(folder)
+    settings = read_generation_settings(folder)
     captioner = load_captioner(folder)
-    search = Search(manner.beams, manner.min_tokens, manner.max_tokens, BATCH)
+    search = BeamSearch(settings.beams, settings.min_tokens, settings.max_tokens, BATCH)
     for start in range(0, len(paths), BATCH):
         batch = [(path, _read(path, captioner.picture_size)) for path in paths[start : start + BATCH]]
         pixels = [read for _, read in batch if not isinstance(read, InputError)]
-        captions = iter(captions_of(captioner, np.stack(pixels), manner.prefix, search) if pixels else [])
+        captions = iter(generate_captions(captioner, np.stack(pixels), settings.prefix, search) if pixels else [])
         yield from ((path, read if isinstance(read, InputError) else next(captions)) for path, read in batch)
 
 

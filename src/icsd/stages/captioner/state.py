@@ -1,4 +1,4 @@
-"""A training's state on disk, so that a killed job goes on where it was."""
+"""The training state on disk, from which a killed job resumes."""
 
 import json
 import logging
@@ -19,24 +19,24 @@ from safetensors.torch import save_file
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
 
-class Told:
-    """Whether this process has been told to stop."""
+class StopSignal:
+    """A flag that is set when the process receives a signal to stop."""
 
     def __init__(self) -> None:
-        self.stop = False
+        self.received = False
 
-    def note(self, _number: int, _frame: FrameType | None) -> None:
-        """The handler of SIGNALS."""
-        self.stop = True
+    def record(self, _number: int, _frame: FrameType | None) -> None:
+        """Handle one of SIGNALS."""
+        self.received = True
 
 
 @contextmanager
-def told() -> Iterator[Told]:
-    """While inside, SIGNALS are noted instead of ending the process."""
-    noted = Told()
-    before = {number: signal.signal(number, noted.note) for number in SIGNALS}
+def watch_stop_signals() -> Iterator[StopSignal]:
+    """Record SIGNALS inside, instead of ending the process."""
+    received = StopSignal()
+    before = {number: signal.signal(number, received.record) for number in SIGNALS}
     try:
-        yield noted
+        yield received
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -48,8 +48,8 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass
-class Progress:
-    """How far a training is: steps done, their rows of HISTORY, the best weights by val."""
+class TrainingProgress:
+    """Steps done, their rows of HISTORY, and the best weights on val so far."""
 
     step: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -57,8 +57,10 @@ class Progress:
     best: Tensors = field(default_factory=dict)
 
 
-def save(folder: Path, key: str, progress: Progress, model: torch.nn.Module, optimizer: torch.optim.AdamW) -> None:
-    """Everything in one file, renamed into place: a kill leaves the old state or the new, no mixture."""
+def save(
+    folder: Path, key: str, progress: TrainingProgress, model: torch.nn.Module, optimizer: torch.optim.AdamW
+) -> None:
+    """Write everything to one file and rename it: a killed process leaves the old state or the new one."""
     parts = {f"model.{name}": value for name, value in weights_of(model).items()}
     parts |= {f"best.{name}": value for name, value in progress.best.items()}
     for name, value in model.named_parameters():
@@ -76,26 +78,26 @@ def save(folder: Path, key: str, progress: Progress, model: torch.nn.Module, opt
     unfinished.replace(folder / FILE)
 
 
-def restore(folder: Path, key: str, model: torch.nn.Module, optimizer: torch.optim.AdamW) -> Progress:
-    """The saved progress, model and optimizer set to it; a fresh one where none of this key is found."""
+def restore(folder: Path, key: str, model: torch.nn.Module, optimizer: torch.optim.AdamW) -> TrainingProgress:
+    """Load the progress into model and optimizer; return new progress if no state of this key is there."""
     path = folder / FILE
     if not path.exists():
-        return Progress()
+        return TrainingProgress()
     try:
         about, tensors = _read(path)
     except (SafetensorError, OSError, KeyError, ValueError) as error:
-        _log.warning("%s can't be read (%s): training starts anew", path, error)
-        return Progress()
+        _log.warning("%s cannot be read (%s): training starts from step 0", path, error)
+        return TrainingProgress()
     if about["key"] != key:
-        _log.warning("%s is of other settings or other data: training starts anew", path)
-        return Progress()
+        _log.warning("%s belongs to other settings or other data: training starts from step 0", path)
+        return TrainingProgress()
     _set(model, optimizer, tensors)
-    _log.info("going on after step %d, from %s", about["step"], path)
-    return Progress(about["step"], about["history"], about["best_value"], _under("best.", tensors))
+    _log.info("resuming after step %d, from %s", about["step"], path)
+    return TrainingProgress(about["step"], about["history"], about["best_value"], _under("best.", tensors))
 
 
 def remove(folder: Path, others: Iterable[str] = ()) -> None:
-    """Delete the state and the `others` beside it, and the folder unless something else lies in it."""
+    """Delete the state and the files `others` beside it, and the folder if it is then empty."""
     if not folder.is_dir():
         return
     for path in [*folder.glob(f".{FILE}.*"), *(folder / name for name in (FILE, *others))]:
@@ -105,12 +107,12 @@ def remove(folder: Path, others: Iterable[str] = ()) -> None:
 
 
 def weights_of(model: torch.nn.Module) -> Tensors:
-    """A copy of every parameter, tied ones once."""
+    """Copy every parameter to the CPU, tied ones once."""
     return {name: value.detach().cpu().clone().contiguous() for name, value in model.named_parameters()}
 
 
 def set_weights(model: torch.nn.Module, weights: Tensors) -> None:
-    """Every parameter set to its value in `weights`."""
+    """Set every parameter to its value in `weights`."""
     with torch.no_grad():
         for name, value in model.named_parameters():
             value.copy_(weights[name])

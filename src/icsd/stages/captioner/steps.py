@@ -1,6 +1,6 @@
-"""One step of a training: its rate, its pairs in parts, their loss, the update.
+"""One training step: its learning rate, the parts of its batch, their loss, the update.
 
-All chance comes from seed, step and part, and a part is the same whichever process works it through: so that any
+All randomness derives from seed, step and part, and a part is the same on whichever process it is computed. So any
 number of processes, and a resumed training, give the same losses.
 """
 
@@ -21,24 +21,24 @@ from icsd.models.devices import has_bfloat16
 from icsd.stages.captioner.data import Pairs
 from icsd.stages.captioner.model import Captioner
 from icsd.stages.captioner.processes import Processes
-from icsd.stages.captioner.text import Tokens
+from icsd.stages.captioner.text import TokenizedCaptions
 
 MAX_LOG_ASPECT = np.log(4 / 3)  # of a random crop, as torchvision's RandomResizedCrop
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How training pictures are varied. `flip` also turns left into right, which captions may name."""
+    """Random changes of training pictures. `flip` also swaps left and right, which captions may name."""
 
     flip: bool = False
-    crop: float | None = None  # the smallest share of the area that a random resized crop keeps; None: no cropping
+    crop: float | None = None  # smallest share of the area in a random resized crop; None: no cropping
 
 
-def rows_of_step(step: int, batch_size: int, rows: int, seed: int) -> np.ndarray:
-    """The rows [batch_size] of a step counted from 0; every row once an epoch, in an order of its own.
+def step_rows(step: int, batch_size: int, rows: int, seed: int) -> np.ndarray:
+    """Choose the rows [batch_size] of a step counted from 0.
 
-    The order is drawn from seed and epoch. Epochs follow one another without a gap: a batch may hold the
-    end of one and the start of the next.
+    Every epoch has each row once, in an order drawn from seed and epoch. A batch may hold the end of one epoch and
+    the start of the next.
     """
     places = np.arange(step * batch_size, (step + 1) * batch_size)
     epochs = places // rows
@@ -46,10 +46,10 @@ def rows_of_step(step: int, batch_size: int, rows: int, seed: int) -> np.ndarray
     return np.asarray([orders[epoch][place % rows] for epoch, place in zip(epochs, places, strict=True)])
 
 
-def views_of(count: int, how: Augmentation, generator: np.random.Generator) -> torch.Tensor | None:
-    """How each of `count` pictures is seen, for `augment`: affine maps [count, 2, 3]; None: as they are.
+def random_views(count: int, how: Augmentation, generator: np.random.Generator) -> torch.Tensor | None:
+    """Draw affine maps [count, 2, 3] for `augment`; None for no change.
 
-    They lead from the new picture's coordinates (-1 to 1) to the old one's.
+    They map coordinates (-1 to 1) of the new picture to those of the old one.
     """
     if not how.flip and how.crop is None:
         return None
@@ -65,25 +65,25 @@ def views_of(count: int, how: Augmentation, generator: np.random.Generator) -> t
 
 
 def augment(pixels: torch.Tensor, views: torch.Tensor | None) -> torch.Tensor:
-    """Pictures [b, 3, h, w] as `views` has them, flipped and cropped; same size."""
+    """Flip and crop pictures [b, 3, h, w] by the maps `views`; the size stays."""
     if views is None:
         return pixels
     grid = functional.affine_grid(views.to(pixels), list(pixels.shape), align_corners=False)
     return functional.grid_sample(pixels, grid, mode="bicubic", padding_mode="reflection", align_corners=False)
 
 
-IGNORED = -100  # the label of a token that is not in the loss
+IGNORED = -100  # label of a token that is not in the loss
 
 
 @dataclass(frozen=True)
 class Setup:
-    """All that stays the same over the steps. `network` is the captioner's model, as all processes train it."""
+    """Everything that stays the same over the steps; `network` is the model, wrapped for distributed training."""
 
     captioner: Captioner
     network: torch.nn.Module
     optimizer: torch.optim.AdamW
     pairs: Pairs
-    tokens: Tokens
+    tokens: TokenizedCaptions
     settings: Settings
     steps: int
     seed: int
@@ -92,22 +92,22 @@ class Setup:
 
 @dataclass(frozen=True)
 class Part:
-    """Pairs that are worked through at once, their share of the step's tokens, and the seed of their dropout."""
+    """Pairs that are computed at once, their share of the step's tokens, and the seed of their dropout."""
 
     rows: np.ndarray
     views: torch.Tensor | None
     share: float
-    chance: int
+    seed: int
 
 
 def update(setup: Setup, step: int) -> dict[str, object]:
-    """One update of the weights, by all processes together; its row of HISTORY."""
+    """Update the weights, on all processes together; return the row of HISTORY."""
     settings, optimizer = setup.settings, setup.optimizer
     rate = settings.learning_rate * learning_rate(step, setup.steps, settings.warmup_steps)
     for group in optimizer.param_groups:
         group["lr"] = rate * group["share"]
     optimizer.zero_grad()
-    loss = setup.processes.sum(_gradients(setup, setup.processes.share(parts_of_step(setup, step))))
+    loss = setup.processes.sum(_gradients(setup, setup.processes.share(step_parts(setup, step))))
     if not math.isfinite(loss):
         problem = f"the loss of step {step + 1} is {loss}"
         raise ModelError(f"{problem}: captioner.learning_rate={settings.learning_rate} may be too high")
@@ -118,33 +118,33 @@ def update(setup: Setup, step: int) -> dict[str, object]:
 
 
 def learning_rate(step: int, steps: int, warmup: int) -> float:
-    """The share of the full rate at a step counted from 0: a straight rise, then half a cosine to 0."""
+    """Return the factor of the learning rate at a step counted from 0: linear warm-up, cosine decay to 0."""
     if step < warmup:
         return (step + 1) / warmup
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
 
-def parts_of_step(setup: Setup, step: int) -> list[Part]:
-    """The parts of all processes: the step's pairs in their order, cut evenly."""
+def step_parts(setup: Setup, step: int) -> list[Part]:
+    """Split the pairs of a step, in their order, into equal parts."""
     settings = setup.settings
-    chances = [item_seed(f"step-{step}", setup.seed)]
-    chances += [item_seed(f"step-{step}-part-{number}", setup.seed) for number in range(1, settings.batch_parts)]
-    rows = rows_of_step(step, settings.batch_size, len(setup.pairs.captions), setup.seed)
-    views = views_of(len(rows), Augmentation(settings.flip, settings.crop), np.random.default_rng(chances[0]))
-    asked = setup.tokens.lengths[rows] - setup.tokens.prompt  # tokens in the loss, the end mark among them
+    seeds = [item_seed(f"step-{step}", setup.seed)]
+    seeds += [item_seed(f"step-{step}-part-{number}", setup.seed) for number in range(1, settings.batch_parts)]
+    rows = step_rows(step, settings.batch_size, len(setup.pairs.captions), setup.seed)
+    views = random_views(len(rows), Augmentation(settings.flip, settings.crop), np.random.default_rng(seeds[0]))
+    counts = setup.tokens.lengths[rows] - setup.tokens.prompt  # tokens in the loss, with the end token
     return [
         Part(
             rows[places],
             None if views is None else views[places],
-            float(asked[places].sum() / asked.sum()),
-            chance,
+            float(counts[places].sum() / counts.sum()),
+            seed,
         )
-        for places, chance in zip(np.split(np.arange(len(rows)), len(chances)), chances, strict=True)
+        for places, seed in zip(np.split(np.arange(len(rows)), len(seeds)), seeds, strict=True)
     ]
 
 
 def caption_loss(logits: torch.Tensor, labels: torch.Tensor, smoothing: float) -> torch.Tensor:
-    """Label-smoothed mean cross-entropy of the tokens asked for.
+    """Compute the label-smoothed mean cross-entropy of the tokens whose label is not IGNORED.
 
     logits [b, length, vocabulary], labels [b, length].
     """
@@ -152,10 +152,10 @@ def caption_loss(logits: torch.Tensor, labels: torch.Tensor, smoothing: float) -
     return functional.cross_entropy(flat, labels.flatten(), ignore_index=IGNORED, label_smoothing=smoothing)
 
 
-def decoder_batch(tokens: Tokens, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Input ids, attention mask and labels (the token that follows) of `rows`, each [b, longest - 1].
+def decoder_batch(tokens: TokenizedCaptions, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return input ids, attention mask and labels (the next tokens) of `rows`, each [b, longest - 1].
 
-    The prefix's own tokens and the padding are not asked for; the end mark is.
+    The prefix and the padding have the label IGNORED; the end token counts in the loss.
     """
     ids = torch.from_numpy(tokens.ids[rows])
     lengths = torch.from_numpy(tokens.lengths[rows])
@@ -166,17 +166,17 @@ def decoder_batch(tokens: Tokens, rows: np.ndarray) -> tuple[torch.Tensor, torch
 
 
 def precision(settings: Settings, device: torch.device) -> str:
-    """`settings.precision`; "auto" is bfloat16 where the device has it, else float32."""
+    """Resolve `settings.precision`: "auto" is bfloat16 where the device has units for it, else float32."""
     if settings.precision != "auto":
         return settings.precision
     return "bfloat16" if has_bfloat16(device.type) else "float32"
 
 
 def _gradients(setup: Setup, parts: Sequence[Part]) -> torch.Tensor:
-    """This process's part of the loss, a scalar; the gradients of all processes' are in the parameters after it."""
+    """Accumulate the gradients of all processes in the parameters; return this process's loss, a scalar."""
     loss = torch.zeros((), device=setup.processes.device)
-    for part, together in _with_exchange(setup.network, parts):
-        with together:
+    for part, context in _with_gradient_sync(setup.network, parts):
+        with context:
             scaled = _loss(setup, part) * part.share
             # DistributedDataParallel divides by the number of processes
             (scaled * setup.processes.count).backward()
@@ -184,10 +184,10 @@ def _gradients(setup: Setup, parts: Sequence[Part]) -> torch.Tensor:
     return loss
 
 
-def _with_exchange(
+def _with_gradient_sync(
     network: torch.nn.Module, parts: Sequence[Part]
 ) -> Iterator[tuple[Part, AbstractContextManager[None]]]:
-    """Each part with what to work it through in: the gradients are exchanged once, with the last."""
+    """Yield each part with its context: processes exchange their gradients once, with the last part."""
     for part in parts[:-1]:
         yield part, network.no_sync() if isinstance(network, DistributedDataParallel) else nullcontext()
     yield parts[-1], nullcontext()
@@ -195,7 +195,7 @@ def _with_exchange(
 
 def _loss(setup: Setup, part: Part) -> torch.Tensor:
     captioner, settings, device = setup.captioner, setup.settings, setup.processes.device
-    torch.manual_seed(part.chance)  # for dropout
+    torch.manual_seed(part.seed)  # for dropout
     ids, mask, labels = (each.to(device) for each in decoder_batch(setup.tokens, part.rows))
     pixels = captioner.pixel_values(setup.pairs.pictures.pixels[setup.pairs.rows[part.rows]])
     pixels = augment(pixels, part.views)

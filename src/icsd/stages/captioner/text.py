@@ -1,4 +1,4 @@
-"""Captions as the decoder sees them."""
+"""Captions as the decoder sees them: cleaned and tokenized."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ _PUNCTUATION = str.maketrans(dict.fromkeys('.!"()*#:;~', " "))
 
 
 @dataclass(frozen=True)
-class Tokens:
-    """Token ids [n, longest], padded behind each row's length, and how many leading ones are given."""
+class TokenizedCaptions:
+    """Token ids [n, longest], padded at the end of each row, their lengths [n], and the number of prompt tokens."""
 
     ids: np.ndarray
     lengths: np.ndarray
@@ -22,22 +22,24 @@ class Tokens:
 
 
 def clean_caption(caption: str, max_words: int) -> str:
-    """The caption as the original trains on it: lower case, punctuation to spaces, few words."""
+    """Clean a caption as the original does: lower case, spaces for punctuation, at most `max_words` words."""
     return " ".join(caption.lower().translate(_PUNCTUATION).split()[:max_words])
 
 
 def prompt_ids(tokenizer: BertTokenizer, prefix: str) -> list[int]:
-    """The start mark and the tokens of the prefix: what every caption begins with and none is asked for."""
+    """Return the start token and the tokens of the prefix, with which every caption begins."""
     ids = tokenizer(prefix)["input_ids"][:-1]
-    if tokenizer.unk_token_id in ids:  # so is every word, where the folder holds no vocabulary
+    if tokenizer.unk_token_id in ids:  # without a vocabulary, every word is unknown
         name = f"captioner.tokenizer={tokenizer.name_or_path}"
         raise ModelError(f"{name} lacks words of captioner.prefix={prefix!r}: is it a BertTokenizer's folder?")
     return ids
 
 
-def encode(captions: Sequence[str], tokenizer: BertTokenizer, prefix: str) -> Tokens:
-    """Start mark, prefix, caption, end mark of each cleaned caption."""
+def tokenize(captions: Sequence[str], tokenizer: BertTokenizer, prefix: str) -> TokenizedCaptions:
+    """Tokenize cleaned captions: start token, prefix, caption, end token."""
     texts = [f"{prefix} {caption}".strip() for caption in captions]
     encoded = tokenizer(texts, padding=True, truncation=True, max_length=MAX_TOKENS)
     lengths = np.asarray(encoded["attention_mask"]).sum(axis=1)
-    return Tokens(np.asarray(encoded["input_ids"], dtype=np.int64), lengths, len(prompt_ids(tokenizer, prefix)))
+    return TokenizedCaptions(
+        np.asarray(encoded["input_ids"], dtype=np.int64), lengths, len(prompt_ids(tokenizer, prefix))
+    )

@@ -1,4 +1,4 @@
-"""Training a captioner on one arm's pairs: a fixed number of steps, real pictures choose the checkpoint."""
+"""Training of a captioner on one arm's pairs; validation on real pictures chooses the checkpoint."""
 
 import hashlib
 import json
@@ -15,104 +15,106 @@ from icsd.core.errors import ConfigError, StoppedError
 from icsd.core.logs import progress
 from icsd.stages.captioner import state
 from icsd.stages.captioner.data import Validation, read_pairs, read_validation
-from icsd.stages.captioner.job import JOB, PICTURES, VAL_PICTURES, Job, become_torchrun
-from icsd.stages.captioner.model import Captioner, captions_of, new_captioner, save_captioner
-from icsd.stages.captioner.processes import Processes, joined
-from icsd.stages.captioner.state import told
+from icsd.stages.captioner.job import JOB, PICTURES, VAL_PICTURES, TrainingJob, become_torchrun
+from icsd.stages.captioner.model import Captioner, generate_captions, new_captioner, save_captioner
+from icsd.stages.captioner.processes import Processes, process_group
+from icsd.stages.captioner.state import TrainingProgress, watch_stop_signals
 from icsd.stages.captioner.steps import Setup, precision, update
-from icsd.stages.captioner.text import encode
+from icsd.stages.captioner.text import tokenize
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Training:
-    """All that stays the same over the steps, and what is done between them."""
+    """Everything that stays the same during a training, with the validation data."""
 
-    job: Job
+    job: TrainingJob
     setup: Setup
     validation: Validation
 
 
-def train(job: Job) -> None:
-    """Train in this process, or in the processes of torchrun, which it becomes where there are to be several."""
-    if job.running.total > 1:
+def train(job: TrainingJob) -> None:
+    """Train in this process, or replace it by torchrun where the job has several processes."""
+    if job.resources.total > 1:
         become_torchrun(job)
-    with joined(job.running.device, here=1) as processes:
+    with process_group(job.resources.device, here=1) as processes:
         train_captioner(job, processes)
 
 
-def train_captioner(job: Job, processes: Processes) -> None:
-    """Train for the steps of `job.settings`; write the checkpoint that val chose and the history of all steps.
+def train_captioner(job: TrainingJob, processes: Processes) -> None:
+    """Train for the steps of `job.settings`; write the best checkpoint on val and the history of all steps.
 
-    Saves its state every `save_every` steps, and when a signal tells it to stop, and goes on from it. The same input,
-    seed and machine give the same weights, interrupted or not. Of several processes each calls this; the first writes.
-    Raises InputError where there is nothing to train on, ModelError for a model that can't be loaded, StoppedError.
+    The state is saved every `save_every` steps and on a stop signal; a rerun resumes from it. The same input, seed and
+    machine give the same weights, interrupted or not. Each process calls this; the first one writes the files.
+    InputError if there is nothing to train on, ModelError for a model that cannot be loaded, StoppedError on a signal.
     """
-    if job.settings.batch_parts % processes.count:  # the config is checked already, but torchrun may be started by hand
-        problem = f"captioner.batch_parts={job.settings.batch_parts} can't be dealt to {processes.count} processes"
+    if job.settings.batch_parts % processes.count:  # the config is checked, but torchrun may be started by hand
+        problem = (
+            f"captioner.batch_parts={job.settings.batch_parts} cannot be divided among {processes.count} processes"
+        )
         raise ConfigError(f"{problem}: give a multiple of them, in config/config.yaml")
-    torch.set_num_threads(job.running.threads_each)
+    torch.set_num_threads(job.resources.threads_each)
     training, key, done = prepare(job, processes)
     _train(training, key, done)
-    processes.of_all("done")
+    processes.gather("done")
     if processes.first:
         _write(training.setup.captioner, done, job)
         state.remove(job.files.resume, (JOB, PICTURES, VAL_PICTURES))
 
 
-def prepare(job: Job, processes: Processes) -> tuple[Training, str, state.Progress]:
-    """The training, the key of its state, and how far it is."""
+def prepare(job: TrainingJob, processes: Processes) -> tuple[Training, str, TrainingProgress]:
+    """Return the training, the key of its state, and its progress."""
     settings = job.settings
     captioner = new_captioner(settings, job.seed, processes.device)
-    if settings.vision_learning_rate_scale == 0:  # then its gradients need not be worked out
+    if settings.vision_learning_rate_scale == 0:  # then its gradients are not computed
         captioner.model.encoder.requires_grad_(False)
-    if job.running.checkpoint_activations:
+    if job.resources.checkpoint_activations:
         captioner.model.activation_checkpointing_enable({"use_reentrant": False})
-    size, threads = captioner.picture_size, job.running.threads_each
+    size, threads = captioner.picture_size, job.resources.threads_each
     pairs = read_pairs(job.files, size, settings.max_words, processes, threads)
     validation = read_validation(job.files, size, settings.validation_pictures, processes, threads)
     optimizer = _optimizer(captioner, settings)
-    tokens = encode(pairs.captions, captioner.tokenizer, settings.prefix)
+    tokens = tokenize(pairs.captions, captioner.tokenizer, settings.prefix)
     steps = settings.steps_of(len(pairs.captions))
     setup = Setup(captioner, captioner.model, optimizer, pairs, tokens, settings, steps, job.seed, processes)
-    _tell(setup, validation)
-    key = processes.of_first(_key(job, setup, validation))
+    _log_setup(setup, validation)
+    key = processes.broadcast(_key(job, setup, validation))
     done = state.restore(job.files.resume, key, captioner.model, optimizer)
-    return Training(job, _together(setup), validation), key, done
+    return Training(job, _distributed(setup), validation), key, done
 
 
-def _train(training: Training, key: str, done: state.Progress) -> None:
-    """The steps that are left; StoppedError where a signal came, also after the last one.
+def _train(training: Training, key: str, done: TrainingProgress) -> None:
+    """Run the remaining steps; StoppedError after a stop signal, even at the last step.
 
-    torchrun, told to stop, fails whatever its processes have made, and Snakemake then deletes that.
+    torchrun fails after a signal even if its processes succeed, and Snakemake then deletes their output.
     """
     job, setup = training.job, training.setup
     model, processes = setup.captioner.model.train(), setup.processes
-    with told() as noted:
+    with watch_stop_signals() as stop_signal:
         for step in progress(range(done.step, setup.steps), setup.steps - done.step, "captioner steps"):
             done.history.append(update(setup, step))
             done.step = step + 1
             if done.step % job.settings.validate_every == 0 or done.step == setup.steps:
                 _validate(training, done)
-            stop = processes.any(noted.stop)
-            if processes.first and (stop or (done.step % job.running.save_every == 0 and done.step < setup.steps)):
+            stop = processes.any(stop_signal.received)
+            if processes.first and (stop or (done.step % job.resources.save_every == 0 and done.step < setup.steps)):
                 state.save(job.files.resume, key, done, model, setup.optimizer)
             if stop:
-                processes.of_all("saved")  # torchrun ends all when it sees one end
-                problem = f"told to stop after step {done.step} of {setup.steps}: the training's state is saved"
-                raise StoppedError(f"{problem}, and it goes on from there when it is run again")
+                processes.gather("saved")  # torchrun ends all processes when one ends
+                problem = f"stopped by a signal after step {done.step} of {setup.steps}: the training state is saved"
+                raise StoppedError(f"{problem}, and a rerun resumes from there")
 
 
-def _together(setup: Setup) -> Setup:
-    """With a network that exchanges the gradients of all processes, where there are several."""
+def _distributed(setup: Setup) -> Setup:
+    """Wrap the network so that several processes exchange their gradients."""
     if setup.processes.count == 1:
         return setup
     network = DistributedDataParallel(setup.network, forward_sync_buffers=False, gradient_as_bucket_view=True)
     return replace(setup, network=network)
 
 
-def _tell(setup: Setup, validation: Validation) -> None:
+def _log_setup(setup: Setup, validation: Validation) -> None:
     settings, pairs = setup.settings, setup.pairs
     _log.info(
         "%d pairs of %d pictures; %d steps of %d pairs, %.1f epochs; %s on %s, %d processes, %d parts a step; "
@@ -131,7 +133,7 @@ def _tell(setup: Setup, validation: Validation) -> None:
 
 
 def _optimizer(captioner: Captioner, settings: Settings) -> torch.optim.AdamW:
-    """AdamW; biases and norms are not decayed; a group's `share` scales the schedule's rate."""
+    """Build AdamW without weight decay on biases and norms; a group's `share` scales the learning rate."""
     groups: dict[tuple[bool, bool], list[torch.nn.Parameter]] = {}
     trained = ((name, value) for name, value in captioner.model.named_parameters() if value.requires_grad)
     for name, value in trained:
@@ -148,8 +150,8 @@ def _optimizer(captioner: Captioner, settings: Settings) -> torch.optim.AdamW:
     )
 
 
-def _validate(training: Training, done: state.Progress) -> None:
-    """Score the model on val; keep its weights if CIDEr + BLEU-4 (the original's sum) is the best yet."""
+def _validate(training: Training, done: TrainingProgress) -> None:
+    """Score the model on val; keep its weights if CIDEr + BLEU-4, the original's sum, is the best so far."""
     predicted = _predicted(training)
     if not training.setup.processes.first:
         return
@@ -175,22 +177,22 @@ def _validate(training: Training, done: state.Progress) -> None:
 
 
 def _predicted(training: Training) -> Sequence[str]:
-    """The captions of val's pictures, each made by one of the processes."""
+    """Generate the captions of the val pictures, shared among the processes."""
     setup, pixels = training.setup, training.validation.pictures.pixels
     mine = pixels[setup.processes.rank :: setup.processes.count]
-    captions = captions_of(setup.captioner, mine, training.job.settings.prefix, training.job.search)
-    return setup.processes.whole([json.loads(text) for text in setup.processes.of_all(json.dumps(captions))])
+    captions = generate_captions(setup.captioner, mine, training.job.settings.prefix, training.job.search)
+    return setup.processes.interleave([json.loads(text) for text in setup.processes.gather(json.dumps(captions))])
 
 
-def _write(captioner: Captioner, done: state.Progress, job: Job) -> None:
+def _write(captioner: Captioner, done: TrainingProgress, job: TrainingJob) -> None:
     state.set_weights(captioner.model, done.best)
     with files.atomic_path(job.files.checkpoint) as unfinished:
         save_captioner(captioner, unfinished)
     tables.write(job.files.history, tables.HISTORY, done.history)
 
 
-def _key(job: Job, setup: Setup, validation: Validation) -> str:
-    """A hash of all that determines the result: settings, seed, data, the first weights."""
+def _key(job: TrainingJob, setup: Setup, validation: Validation) -> str:
+    """Hash everything that determines the result: settings, seed, data, initial weights."""
     weights = hashlib.sha256()
     for name, value in setup.captioner.model.named_parameters():
         weights.update(name.encode() + value.detach().cpu().numpy().tobytes())

@@ -36,7 +36,7 @@ def add_caption(commands: Commands) -> None:
 
 
 def _caption(options: argparse.Namespace) -> Iterator[str]:
-    from icsd.stages.captioner.predicting import PicturesWithoutCaption, caption_files  # late: torch takes seconds
+    from icsd.stages.captioner.predicting import UncaptionedPictures, caption_files  # late: torch takes seconds
 
     errors = []
     for path, caption in caption_files(options.model, options.pictures):
@@ -45,4 +45,4 @@ def _caption(options: argparse.Namespace) -> Iterator[str]:
         else:
             errors.append(caption)
     if errors:
-        raise PicturesWithoutCaption(errors, len(options.pictures))
+        raise UncaptionedPictures(errors, len(options.pictures))

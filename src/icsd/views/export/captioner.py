@@ -12,7 +12,7 @@ from icsd.config.arms import ARMS
 from icsd.core import tables
 from icsd.core.files import atomic_path
 from icsd.core.text import as_code, markdown_table
-from icsd.stages.captioner.folder import Manner, write_folder
+from icsd.stages.captioner.folder import GenerationSettings, write_folder
 from icsd.views.export.provenance import (
     PAPER,
     Provenance,
@@ -62,12 +62,12 @@ class Trained:
     settings: Settings
 
 
-def export_captioner(trained: Trained, folder: Path, manner: Manner, source: Provenance) -> None:
+def export_captioner(trained: Trained, folder: Path, generation: GenerationSettings, source: Provenance) -> None:
     """Write the checkpoint and README.md as a folder that transformers loads; an error leaves no folder."""
     rows = tables.concat(trained.scores, tables.SCORES).to_pylist()
     with atomic_path(folder) as unfinished:
         unfinished.mkdir()
-        write_folder(trained.checkpoint, unfinished, manner)
+        write_folder(trained.checkpoint, unfinished, generation)
         (unfinished / "README.md").write_text(captioner_card(trained, rows, source), encoding="utf-8")
     _log.info("%s of seed %d, %s", trained.arm, trained.seed, folder)
 

@@ -24,10 +24,10 @@ from icsd.core.errors import InputError, ModelError
 from icsd.stages.captioner import state, training
 from icsd.stages.captioner.data import fitted, read_pictures
 from icsd.stages.captioner.job import Files
-from icsd.stages.captioner.model import captions_of, load_captioner, new_captioner
+from icsd.stages.captioner.model import generate_captions, load_captioner, new_captioner
 from icsd.stages.captioner.predicting import predict_captions
 from icsd.stages.captioner.steps import IGNORED, Setup, caption_loss, decoder_batch, learning_rate
-from icsd.stages.captioner.text import clean_caption, encode
+from icsd.stages.captioner.text import clean_caption, tokenize
 from icsd.stages.captioner.training import train
 
 
@@ -77,7 +77,7 @@ def test_learning_rate_rises_then_falls_to_zero():
 
 def test_prefix_and_padding_are_not_in_the_loss_but_the_end_is(captioner_folder: Path):
     tokenizer = BertTokenizer.from_pretrained(captioner_folder / "tokenizer")
-    tokens = encode(["red ball", "a blue fish"], tokenizer, "a picture of")
+    tokens = tokenize(["red ball", "a blue fish"], tokenizer, "a picture of")
     ids, mask, labels = decoder_batch(tokens, np.asarray([0, 1]))
     asked = [[word for word in row if word != IGNORED] for row in labels.tolist()]
     assert [tokenizer.decode(row) for row in asked] == ["red ball [SEP]", "a blue fish [SEP]"]
@@ -178,7 +178,7 @@ def test_state_cut_short_is_passed_over_with_a_word(
     paths.resume.mkdir(parents=True)
     (paths.resume / state.FILE).write_bytes(b"\x10\0\0\0")
     run(paths, settings.model_copy(update={"steps": 2}))
-    assert "can't be read" in caplog.text
+    assert "cannot be read" in caplog.text
 
 
 def test_pairs_in_another_order_train_the_same_weights(paths: Files, settings: Captioner, tmp_path: Path):
@@ -216,8 +216,8 @@ def test_captions_do_not_depend_on_the_batch(paths: Files, settings: Captioner):
     run(paths, settings.model_copy(update={"steps": 10}))
     captioner = load_captioner(paths.checkpoint)
     pixels = np.random.default_rng(0).integers(0, 255, (6, 16, 16, 3), dtype=np.uint8)
-    together = captions_of(captioner, pixels, "a picture of", SEARCH)
-    assert captions_of(captioner, pixels, "a picture of", replace(SEARCH, batch_size=1)) == together
+    together = generate_captions(captioner, pixels, "a picture of", SEARCH)
+    assert generate_captions(captioner, pixels, "a picture of", replace(SEARCH, batch_size=1)) == together
 
 
 def test_training_with_augmentation_repeats(paths: Files, settings: Captioner, tmp_path: Path):

@@ -19,8 +19,8 @@ from icsd.config import Captioner
 from icsd.core import tables
 from icsd.core.errors import ConfigError, StoppedError
 from icsd.stages.captioner import state, training
-from icsd.stages.captioner.job import Files, Job, Running, launch_command, read_job
-from icsd.stages.captioner.processes import Processes, choose_device, follow
+from icsd.stages.captioner.job import Files, Resources, TrainingJob, launch_command, read_job
+from icsd.stages.captioner.processes import Processes, choose_device, exit_with_parent
 from icsd.stages.captioner.steps import Setup, update
 from icsd.stages.captioner.training import train, train_captioner
 
@@ -57,10 +57,10 @@ def scores(files: Files) -> list[float]:
     return [row["value"] for row in rows if row["metric"]]
 
 
-def start(job: Job) -> subprocess.Popen[bytes]:
+def start(job: TrainingJob) -> subprocess.Popen[bytes]:
     """torchrun, as the job becomes it."""
     with Path(job.files.log).with_suffix(".said").open("ab") as said:
-        command = launch_command(job.write(), job.running, {})
+        command = launch_command(job.write(), job.resources, {})
         environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
         return subprocess.Popen(command, stdout=said, stderr=said, env=environment)
 
@@ -125,7 +125,7 @@ def test_two_processes_killed_and_started_again_have_the_curve_of_one(
     said = Path(two.files.log).with_suffix(".said")
     assert start(two).wait(LIMIT_S) == 0, said.read_text()
     log = Path(two.files.log).read_text()
-    assert "going on after step" in log and "WARNING" not in log
+    assert "resuming after step" in log and "WARNING" not in log
     assert losses(two.files) == pytest.approx(losses(paths), abs=1e-4)
     assert scores(two.files) == pytest.approx(scores(paths), abs=1e-6)
     assert not resume.exists()
@@ -140,7 +140,7 @@ def test_a_training_told_to_stop_saves_and_goes_on_with_its_curve(
     for number, step in ((signal.SIGTERM, 11), (signal.SIGUSR1, 30)):
         with monkeypatch.context() as patched:
             patched.setattr(training, "update", signalled(update, step, number))
-            with pytest.raises(StoppedError, match=f"told to stop after step {step} of 40: .* state is saved"):
+            with pytest.raises(StoppedError, match=f"stopped by a signal after step {step} of 40: .* state is saved"):
                 train(job)
         assert not Path(job.files.history).exists()
     train(job)
@@ -168,10 +168,10 @@ def test_one_process_told_to_stop_stops_both(paths: Files, settings: Captioner, 
     wait_until((two.files.resume / state.FILE).exists, "no state was saved")
     agent.send_signal(signal.SIGUSR1)
     assert agent.wait(LIMIT_S) != 0
-    stopped = re.search(r"told to stop after step (\d+) of 40", log.read_text())
+    stopped = re.search(r"stopped by a signal after step (\d+) of 40", log.read_text())
     assert stopped, said.read_text()
     assert start(two).wait(LIMIT_S) == 0, said.read_text()
-    assert f"going on after step {stopped[1]}," in log.read_text()
+    assert f"resuming after step {stopped[1]}," in log.read_text()
     assert losses(two.files) == pytest.approx(losses(paths), abs=1e-4)
 
 
@@ -201,7 +201,7 @@ def test_activations_worked_out_again_change_nothing(
 
 
 def test_parts_that_cannot_be_dealt_are_refused(paths: Files, settings: Captioner):
-    with pytest.raises(ConfigError, match=r"captioner\.batch_parts=2 can't be dealt to 3 processes"):
+    with pytest.raises(ConfigError, match=r"captioner\.batch_parts=2 cannot be divided among 3 processes"):
         train_captioner(job_of(paths, settings), Processes(count=3))
 
 
@@ -212,12 +212,12 @@ def test_a_job_is_read_as_it_was_written(paths: Files, settings: Captioner):
 
 def test_shares_come_together_again():
     three = [Processes(rank, 3) for rank in range(3)]
-    assert three[0].whole([each.share("abcde") for each in three]) == list("abcde")
+    assert three[0].interleave([each.share("abcde") for each in three]) == list("abcde")
 
 
 def test_a_process_without_its_torchrun_ends(caplog: pytest.LogCaptureFixture):
     ends: list[int] = []
-    follow(os.getppid() + 1, ends.append)
+    exit_with_parent(os.getppid() + 1, ends.append)
     assert ends == [1] and "torchrun, which started this process, is gone" in caplog.text
 
 
@@ -225,19 +225,19 @@ def test_a_gpu_that_is_not_there_is_one_message(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert choose_device("auto", 4, 0).type == "cpu"
     with pytest.raises(
-        ConfigError, match=r"captioner\.device=cuda .*processes=4 takes 4 GPUs .* this one shows 0: ask"
+        ConfigError, match=r"captioner\.device=cuda .*processes=4 needs 4 GPUs .* this one has 0: request"
     ):
         choose_device("cuda", 4, 0)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert choose_device("auto", 2, 1) == torch.device("cuda", 1)
-    with pytest.raises(ConfigError, match="this one shows 2"):
+    with pytest.raises(ConfigError, match="this one has 2"):
         choose_device("auto", 4, 0)
 
 
 def test_several_nodes_meet_at_the_first_of_a_slurm_job(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("socket.gethostname", lambda: "node-a")
-    running = Running(threads=2, save_every=1, processes=4, nodes=2)
+    running = Resources(threads=2, save_every=1, processes=4, nodes=2)
     command = " ".join(launch_command(Path("job.json"), running, {"SLURM_JOB_ID": "20007"}))
     assert command.startswith("srun --overlap --nodes=2 --ntasks=2 --ntasks-per-node=1 --cpus-per-task=2 ")
     assert "--nproc-per-node=4 " in command

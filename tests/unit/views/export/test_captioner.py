@@ -19,12 +19,12 @@ from transformers import AutoImageProcessor, AutoTokenizer, VisionEncoderDecoder
 from icsd.cli import main
 from icsd.core import tables
 from icsd.stages.captioner.data import read_pictures
-from icsd.stages.captioner.folder import Manner
-from icsd.stages.captioner.model import captions_of, load_captioner
+from icsd.stages.captioner.folder import GenerationSettings
+from icsd.stages.captioner.model import generate_captions, load_captioner
 from icsd.stages.captioner.training import train
 from icsd.views.export.captioner import Trained, export_captioner
 
-MANNER = Manner("a picture of", SEARCH.beams, SEARCH.min_tokens, SEARCH.max_tokens)
+GENERATION = GenerationSettings("a picture of", SEARCH.beams, SEARCH.min_tokens, SEARCH.max_tokens)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def trained(captioner_folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
 def exported(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Its folder. Do not write into it."""
     folder = tmp_path_factory.mktemp("export") / "captioner-seed-0"
-    export_captioner(trained, folder, MANNER, SOURCE | {"licence": "apache-2.0"})
+    export_captioner(trained, folder, GENERATION, SOURCE | {"licence": "apache-2.0"})
     return folder
 
 
@@ -68,7 +68,7 @@ def of_the_pipeline(trained: Trained, pictures: list[Path], folder: Path) -> lis
     tables.write(folder / "asked.parquet", tables.IMAGES, rows)
     captioner = load_captioner(trained.checkpoint)
     read = read_pictures([folder / "asked.parquet"], captioner.picture_size, [path.stem for path in pictures], "")
-    return captions_of(captioner, read.pixels, MANNER.prefix, SEARCH)
+    return generate_captions(captioner, read.pixels, GENERATION.prefix, SEARCH)
 
 
 def test_transformers_alone_writes_the_pipelines_captions(
@@ -173,7 +173,7 @@ def test_a_checkpoint_that_is_not_whole_leaves_no_folder(trained: Trained, tmp_p
     (broken / "generation_config.json").write_text("{")
     cut = Trained("multi", 0, broken, trained.pairs, trained.scores, trained.settings)
     with pytest.raises(Exception, match=r"generation_config\.json: cannot be read"):
-        export_captioner(cut, tmp_path / "out", MANNER, SOURCE)
+        export_captioner(cut, tmp_path / "out", GENERATION, SOURCE)
     assert not (tmp_path / "out").exists()
 
 
