@@ -10,7 +10,6 @@ from icsd.core import tables
 from icsd.core.errors import ConfigError, InputError
 from icsd.core.ids import shard_names, shard_of
 from icsd.core.vectors import on_grid, to_lists, unit_on_grid
-from icsd.models import candidates
 from icsd.models import neighbors as backend
 from icsd.models.neighbors import nearest
 from icsd.stages.groups import (
@@ -53,7 +52,7 @@ def small_blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     for name, size in {"SAMPLE": 5, "PIVOTS": 3, "GATHERED": 100}.items():
         monkeypatch.setattr(backend, name, size)
     monkeypatch.setattr(backend, "has_bfloat16", lambda device_type: request.param)
-    monkeypatch.setattr(candidates, "SPARE", 2)
+    monkeypatch.setattr(backend, "SPARE", 2)
 
 
 def test_nearest_captions_equals_brute_force() -> None:
@@ -96,7 +95,7 @@ def test_ties_between_different_vectors_go_to_the_lower_column() -> None:
 @pytest.mark.parametrize("itself", [True, False])
 @pytest.mark.parametrize("k", [1, 6, 80])
 @pytest.mark.usefixtures("small_blocks")
-def test_vectors_closer_than_the_products_can_tell_are_ordered_exact_search(itself: bool, k: int) -> None:
+def test_vectors_closer_than_the_products_can_tell_are_ordered_exactly(itself: bool, k: int) -> None:
     rng = np.random.default_rng(4)
     corpus = on_grid(_vectors(1, 64) + rng.integers(-2, 3, size=(80, 64)) * 2.0**-22)
     queries = corpus if itself else corpus[:10].copy()
@@ -106,7 +105,7 @@ def test_vectors_closer_than_the_products_can_tell_are_ordered_exact_search(itse
 @pytest.mark.parametrize("itself", [True, False])
 @pytest.mark.parametrize("spread", [0.003, 0.05, 1.0])
 @pytest.mark.usefixtures("small_blocks")
-def test_clustered_vectors_are_ordered_exact_search(itself: bool, spread: float) -> None:
+def test_clustered_vectors_are_ordered_exactly(itself: bool, spread: float) -> None:
     rng = np.random.default_rng(6)
     centres = rng.normal(size=(5, 24))
     corpus = unit_on_grid(centres[rng.integers(0, 5, 120)] + spread * rng.normal(size=(120, 24)))
@@ -132,11 +131,11 @@ def test_the_blocks_of_the_default_sizes_give_the_exact_answer() -> None:
 def test_no_product_is_further_from_the_exact_one_than_the_bound(dtype: torch.dtype) -> None:
     q, c = (torch.from_numpy(_vectors(400, 512, seed)) for seed in (1, 2))
     c[:20] = q[:20]  # similarities near 1 as well
-    bound = candidates.bound_of(q, c, dtype)
+    error, rounding = backend.error_bounds(q, c, dtype)
     exact = q.double() @ c.double().T
     products = (q.to(dtype) @ c.to(dtype).T).double()
-    assert bool(((products - exact).abs() <= bound.before + bound.last * products.abs()).all())
-    assert bound.before < (0.005 if dtype == torch.bfloat16 else 1e-4)
+    assert bool(((products - exact).abs() <= error + rounding * products.abs()).all())
+    assert error < (0.005 if dtype == torch.bfloat16 else 1e-4)
 
 
 def test_a_caption_is_first_in_its_own_group_though_others_tie() -> None:
