@@ -20,7 +20,7 @@ from transformers import BertTokenizer
 
 from icsd.core import metrics, tables
 from icsd.core.ids import drawing_order
-from icsd.core.references import read_references
+from icsd.core.metrics import read_references
 from icsd.core.text import markdown_table
 from icsd.stages.evaluation.bootstrap import Score, Tokenised, resampled, score, tokenise, with_interval
 

@@ -1,4 +1,4 @@
-"""Shard, seed and drawing order of an item: functions of its id alone."""
+"""Ids: shard, seed and drawing order of an item are functions of its id alone; ids of real pictures."""
 
 import hashlib
 
@@ -32,6 +32,16 @@ def drawing_order(number: int) -> tuple[int, int]:
     It is the same for both, so that the captions of `single` are the anchors of the groups of `multi`, if usable.
     """
     return item_seed(f"order of {number}", 0), number
+
+
+def real_image_id(image_id: int) -> str:
+    """The id that a photograph of the corpus has in the IMAGES tables."""
+    return f"real-{image_id}"
+
+
+def corpus_image_id(image_id: str) -> int:
+    """The id that the corpus gave to the photograph with this id in the IMAGES tables."""
+    return int(image_id.removeprefix("real-"))
 
 
 def _hash(text: str) -> int:

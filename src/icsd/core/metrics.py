@@ -1,14 +1,37 @@
-"""Caption metrics of coco-caption that need no Java."""
+"""Caption metrics of coco-caption that need no Java, and the reference captions that they compare with."""
 
 import re
+from collections import defaultdict
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+
+from icsd.core import tables
+from icsd.core.errors import InputError
+from icsd.core.ids import real_image_id
 
 BLEU_ORDER = 4
 _NO_WORD = re.compile(r"[^\w' ]+")
 
 References = Sequence[Sequence[str]]  # the tokenised reference captions of each picture
+
+
+def read_domains(domains: Path | str) -> dict[str, str]:
+    """The domain of each picture that has one, by its id in the IMAGES tables."""
+    return {real_image_id(row["image_id"]): row["domain"] for row in tables.read(domains, tables.DOMAINS).to_pylist()}
+
+
+def read_references(captions: Path | str) -> dict[str, list[str]]:
+    """The captions of each picture by its id in the IMAGES tables, in the order of their ids."""
+    rows = tables.read(captions, tables.CAPTIONS).to_pylist()
+    if not rows:
+        hint = "point pictures in config/config.yaml at annotations that hold captions"
+        raise InputError(captions, "", "holds no caption", hint)
+    references: dict[str, list[str]] = defaultdict(list)
+    for row in sorted(rows, key=lambda row: (row["image_id"], row["caption_id"])):
+        references[real_image_id(row["image_id"])].append(row["caption"])
+    return dict(references)
 
 
 def plain_tokens(caption: str) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 
 from icsd.core import metrics, tables
 from icsd.core.files import atomic_path
-from icsd.core.references import read_references
+from icsd.core.metrics import read_references
 from icsd.core.text import markdown_table
 from icsd.picturebook.mentions import Objects, count_objects, named_objects
 from icsd.picturebook.probe import detect_in_tables

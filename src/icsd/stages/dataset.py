@@ -10,8 +10,7 @@ from typing import Any
 from icsd.config.arms import ARMS, METHOD
 from icsd.core import tables
 from icsd.core.errors import InputError, check_drop_share
-from icsd.core.ids import drawing_order
-from icsd.core.references import real_image_id
+from icsd.core.ids import drawing_order, real_image_id
 
 Row = Mapping[str, Any]
 _log = logging.getLogger(__name__)

@@ -9,8 +9,8 @@ from typing import Any
 
 from icsd.core import tables
 from icsd.core.errors import InputError, check_drop_share
+from icsd.core.ids import real_image_id
 from icsd.core.pictures import PictureError, read_picture
-from icsd.core.references import real_image_id
 from icsd.corpora import Corpus, Picture
 
 MODEL = "photograph"  # what IMAGES has for a model where nothing was drawn

@@ -14,8 +14,8 @@ from PIL import Image
 
 from icsd.core import files, metrics, tables
 from icsd.core.errors import InputError
+from icsd.core.metrics import read_references
 from icsd.core.pictures import naming, read_picture
-from icsd.core.references import read_references
 from icsd.stages.captioner.job import PICTURES, VAL_PICTURES, Files
 from icsd.stages.captioner.processes import Processes
 from icsd.stages.captioner.text import clean_caption

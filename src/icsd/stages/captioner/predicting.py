@@ -8,9 +8,10 @@ import torch
 
 from icsd.core import tables
 from icsd.core.errors import ICSDError, InputError
+from icsd.core.ids import corpus_image_id
 from icsd.core.logs import progress
+from icsd.core.metrics import read_references
 from icsd.core.pictures import PictureError, read_picture
-from icsd.core.references import corpus_image_id, read_references
 from icsd.corpora.coco_results import write_results
 from icsd.stages.captioner.data import fitted, read_pictures
 from icsd.stages.captioner.folder import read_generation_settings

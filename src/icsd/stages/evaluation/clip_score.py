@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from icsd.core import tables
 from icsd.core.errors import InputError
-from icsd.core.references import real_image_id
+from icsd.core.ids import real_image_id
 from icsd.core.vectors import from_lists, to_lists
 
 PROMPT = "A photo depicts "  # stands before every caption, true or predicted

@@ -6,7 +6,8 @@ from statistics import mean, stdev
 from typing import Any
 
 from icsd.core import files, tables
-from icsd.core.references import read_domains, real_image_id
+from icsd.core.ids import real_image_id
+from icsd.core.metrics import read_domains
 from icsd.core.text import markdown_table
 from icsd.stages.evaluation.scoring import sets_of
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from icsd.core import tables
 from icsd.core.errors import InputError
-from icsd.core.references import read_domains, read_references
+from icsd.core.metrics import read_domains, read_references
 from icsd.core.text import markdown_table
 from icsd.corpora import Corpus
 from icsd.corpora.coco_results import read_results

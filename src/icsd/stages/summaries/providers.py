@@ -33,7 +33,7 @@ def summarize(groups: Sequence[Group], prompt: Prompt, config: SummariesConfig, 
     with cache.writer(run=results.name, provider=config.provider, model=model_name(config)) as segment:
         opened = _local_model if config.provider == "transformers" else _served_model
         with opened(config, cache, segment, results) as (sampling, send):
-            yield from _Requester(prompt, sampling, config.repair, quality_filter, cache, send).summaries(groups)
+            yield from _SummaryRequester(prompt, sampling, config.repair, quality_filter, cache, send).summaries(groups)
 
 
 def model_name(config: SummariesConfig) -> str:
@@ -48,7 +48,7 @@ def first_request(prompt: Prompt, sampling: Sampling, group: Group) -> Request:
 
 
 @dataclass(frozen=True)
-class _Requester:
+class _SummaryRequester:
     """Requests the summaries of groups: those that the cache lacks, and a repair of each unusable answer."""
 
     prompt: Prompt

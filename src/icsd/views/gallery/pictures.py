@@ -8,9 +8,8 @@ from typing import Any
 import pyarrow as pa
 
 from icsd.config.arms import arms_with_pictures_of
-from icsd.core.ids import drawing_order, shard_of
-from icsd.core.metrics import cider, plain_tokens
-from icsd.core.references import corpus_image_id, read_references, real_image_id
+from icsd.core.ids import corpus_image_id, drawing_order, real_image_id, shard_of
+from icsd.core.metrics import cider, plain_tokens, read_references
 from icsd.views.run import Run, RunTable
 
 Row = Mapping[str, Any]

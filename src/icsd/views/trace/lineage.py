@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from icsd.config.arms import ARMS, arms_with_pictures_of
 from icsd.core import tables
-from icsd.core.references import corpus_image_id
+from icsd.core.ids import corpus_image_id
 from icsd.views.run import Run, RunTable
 
 Row = Mapping[str, Any]
