@@ -25,7 +25,7 @@ from transformers import (
     CLIPVisionModel,
 )
 
-from icsd.config import Captioner
+from icsd.config import CaptionerConfig
 from icsd.core import tables
 from icsd.core.text import markdown_table
 from icsd.stages.captioner.job import Files, Resources, TrainingJob
@@ -87,7 +87,7 @@ def measure(folder: Path, batch: int, precision: str, checkpoint_activations: bo
         write_models(folder)
     names = {"vision_model": "vision", "decoder_weights": "bert", "tokenizer": "tokenizer"}
     models = {name: str(folder / path) for name, path in names.items()}
-    settings = Captioner(**models, **PAPER, image_size=384, epochs=30, batch_size=batch, precision=precision)
+    settings = CaptionerConfig(**models, **PAPER, image_size=384, epochs=30, batch_size=batch, precision=precision)
     search = BeamSearch(beams=3, min_tokens=5, max_tokens=30, batch_size=batch)
     resources = Resources(threads, save_every=500, checkpoint_activations=int(checkpoint_activations))
     with phase("loading, and decoding images", rows):

@@ -23,8 +23,8 @@ rule train_captioner:
         history="<results>/captioner/{arm}/seed-{seed}/history.parquet",
     params:
         revision=REVISIONS["captioner"],
-        settings=cfg.captioner.settings,
-        search=cfg.evaluation.model_dump(include={"beams", "min_tokens", "max_tokens"}),
+        settings=cfg.captioner.params(without=("seeds",)),
+        search=cfg.evaluation.params("beams", "min_tokens", "max_tokens"),
     log:
         "<results>/logs/train_captioner/{arm}-seed-{seed}.log",
     benchmark:
@@ -38,11 +38,6 @@ rule train_captioner:
             60, "pairs", work=cfg.captioner.steps_of, rate=cfg.captioner.steps_per_second(cfg.estimate)
         ),
         gpu=cfg.captioner.gpus,
-        batch_size=cfg.evaluation.batch_size,
-        save_every=cfg.captioner.checkpoint_every,
-        checkpoint_activations=int(cfg.captioner.checkpoint_activations),
-        device=cfg.captioner.device,
-        processes=cfg.captioner.processes,
         nodes=cfg.captioner.nodes,
         # of several nodes the job starts a torchrun on each, by an srun of its own: one task a node, whatever the GPUs
         mpi="srun" if cfg.captioner.nodes > 1 else None,

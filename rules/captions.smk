@@ -12,7 +12,7 @@ rule read_captions:
     params:
         revision=REVISIONS["captions"],
         shards=cfg.shards,
-        corpus=cfg.captions.deciding(),
+        corpus=cfg.captions.reading(),
         max_characters=cfg.captions.max_characters,
     log:
         "<results>/logs/read_captions.log",

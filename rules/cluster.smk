@@ -7,7 +7,7 @@ from icsd.workflow.head import check_shared
 from icsd.workflow.start import begin, explain
 
 if workflow.remote_exec:
-    check_shared(Path(f"results/{cfg.run}"))
+    check_shared(Path(cfg.results))
 
 
 onstart:
@@ -16,7 +16,7 @@ onstart:
         from icsd.stages.evaluation.spice import Spice
 
         Spice(**cfg.evaluation.spice.model_dump()).jars()
-    begin(workflow, cfg.run, Path(f"results/{cfg.run}"))
+    begin(workflow, cfg.run, Path(cfg.results))
 
 
 onerror:

@@ -9,7 +9,7 @@ jobs = Jobs.on_cluster(
 
 
 pathvars:
-    results=f"results/{cfg.run}",
+    results=cfg.results,
 
 
 wildcard_constraints:
@@ -39,7 +39,7 @@ def model_input(*models):
 
 def shipped(path):
     """A prompt, or what belongs to the picture book: beside the Snakefile where the working directory has none."""
-    return located(path, HOME)
+    return shipped_path(path, HOME)
 
 
 def report_parts(folder, parts):

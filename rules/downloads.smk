@@ -32,8 +32,6 @@ rule download_file:
     resources:
         mem_mb=500,
         runtime=1440,
-        # no param: the same file from a mirror
-        address=lambda wildcards: cfg.downloads.files[f"resources/corpora/{wildcards.file}"].address,
     script:
         "../scripts/download_file.py"
 
@@ -87,7 +85,7 @@ rule fetch_model:
     wildcard_constraints:
         model=cfg.downloads.pattern(cfg.downloads.models),
     params:
-        model=lambda wildcards: cfg.downloads.models[wildcards.model].model_dump(mode="json"),
+        model=lambda wildcards: cfg.downloads.models[wildcards.model].params(),
     log:
         "resources/logs/fetch_model/{model}.log",
     conda:

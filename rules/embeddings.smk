@@ -14,7 +14,7 @@ rule embed_captions:
         embeddings="<results>/embeddings/{shard}.parquet",
     params:
         revision=REVISIONS["embeddings"],
-        encoder=cfg.embeddings.deciding(),
+        encoder=cfg.embeddings.params(),
     log:
         "<results>/logs/embed_captions/{shard}.log",
     benchmark:
@@ -26,8 +26,6 @@ rule embed_captions:
         mem_mb=jobs.memory(4000),
         runtime=jobs.minutes(15, "captions", rate=cfg.estimate.embeddings_per_second, parts=cfg.shards),
         gpu=int(cfg.embeddings.device == "cuda"),
-        device=cfg.embeddings.device,
-        batch_tokens=cfg.embeddings.batch_tokens,
     script:
         "../scripts/embed_captions.py"
 

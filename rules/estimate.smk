@@ -7,9 +7,7 @@
 
 rule estimate:
     params:
-        config=cfg.model_dump(mode="json"),
         prompt=shipped(f"config/prompts/{cfg.summaries.prompt}.txt"),
-        results=f"results/{cfg.run}",  # a <path> in params stays as it is
     log:
         "<results>/logs/estimate.log",
     conda:

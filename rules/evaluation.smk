@@ -24,7 +24,7 @@ rule predict_captions:
     params:
         revision=REVISIONS["evaluation"],
         prefix=cfg.captioner.prefix,
-        search=cfg.evaluation.model_dump(include={"beams", "min_tokens", "max_tokens"}),
+        search=cfg.evaluation.params("beams", "min_tokens", "max_tokens"),
     log:
         "<results>/logs/predict_captions/{arm}-seed-{seed}-{test}.log",
     benchmark:
@@ -36,7 +36,6 @@ rule predict_captions:
         mem_mb=jobs.memory(4000),
         runtime=jobs.minutes(60),
         gpu=0,
-        batch_size=cfg.evaluation.batch_size,
     script:
         "../scripts/predict_captions.py"
 
@@ -62,7 +61,6 @@ rule embed_test_pictures:
         mem_mb=jobs.memory(4000),
         runtime=jobs.minutes(120),
         gpu=0,
-        batch_size=cfg.evaluation.batch_size,
     script:
         "../scripts/embed_test_pictures.py"
 
@@ -91,8 +89,6 @@ rule score_captions:
         mem_mb=jobs.memory(10000 if "SPICE" in cfg.evaluation.metrics else 3000),  # METEOR's Java takes up to 2,000, SPICE's 8,000
         runtime=jobs.minutes(120),
         gpu=0,
-        spice=cfg.evaluation.spice.model_dump_json(),
-        batch_size=cfg.evaluation.batch_size,
     script:
         "../scripts/score_captions.py"
 

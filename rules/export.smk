@@ -42,8 +42,6 @@ rule export_dataset:
     resources:
         mem_mb=jobs.memory(4000),
         runtime=jobs.minutes(240),
-        results=f"results/{cfg.run}",
-        store=cfg.summaries.store,
     script:
         "../scripts/export_dataset.py"
 
@@ -60,8 +58,8 @@ rule export_captioner:
     params:
         revision=REVISIONS["export"],
         source=cfg.provenance,
-        settings=cfg.captioner.settings,
-        search=cfg.evaluation.model_dump(include={"beams", "min_tokens", "max_tokens"}),
+        settings=cfg.captioner.params(without=("seeds",)),
+        search=cfg.evaluation.params("beams", "min_tokens", "max_tokens"),
     log:
         "<results>/logs/export_captioner/{arm}-seed-{seed}.log",
     conda:

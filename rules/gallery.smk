@@ -38,7 +38,7 @@ rule write_gallery:
     params:
         revision=REVISIONS["gallery"],
         run={
-            "folder": f"results/{cfg.run}",  # a <path> in params stays as it is
+            "folder": cfg.results,  # a <path> in params stays as it is
             "arms": cfg.arms,
             "drawn": cfg.drawn_arms,
             "shards": SHARDS,

@@ -23,7 +23,7 @@ rule select_sentences:
     params:
         revision=REVISIONS["images"],
         shards=cfg.shards,
-        pictures=cfg.images.pictures,
+        max_summaries=cfg.images.max_summaries,
         spare=lambda wildcards: cfg.images.spare if ARMS[wildcards.arm].sentences == "captions" else 0,
         seed=cfg.images.seed,
     log:
@@ -73,7 +73,7 @@ rule generate_images:
         arm=arms_where(lambda arm: arm.sentences),
     params:
         revision=REVISIONS["images"],
-        settings=cfg.images.deciding(),
+        settings=cfg.images.params(without=("max_summaries", "spare", "seed")),
     log:
         "<results>/logs/generate_images/{arm}/{shard}.log",
     benchmark:
@@ -85,9 +85,5 @@ rule generate_images:
         mem_mb=jobs.memory(8000),
         runtime=jobs.minutes(20, "sentences", rate=cfg.estimate.images_per_second, parts=cfg.shards),
         gpu=0,
-        batch_size=cfg.images.batch_size,
-        compiled=int(cfg.images.compile),
-        store=cfg.images.store,
-        run=cfg.run,
     script:
         "../scripts/generate_images.py"

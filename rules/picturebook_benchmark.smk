@@ -22,7 +22,7 @@ rule measure_picturebook:
         sheet="results/benchmark/picturebook/drawn.png",
     params:
         revision=REVISIONS["picturebook_benchmark"],
-        drawing=cfg.images.model_dump(include={"steps", "guidance_scale"}),
+        drawing=cfg.images.params("steps", "guidance_scale"),
     log:
         "results/benchmark/picturebook/logs/measure_picturebook.log",
     conda:

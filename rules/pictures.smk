@@ -23,7 +23,7 @@ rule read_pictures:
         split="|".join(cfg.pictures.splits),
     params:
         revision=REVISIONS["pictures"],
-        corpus=lambda wildcards: cfg.pictures.splits[wildcards.split].deciding(),
+        corpus=lambda wildcards: cfg.pictures.splits[wildcards.split].reading(),
         max_drop_share=cfg.pictures.max_drop_share,
     log:
         "<results>/logs/read_pictures/{split}.log",

@@ -58,10 +58,6 @@ rule draw_report:
     resources:
         mem_mb=jobs.memory(4000),
         runtime=jobs.minutes(60),
-        results=f"results/{cfg.run}",
-        # no params: a price or a speed changes no other result, and the page shows params with their markup
-        prompt=shipped(f"config/prompts/{cfg.summaries.prompt}.txt"),
-        config=cfg.model_dump_json(exclude_defaults=True, exclude={"downloads"}),
     script:
         "../scripts/draw_report.py"
 

@@ -27,6 +27,5 @@ rule check_safety:
         mem_mb=jobs.memory(4000),
         runtime=jobs.minutes(15, "images", rate=cfg.estimate.checks_per_second),
         gpu=0,
-        batch_size=cfg.safety.batch_size,
     script:
         "../scripts/check_safety.py"

@@ -24,7 +24,7 @@ rule summarize_groups:
         summaries="<results>/summaries/{shard}.parquet",
     params:
         revision=REVISIONS["summaries"],
-        settings=cfg.summaries.deciding(),
+        settings=cfg.summaries.params(without=("prompt", "prompts")),
     log:
         "<results>/logs/summarize_groups/{shard}.log",
     benchmark:
@@ -36,9 +36,7 @@ rule summarize_groups:
         mem_mb=jobs.memory(cfg.summaries.memory_mb),
         runtime=jobs.minutes(cfg.summaries.minutes, "groups", rate=cfg.summaries.rate(cfg.estimate), parts=cfg.shards),
         gpu=cfg.summaries.gpus,
-        results=f"results/{cfg.run}",
         llm_requests=cfg.summaries.llm_requests,
-        runtime_settings=cfg.summaries.runtime(),
     script:
         "../scripts/summarize_groups.py"
 
@@ -60,10 +58,7 @@ use rule summarize_groups as summarize_by_prompt with:
         mem_mb=jobs.memory(cfg.summaries.memory_mb),
         runtime=jobs.minutes(cfg.summaries.minutes, "groups", rate=cfg.summaries.rate(cfg.estimate), parts=cfg.shards),
         gpu=cfg.summaries.gpus,
-        results=f"results/{cfg.run}",
         llm_requests=cfg.summaries.llm_requests,
-        # a prompt whose answers are dropped is a result here
-        runtime_settings=cfg.summaries.runtime(max_drop_share=1.0),
 
 
 rule compare_prompts:
@@ -83,7 +78,5 @@ rule compare_prompts:
     resources:
         mem_mb=jobs.memory(4000),
         runtime=jobs.minutes(10),
-        prompt_usd=str(cfg.summaries.openai.prompt_usd_per_million),
-        completion_usd=str(cfg.summaries.openai.completion_usd_per_million),
     script:
         "../scripts/compare_prompts.py"

@@ -1,8 +1,10 @@
 from pathlib import Path
 
+from icsd.config import job_config
 from icsd.core.logs import job_log
 from icsd.stages.safety import check_safety
 
 with job_log(snakemake.log[0]):
     images, safety, params = Path(snakemake.input.images), Path(snakemake.output.safety), snakemake.params
-    check_safety(images, safety, params.model, params.blank_std, snakemake.resources.batch_size)
+    batch_size = job_config(snakemake).safety.batch_size
+    check_safety(images, safety, params.model, params.blank_std, batch_size)

@@ -1,3 +1,4 @@
+from icsd.config import job_config
 from icsd.core.logs import job_log
 from icsd.stages.evaluation.clip_score import embed_test_pictures
 
@@ -7,5 +8,5 @@ with job_log(snakemake.log[0]):
         snakemake.input.captions,
         snakemake.output.vectors,
         snakemake.params.model,
-        snakemake.resources.batch_size,
+        job_config(snakemake).evaluation.batch_size,
     )

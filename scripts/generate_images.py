@@ -1,17 +1,18 @@
 from pathlib import Path
 
+from icsd.config import job_config
 from icsd.core.logs import job_log
 from icsd.stages.images import Drawing, generate_images, image_store, load_generator
 
 with job_log(snakemake.log[0]):
-    resources = snakemake.resources
+    config = job_config(snakemake)
     generate_images(
         Path(snakemake.input.sentences),
         Path(snakemake.output.images),
         Path(snakemake.output.contact_sheet),
         Drawing(**snakemake.params.settings),
-        resources.batch_size,
-        image_store(Path(resources.store), resources.run),
-        load_generator(compiled=bool(resources.compiled)),
+        config.images.batch_size,
+        image_store(Path(config.images.store), config.run),
+        load_generator(compiled=config.images.compile),
         snakemake.wildcards.shard,
     )

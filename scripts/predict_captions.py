@@ -1,3 +1,4 @@
+from icsd.config import job_config
 from icsd.core.logs import job_log
 from icsd.stages.captioner.model import BeamSearch
 from icsd.stages.captioner.predicting import predict_captions
@@ -10,6 +11,6 @@ with job_log(snakemake.log[0]):
         snakemake.output.predictions,
         snakemake.output.results,
         snakemake.params.prefix,
-        BeamSearch(**snakemake.params.search, batch_size=snakemake.resources.batch_size),
+        BeamSearch(**snakemake.params.search, batch_size=job_config(snakemake).evaluation.batch_size),
         snakemake.threads,
     )

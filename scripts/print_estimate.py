@@ -1,9 +1,9 @@
 from pathlib import Path
 
-from icsd.config import load_config
+from icsd.config import job_config
 from icsd.core.logs import job_log
 from icsd.views.estimate import write_estimate
 
 with job_log(snakemake.log[0]):
-    params = snakemake.params
-    print(write_estimate(load_config(params.config), Path(params.prompt), Path(params.results)))
+    config = job_config(snakemake)
+    print(write_estimate(config, Path(snakemake.params.prompt), Path(config.results)))

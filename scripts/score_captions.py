@@ -1,15 +1,15 @@
-import json
-
+from icsd.config import job_config
 from icsd.core.logs import job_log
 from icsd.stages.evaluation.scoring import ScoredFiles, Scoring, score_captions
 from icsd.stages.evaluation.spice import Spice
 
 with job_log(snakemake.log[0]):
-    files, params, resources, which = snakemake.input, snakemake.params, snakemake.resources, snakemake.wildcards
-    spice = Spice(**json.loads(resources.spice))
+    files, params, which = snakemake.input, snakemake.params, snakemake.wildcards
+    config = job_config(snakemake).evaluation
+    spice = Spice(**config.spice.model_dump())
     score_captions(
         ScoredFiles(files.predictions, files.captions, files.domains, files.vectors or None),
-        Scoring(params.metrics, params.samples, spice, params.clip_model, resources.batch_size, snakemake.threads),
+        Scoring(params.metrics, params.samples, spice, params.clip_model, config.batch_size, snakemake.threads),
         snakemake.output[0],
         which.arm,
         int(which.seed),

@@ -10,7 +10,7 @@ with job_log(snakemake.log[0]):
         Path(snakemake.input.captions),
         Path(snakemake.output.sentences),
         snakemake.params.shards,
-        snakemake.params.pictures,
+        snakemake.params.max_summaries,
         snakemake.params.spare,
         snakemake.params.seed,
     )

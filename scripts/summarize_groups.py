@@ -1,12 +1,14 @@
 from pathlib import Path
 
-from icsd.config import SummariesConfig
+from icsd.config import job_config
 from icsd.core.logs import job_log
 from icsd.stages.summaries import summarize_groups
 
 with job_log(snakemake.log[0]):
     groups, captions = Path(snakemake.input.groups), Path(snakemake.input.captions)
     prompt, summaries = Path(snakemake.input.prompt), Path(snakemake.output.summaries)
-    config = SummariesConfig.joined(snakemake.params.settings, snakemake.resources.runtime_settings)
-    results, shard = Path(snakemake.resources.results), snakemake.wildcards.shard
-    summarize_groups(groups, captions, prompt, summaries, config, results, shard)
+    config, wildcards = job_config(snakemake), snakemake.wildcards
+    # of prompts that are compared, one whose answers are dropped is a result
+    limit = {"max_drop_share": 1.0} if wildcards.get("prompt") else {}
+    settings = config.summaries.model_copy(update=limit)
+    summarize_groups(groups, captions, prompt, summaries, settings, Path(config.results), wildcards.shard)

@@ -10,11 +10,12 @@ from typing import Any
 import yaml
 
 from icsd.config import Config
+from icsd.config.section import MARK
 from icsd.core.files import atomic_path
 from icsd.core.text import markdown_table
 
 VALUES, PAGE, SCHEMA = Path("config/config.yaml"), Path("config/README.md"), Path("config/schema.json")
-HEADER = ("key", "value", "default", "what it is")
+HEADER = ("key", "value", "default", "reruns", "what it is")
 ENTRIES = ("FileDownload", "ModelDownload")  # entries of mappings with the user's keys: config.yaml has none
 LIMITS = {
     "minimum": "at least {}",
@@ -29,6 +30,9 @@ INTRODUCTION = """# The config
 `config/config.yaml` has the values of the default run, which are the defaults below. A file given with `--configfile`
 overrides the keys that it names. For a few keys, `--config run=mine shards=8` is enough. An unknown or mistyped key is
 an error that names the nearest known key.
+
+A change of a key that `reruns` makes Snakemake run its stage again and all that follows. A change of another key reruns
+nothing: it affects speed, access or cost alone, and the next job reads it.
 
 An editor that supports YAML schemas shows these sentences and marks mistakes in a file of `config/runs/` whose first
 line is `# yaml-language-server: $schema=../schema.json`.
@@ -86,7 +90,8 @@ def _keys(section: Schema) -> Iterator[tuple[str, Schema]]:
 
 def _row(key: str, value: Schema, default: str) -> list[str]:
     kinds = [_kind(one) for one in value.get("anyOf", [value])]
-    return [f"`{key}`", (", or " if "," in kinds[0] else " or ").join(kinds), default, _text(value["description"])]
+    kind = (", or " if "," in kinds[0] else " or ").join(kinds)
+    return [f"`{key}`", kind, default, "yes" if value[MARK] else "no", _text(value["description"])]
 
 
 def _default(values: Mapping[str, Any], key: str, value: Schema) -> str:

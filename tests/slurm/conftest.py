@@ -89,7 +89,7 @@ def overlay(tmp_path_factory: pytest.TempPathFactory) -> Config:
         "captions": {"annotations": str(corpus / "captions_text.json")},
         "pictures": pictures,
         "groups": {"k": 10},
-        "images": {"pictures": 16, "steps": 2},
+        "images": {"max_summaries": 16, "steps": 2},
         "dataset": {"max_drop_share": 1.0},
         "captioner": {
             "steps": 6, "warmup_steps": 1, "validate_every": 3, "checkpoint_every": 2, "precision": "float32",

@@ -20,7 +20,7 @@ from conftest import check_out
 from head import Head, Submit
 from processes import marked
 
-from icsd.config import Captioner
+from icsd.config import CaptionerConfig
 from icsd.core import tables
 from icsd.stages.captioner import state
 from icsd.stages.captioner.job import Files
@@ -43,14 +43,14 @@ class Trained:
 
 
 @pytest.fixture(scope="module")
-def settings(captioner_folder: Path) -> Captioner:
+def settings(captioner_folder: Path) -> CaptionerConfig:
     """Two parts, a gentle rate, since a high one makes much of a rounding."""
     changes = {"steps": STEPS, "learning_rate": 1e-3, "batch_parts": 2, "validate_every": 40}
     return settings_of(captioner_folder).model_copy(update=changes)
 
 
 @pytest.fixture(scope="module")
-def alone(settings: Captioner, tmp_path_factory: pytest.TempPathFactory) -> list[float]:
+def alone(settings: CaptionerConfig, tmp_path_factory: pytest.TempPathFactory) -> list[float]:
     """The losses of one process."""
     files = write_world(tmp_path_factory.mktemp("alone"))
     train(job_of(files, settings))
@@ -59,7 +59,11 @@ def alone(settings: Captioner, tmp_path_factory: pytest.TempPathFactory) -> list
 
 @pytest.fixture(scope="module")
 def stopped(
-    cluster: Cluster, submit: Submit, overlay: Config, settings: Captioner, tmp_path_factory: pytest.TempPathFactory
+    cluster: Cluster,
+    submit: Submit,
+    overlay: Config,
+    settings: CaptionerConfig,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Trained:
     """On two GPUs of a node, held until SLURM's signal has come."""
     checkout = with_world(tmp_path_factory.mktemp("stopped") / "icsd", overlay, settings, processes=2)
@@ -89,7 +93,7 @@ def test_it_has_the_curve_of_one_process(stopped: Trained, alone: list[float]) -
 
 
 def test_two_nodes_have_the_curve_of_one_process(
-    cluster: Cluster, submit: Submit, overlay: Config, settings: Captioner, alone: list[float], tmp_path: Path
+    cluster: Cluster, submit: Submit, overlay: Config, settings: CaptionerConfig, alone: list[float], tmp_path: Path
 ) -> None:
     checkout = with_world(tmp_path / "icsd", overlay, settings, processes=1, nodes=2)
     trained = result(cluster, train_on(submit, checkout), checkout, {})
@@ -99,7 +103,7 @@ def test_two_nodes_have_the_curve_of_one_process(
     assert trained.losses == pytest.approx(alone, abs=1e-3)
 
 
-def with_world(folder: Path, overlay: Config, settings: Captioner, **running: int) -> Checkout:
+def with_world(folder: Path, overlay: Config, settings: CaptionerConfig, **running: int) -> Checkout:
     """A checkout in which all is there but the training."""
     chosen = settings.model_dump(mode="json") | {"device": "auto", "checkpoint_every": 2, **running}
     evaluation = {"beams": SEARCH.beams, "min_tokens": SEARCH.min_tokens, "max_tokens": SEARCH.max_tokens}

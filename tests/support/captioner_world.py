@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from icsd.config import Captioner, CaptionerDecoder
+from icsd.config import CaptionerConfig, CaptionerDecoderConfig
 from icsd.core import tables
 from icsd.stages.captioner.job import Files, Resources, TrainingJob
 from icsd.stages.captioner.model import BeamSearch
@@ -42,12 +42,12 @@ def said_of(number: int) -> str:
     return SAID["red" if number % 2 else "blue"]
 
 
-def settings_of(captioner_folder: Path) -> Captioner:
+def settings_of(captioner_folder: Path) -> CaptionerConfig:
     """Forty steps of eight pairs."""
-    return Captioner(
+    return CaptionerConfig(
         vision_model=str(captioner_folder / "vision"),
         tokenizer=str(captioner_folder / "tokenizer"),
-        decoder=CaptionerDecoder(layers=1, hidden=32, heads=2),
+        decoder=CaptionerDecoderConfig(layers=1, hidden=32, heads=2),
         steps=40,
         batch_size=8,
         learning_rate=1e-2,
@@ -84,7 +84,7 @@ def elsewhere(paths: Files, folder: Path) -> Files:
     return replace(paths, checkpoint=str(folder / "b/checkpoint"), history=str(folder / "b/history.parquet"))
 
 
-def job_of(paths: Files, settings: Captioner, **resources: Any) -> TrainingJob:
+def job_of(paths: Files, settings: CaptionerConfig, **resources: Any) -> TrainingJob:
     """A training on one thread a process that saves its state every eighth step."""
     return TrainingJob(
         paths, settings, SEARCH, seed=0, resources=Resources(**({"threads": 1, "save_every": 8} | resources))

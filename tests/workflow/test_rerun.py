@@ -69,7 +69,7 @@ def test_an_edited_prompt_reruns_summaries_and_what_follows(done: Checkout) -> N
         ("groups.k", 5, _from("find_neighbors")),
         ("summaries.prompt", "strict", _from("summarize_groups")),
         ("summaries.quality.min_covered", 1, _from("summarize_groups")),
-        ("images.pictures", 20, _from("select_sentences")),
+        ("images.max_summaries", 20, _from("select_sentences")),
         ("images.steps", 3, _from("generate_images") | MATCHED),
         ("safety.blank_std", 3.0, _from("check_safety") | MATCHED | {"generate_images": 1}),
         ("captioner.steps", 13, _from("train_captioner") | WITH_REAL),

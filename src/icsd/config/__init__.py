@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import Field, ValidationError, model_validator
 
 from icsd.config.arms import ARMS, METHOD, Arm, ArmName, arms_with_pictures_of, drawn_arms
-from icsd.config.captioner import Captioner, CaptionerDecoder
+from icsd.config.captioner import CaptionerConfig, CaptionerDecoderConfig
 from icsd.config.corpus import CaptionsConfig, Columns, PicturesConfig, PicturesSplit
 from icsd.config.downloads import DownloadsConfig
 from icsd.config.embeddings import EmbeddingsConfig, GroupsConfig
@@ -15,17 +15,18 @@ from icsd.config.estimate import EstimateConfig
 from icsd.config.evaluation import EvaluationConfig, SpiceConfig
 from icsd.config.export import ExportConfig, provenance
 from icsd.config.images import DatasetConfig, GalleryConfig, ImagesConfig, SafetyConfig
-from icsd.config.section import Section, fault, known_keys
-from icsd.config.shipped import completed, located
+from icsd.config.section import Section, known_keys, mistake, tracked
+from icsd.config.shipped import shipped_path, with_defaults
 from icsd.config.summaries import BatchConfig, QualityConfig, SummariesConfig
 from icsd.core.errors import ConfigError
 from icsd.core.ids import shard_names
 
 __all__ = [
-    "ARMS", "METHOD", "Arm", "BatchConfig", "Captioner", "CaptionerDecoder", "CaptionsConfig", "Columns", "Config",
-    "DatasetConfig", "DownloadsConfig", "EmbeddingsConfig", "EstimateConfig", "EvaluationConfig", "ExportConfig",
-    "GalleryConfig", "GroupsConfig", "ImagesConfig", "PicturesConfig", "PicturesSplit", "QualityConfig", "SafetyConfig",
-    "SpiceConfig", "SummariesConfig", "arms_with_pictures_of", "drawn_arms", "known_keys", "load_config", "located",
+    "ARMS", "METHOD", "Arm", "BatchConfig", "CaptionerConfig", "CaptionerDecoderConfig", "CaptionsConfig", "Columns",
+    "Config", "DatasetConfig", "DownloadsConfig", "EmbeddingsConfig", "EstimateConfig", "EvaluationConfig",
+    "ExportConfig", "GalleryConfig", "GroupsConfig", "ImagesConfig", "PicturesConfig", "PicturesSplit", "QualityConfig",
+    "SafetyConfig", "SpiceConfig", "SummariesConfig", "arms_with_pictures_of", "drawn_arms", "job_config", "known_keys",
+    "load_config", "shipped_path",
 ]  # fmt: skip
 
 SOURCE = "config/config.yaml, or in the file given with --configfile"
@@ -41,11 +42,11 @@ MODEL_KEYS = (
 class Config(Section):
     """The whole config."""
 
-    run: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = Field(
-        description="Name of the run; its tables go to results/<run>/."
+    run: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = tracked(
+        ..., "Name of the run; its tables go to results/<run>/."
     )
-    shards: Annotated[int, Field(ge=1, le=9999)] = Field(description="Parts of every table, one job each.")
-    arms: Annotated[list[ArmName], Field(min_length=1)] = Field(description="What is trained and compared.")
+    shards: Annotated[int, Field(ge=1, le=9999)] = tracked(..., "Parts of every table, one job each.")
+    arms: Annotated[list[ArmName], Field(min_length=1)] = tracked(..., "What is trained and compared.")
     captions: CaptionsConfig
     pictures: PicturesConfig
     embeddings: EmbeddingsConfig
@@ -54,12 +55,17 @@ class Config(Section):
     images: ImagesConfig
     safety: SafetyConfig = SafetyConfig()
     dataset: DatasetConfig = DatasetConfig()
-    captioner: Captioner
+    captioner: CaptionerConfig
     evaluation: EvaluationConfig = EvaluationConfig()
     gallery: GalleryConfig = GalleryConfig()
     downloads: DownloadsConfig = DownloadsConfig()
     export: ExportConfig = ExportConfig()
     estimate: EstimateConfig = EstimateConfig()
+
+    @property
+    def results(self) -> str:
+        """The run's folder."""
+        return f"results/{self.run}"
 
     @property
     def shard_names(self) -> list[str]:
@@ -73,7 +79,7 @@ class Config(Section):
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """What decides where an arm's pictures and captions come from."""
+        """The sources of an arm's pictures and captions."""
         return provenance(self)
 
     @property
@@ -103,28 +109,37 @@ def load_config(values: Mapping[str, Any], home: Path | None = None) -> Config:
     What `values` do not name is that of config/config.yaml in `home`, the Snakefile's folder, if it is given. A hub's
     id of a model that `downloads` fetches has become the folder in which the model will lie.
     """
-    whole = completed(values, home) if home else dict(values)
+    whole = with_defaults(values, home) if home else dict(values)
     try:
         config = Config.model_validate(whole)
     except ValidationError as error:
-        faults = "; ".join(fault(detail, whole, Config) for detail in error.errors())
-        raise ConfigError(f"{faults}, in {SOURCE}") from None
+        mistakes = "; ".join(mistake(detail, whole, Config) for detail in error.errors())
+        raise ConfigError(f"{mistakes}, in {SOURCE}") from None
 
-    def place(model: str) -> str:
-        return located(config.downloads.folder(model), home or Path())
+    def folder_of(model: str) -> str:
+        return shipped_path(config.downloads.folder(model), home or Path())
 
-    placed = config
     for key in MODEL_KEYS:
-        placed = _with_model(placed, key.split("."), place)
-    return placed
+        config = _with_folder(config, key.split("."), folder_of)
+    return config
+
+
+def job_config(snakemake: Any) -> Config:
+    """The config in a rule's script: where a job gets all that it needs and must not be rerun for.
+
+    Such are batch sizes, devices, stores, endpoints, prices and the run's folder: the keys that are marked `untracked`.
+    What changes results comes by a rule's params, so that Snakemake sees a change. `snakemake.config` is that of the
+    Snakefile, or of the module where another workflow takes this one.
+    """
+    return load_config(snakemake.config, Path(snakemake.scriptdir).parent)
 
 
 S = TypeVar("S", bound=Section)
 
 
-def _with_model(section: S, key: Sequence[str], place: Callable[[str], str]) -> S:
+def _with_folder(section: S, key: Sequence[str], folder_of: Callable[[str], str]) -> S:
     name, *below = key
     value = getattr(section, name)
     if value is not None:
-        value = _with_model(value, below, place) if below else place(value)
+        value = _with_folder(value, below, folder_of) if below else folder_of(value)
     return section.model_copy(update={name: value})

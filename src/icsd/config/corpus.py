@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from icsd.config.section import Count, Section, Share
+from icsd.config.section import Count, Section, Share, tracked
 
 LayoutName = Literal["auto", "coco", "nocaps", "karpathy", "blip", "text", "cc3m", "csv", "tsv", "parquet", "jsonl"]
 
@@ -23,13 +23,11 @@ _LAYOUT = "Layout of the file (docs/guide/your-captions.md has them); auto tells
 class Columns(Section):
     """Names of the columns of CSV, TSV, Parquet and JSON Lines; "" for one that is not to be read."""
 
-    caption: str | None = Field(None, description="A caption, or a list of them; null: caption or captions.")
-    caption_id: str | None = Field(None, description="Its id; null: caption_id, and the caption's number without one.")
-    image_id: str | None = Field(None, description="Its picture's id; null: image_id where there is one.")
-    image: str | None = Field(
-        None, description="The picture's bytes or file name; null: image, image_bytes or file_name."
-    )
-    split: str | None = Field(None, description="Its split; null: split where there is one.")
+    caption: str | None = tracked(None, "A caption, or a list of them; null: caption or captions.")
+    caption_id: str | None = tracked(None, "Its id; null: caption_id, and the caption's number without one.")
+    image_id: str | None = tracked(None, "Its picture's id; null: image_id where there is one.")
+    image: str | None = tracked(None, "The picture's bytes or file name; null: image, image_bytes or file_name.")
+    split: str | None = tracked(None, "Its split; null: split where there is one.")
 
 
 TestName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
@@ -38,38 +36,34 @@ TestName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 class CaptionsConfig(Section):
     """The corpus of captions."""
 
-    annotations: Paths = Field(description="The corpus: a file, or several that are joined; its pictures are not read.")
-    layout: LayoutName = Field("auto", description=_LAYOUT)
-    split: str = Field(
+    annotations: Paths = tracked(..., "The corpus: a file, or several that are joined; its pictures are not read.")
+    layout: LayoutName = tracked("auto", _LAYOUT)
+    split: str = tracked(
         "train",
-        description="Which of the corpus's splits is taken, train with restval, all for each; of a corpus without "
+        "Which of the corpus's splits is taken, train with restval, all for each; of a corpus without "
         "splits, what the captions' split column says.",
     )
     columns: Columns = Columns()
-    max_characters: Count = Field(
-        1000, description="A longer caption is an error: no sentence that people say of a picture."
-    )
+    max_characters: Count = tracked(1000, "A longer caption is an error: no sentence that people say of a picture.")
 
     @property
     def paths(self) -> list[str]:
         """The files."""
         return _listed(self.annotations)
 
-    def deciding(self) -> dict[str, Any]:
-        """What decides how they are read, for a rule's params."""
-        return self.model_dump(include={"layout", "split", "columns"})
+    def reading(self) -> dict[str, Any]:
+        """How the files are read, for a rule's params."""
+        return self.params("layout", "split", "columns")
 
 
 class PicturesSplit(Section):
     """Real pictures with their captions."""
 
-    annotations: Paths = Field(description="Their captions: a file, or several that are joined.")
-    images: str | None = Field(
-        None, description="The folder with the files that it names; null where it holds the pictures."
-    )
-    layout: LayoutName = Field("auto", description=_LAYOUT)
-    split: str | None = Field(
-        None, description="Which of the corpus's splits is taken, as captions.split; null where it has none."
+    annotations: Paths = tracked(..., "Their captions: a file, or several that are joined.")
+    images: str | None = tracked(None, "The folder with the files that it names; null where it holds the pictures.")
+    layout: LayoutName = tracked("auto", _LAYOUT)
+    split: str | None = tracked(
+        None, "Which of the corpus's splits is taken, as captions.split; null where it has none."
     )
     columns: Columns = Columns()
 
@@ -83,27 +77,27 @@ class PicturesSplit(Section):
         """The folder, where there is one."""
         return _listed(self.images or [])
 
-    def deciding(self) -> dict[str, Any]:
-        """What decides how the files are read, for a rule's params."""
-        return self.model_dump(include={"layout", "split", "columns"})
+    def reading(self) -> dict[str, Any]:
+        """How the files are read, for a rule's params."""
+        return self.params("layout", "split", "columns")
 
 
 class NamedSplit(PicturesSplit):
     """The test pictures of the run's own corpus."""
 
-    name: TestName = Field("test", description="What the tables of scores call this test set.")
+    name: TestName = tracked("test", "What the tables of scores call this test set.")
 
 
 class PicturesConfig(Section):
     """The real pictures: for the arm `real`, to choose checkpoints (val) and for the scores (test)."""
 
-    real: PicturesSplit | None = Field(None, description="Pairs for the arm real; null where a corpus has none.")
-    val: PicturesSplit = Field(description="Pictures that choose each training's checkpoint.")
-    test: NamedSplit = Field(description="Pictures that the trained captioners are scored on, once.")
-    more_tests: dict[TestName, PicturesSplit] = Field(
-        {}, description="Further test sets by name, such as those of other corpora; every captioner is scored on each."
+    real: PicturesSplit | None = tracked(None, "Pairs for the arm real; null where a corpus has none.")
+    val: PicturesSplit = tracked(..., "Pictures that choose each training's checkpoint.")
+    test: NamedSplit = tracked(..., "Pictures that the trained captioners are scored on, once.")
+    more_tests: dict[TestName, PicturesSplit] = tracked(
+        {}, "Further test sets by name, such as those of other corpora; every captioner is scored on each."
     )
-    max_drop_share: Share = Field(0.1, description="A larger share of pictures that cannot be decoded is an error.")
+    max_drop_share: Share = tracked(0.1, "A larger share of pictures that cannot be decoded is an error.")
 
     @property
     def tests(self) -> dict[str, PicturesSplit]:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, model_validator
 
-from icsd.config.section import Section
+from icsd.config.section import Section, tracked
 
 CORPORA, MODELS = "resources/corpora/", "resources/models/"
 MARKER = "icsd-download.json"  # written last into a fetched model's folder: what is in it
@@ -58,37 +58,37 @@ CorpusPath = Annotated[str, AfterValidator(_corpus_path)]
 class FileDownload(Section):
     """A file that is published at an address."""
 
-    address: Annotated[str, Field(pattern=r"^https?://[^\s/]+/\S*$")] = Field(
-        description="Where it is published: http or https; a mirror changes nothing else."
+    address: Annotated[str, Field(pattern=r"^https?://[^\s/]+/\S*$")] = tracked(
+        ..., "Where it is published: http or https; a mirror changes nothing else."
     )
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] = Field(
-        description="Its SHA-256 in hexadecimal digits; a file with another is refused."
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] = tracked(
+        ..., "Its SHA-256 in hexadecimal digits; a file with another is refused."
     )
-    unpack: dict[Annotated[str, AfterValidator(_member)], CorpusPath] = Field(
-        default={},
-        description="Of a zip or tar archive: file -> path, folder/ -> path; ./ is all that is in it.",
+    unpack: dict[Annotated[str, AfterValidator(_member)], CorpusPath] = tracked(
+        {},
+        "Of a zip or tar archive: file -> path, folder/ -> path; ./ is all that is in it.",
     )
 
 
 class ModelDownload(Section):
     """A model of the hub at one commit."""
 
-    repo_id: Annotated[str, Field(pattern=r"^[\w-][\w.-]*(/[\w-][\w.-]*)?$")] = Field(
-        description="Such as CompVis/stable-diffusion-v1-4."
+    repo_id: Annotated[str, Field(pattern=r"^[\w-][\w.-]*(/[\w-][\w.-]*)?$")] = tracked(
+        ..., "Such as CompVis/stable-diffusion-v1-4."
     )
-    revision: Annotated[str, AfterValidator(_commit)] = Field(description="Commit: 40 hexadecimal digits.")
-    files: Annotated[list[Annotated[str, AfterValidator(_no_pickle)]], Field(min_length=1)] = Field(
-        default=list(MODEL_FILES),
-        description="Patterns of the files that are fetched; * stands for / too. Pickles never are.",
+    revision: Annotated[str, AfterValidator(_commit)] = tracked(..., "Commit: 40 hexadecimal digits.")
+    files: Annotated[list[Annotated[str, AfterValidator(_no_pickle)]], Field(min_length=1)] = tracked(
+        list(MODEL_FILES),
+        "Patterns of the files that are fetched; * stands for / too. Pickles never are.",
     )
 
 
 class DownloadsConfig(Section):
     """Fetched by rules on the machine where Snakemake runs; jobs reach nothing."""
 
-    files: dict[CorpusPath, FileDownload] = Field(default={}, description="Path below resources/corpora/ -> file.")
-    models: dict[Annotated[str, AfterValidator(_model_name)], ModelDownload] = Field(
-        default={}, description="Folder in resources/models/ -> model."
+    files: dict[CorpusPath, FileDownload] = tracked({}, "Path below resources/corpora/ -> file.")
+    models: dict[Annotated[str, AfterValidator(_model_name)], ModelDownload] = tracked(
+        {}, "Folder in resources/models/ -> model."
     )
 
     @model_validator(mode="after")

@@ -1,65 +1,57 @@
 """What `snakemake estimate` reckons with."""
 
-from pydantic import Field
-
-from icsd.config.section import Count, Rate, Section, Share
+from icsd.config.section import Count, Rate, Section, Share, untracked
 
 
 class EstimateConfig(Section):
     """What `snakemake estimate` reckons with; it changes no result. Rates are of models of full size on one GPU."""
 
-    captions: Count = Field(566_435, description="Captions of the corpus, as long as its file is not there.")
-    caption_characters: Rate = Field(
-        52.4, description="Mean length of those captions: that of COCO's, over the 202,654 of val2014."
+    captions: Count = untracked(566_435, "Captions of the corpus, as long as its file is not there.")
+    caption_characters: Rate = untracked(
+        52.4, "Mean length of those captions: that of COCO's, over the 202,654 of val2014."
     )
-    tokens_per_character: Rate = Field(
+    tokens_per_character: Rate = untracked(
         0.21,
-        description="Tokens a character of a prompt: the 312 M that are known of COCO's 566,435 groups, by prompts of "
+        "Tokens a character of a prompt: the 312 M that are known of COCO's 566,435 groups, by prompts of "
         "2,615 characters (30 captions of val2014 in the text of paper.txt).",
     )
-    answer_tokens: Rate = Field(
-        80.0, description="Tokens of an answer: the 45 M that are known of COCO's 566,435 groups."
+    answer_tokens: Rate = untracked(80.0, "Tokens of an answer: the 45 M that are known of COCO's 566,435 groups.")
+    repair_share: Share = untracked(
+        0.05, "Share of answers that are asked for again, since they cannot be used; a guess."
     )
-    repair_share: Share = Field(
-        0.05, description="Share of answers that are asked for again, since they cannot be used; a guess."
+    unusable_share: Share = untracked(0.05, "Share of groups that end without a usable summary; a guess.")
+    captions_per_summary: Rate = untracked(
+        7.0, "Captions a summary is of, each of which single_matched draws; paper.txt asks for 5 to 10."
     )
-    unusable_share: Share = Field(0.05, description="Share of groups that end without a usable summary; a guess.")
-    captions_per_summary: Rate = Field(
-        7.0, description="Captions a summary is of, each of which single_matched draws; paper.txt asks for 5 to 10."
+    requests_at_once: Count = untracked(64, "Requests under way at once in all jobs: llm_requests of profiles/default.")
+    seconds_per_request: Rate = untracked(2.0, "Seconds from a request to its answer; a guess for an endpoint.")
+    batch_hours: Rate = untracked(24.0, "Hours in which the Batch API answers a batch: what OpenAI promises.")
+    local_requests_per_second: Rate = untracked(
+        5.0, "Answers a second of a chat model of 7 B parameters on one GPU, in batches; a guess."
     )
-    requests_at_once: Count = Field(
-        64, description="Requests under way at once in all jobs: llm_requests of profiles/default."
-    )
-    seconds_per_request: Rate = Field(2.0, description="Seconds from a request to its answer; a guess for an endpoint.")
-    batch_hours: Rate = Field(24.0, description="Hours in which the Batch API answers a batch: what OpenAI promises.")
-    local_requests_per_second: Rate = Field(
-        5.0, description="Answers a second of a chat model of 7 B parameters on one GPU, in batches; a guess."
-    )
-    embeddings_per_second: Rate = Field(2_000.0, description="Captions a second through CLIP ViT-B/32; a guess.")
-    comparisons_per_second: Rate = Field(
+    embeddings_per_second: Rate = untracked(2_000.0, "Captions a second through CLIP ViT-B/32; a guess.")
+    comparisons_per_second: Rate = untracked(
         50e6,
-        description="Captions compared with one another a second, by 512 numbers, on one core; measured: 70 M.",
+        "Captions compared with one another a second, by 512 numbers, on one core; measured: 70 M.",
     )
-    merges_per_second: Rate = Field(
-        500.0, description="Groups a second that the built-in merger condenses, on one core."
+    merges_per_second: Rate = untracked(500.0, "Groups a second that the built-in merger condenses, on one core.")
+    images_per_second: Rate = untracked(
+        1.0, "Pictures a second of Stable Diffusion 1.4, 512 by 512 pixels, in 20 steps; a guess."
     )
-    images_per_second: Rate = Field(
-        1.0, description="Pictures a second of Stable Diffusion 1.4, 512 by 512 pixels, in 20 steps; a guess."
+    checks_per_second: Rate = untracked(100.0, "Pictures a second through its safety checker; a guess.")
+    training_steps_per_second: Rate = untracked(
+        3.0, "Steps of 64 pairs a second, CLIP ViT-B/32 and BERT base, validations included; a guess."
     )
-    checks_per_second: Rate = Field(100.0, description="Pictures a second through its safety checker; a guess.")
-    training_steps_per_second: Rate = Field(
-        3.0, description="Steps of 64 pairs a second, CLIP ViT-B/32 and BERT base, validations included; a guess."
+    bytes_per_caption: Rate = untracked(
+        5_000.0, "On disk: its text and 512 float32, both twice, and the ids of 30 neighbours twice."
     )
-    bytes_per_caption: Rate = Field(
-        5_000.0, description="On disk: its text and 512 float32, both twice, and the ids of 30 neighbours twice."
+    bytes_per_summary: Rate = untracked(
+        1_000.0, "On disk: about 700 for the reply, the rest for the table's row; a guess."
     )
-    bytes_per_summary: Rate = Field(
-        1_000.0, description="On disk: about 700 for the reply, the rest for the table's row; a guess."
+    bytes_per_image: Rate = untracked(
+        900_000.0, "On disk: a PNG file of 512 by 512 pixels, about 450 KB, twice: kept and in the table."
     )
-    bytes_per_image: Rate = Field(
-        900_000.0, description="On disk: a PNG file of 512 by 512 pixels, about 450 KB, twice: kept and in the table."
-    )
-    bytes_per_training: Rate = Field(1.0e9, description="On disk: a checkpoint of 230 M float32 weights.")
-    walltime_margin: Rate = Field(
-        3.0, description="The minutes that a job asks a cluster for, as a multiple of what these rates say."
+    bytes_per_training: Rate = untracked(1.0e9, "On disk: a checkpoint of 230 M float32 weights.")
+    walltime_margin: Rate = untracked(
+        3.0, "The minutes that a job asks a cluster for, as a multiple of what these rates say."
     )

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from icsd.config.arms import ArmName
 from icsd.config.downloads import DownloadsConfig
-from icsd.config.section import Section
+from icsd.config.section import Section, tracked
 from icsd.config.summaries import SummariesConfig
 
 if TYPE_CHECKING:
@@ -19,16 +19,16 @@ Licence = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
 class ExportConfig(Section):
     """Datasets and captioners to pass on."""
 
-    arms: list[ArmName] | None = Field(
-        None, description="Which of arms; null for all of them but real, whose pictures are other people's."
+    arms: list[ArmName] | None = tracked(
+        None, "Which of arms; null for all of them but real, whose pictures are other people's."
     )
-    formats: list[Format] = Field(
+    formats: list[Format] = tracked(
         ["huggingface", "webdataset", "coco"],
-        description="Forms of the datasets, each with all pictures; coco is a file a picture.",
+        "Forms of the datasets, each with all pictures; coco is a file a picture.",
     )
-    licences: dict[str, Licence] = Field(
+    licences: dict[str, Licence] = tracked(
         {},
-        description="Run -> the licence of what it exports, as the hub names it, such as cc-by-4.0; by run, so that no "
+        "Run -> the licence of what it exports, as the hub names it, such as cc-by-4.0; by run, so that no "
         "run takes over another's. The cards of a run that is not named say that it is unknown.",
     )
 
@@ -46,7 +46,7 @@ def provenance(config: "Config") -> dict[str, Any]:
         "k": config.groups.k,
         "provider": config.summaries.provider,
         "summaries": _summaries_model(config.summaries),
-        "images": config.images.deciding() | {"seed": config.images.seed},
+        "images": config.images.params(without=("max_summaries", "spare")),
         "safety": config.safety.model or config.images.model,
     }
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from icsd.config.section import Count, Section, Seed, Share
+from icsd.config.section import Count, Section, Seed, Share, tracked, untracked
 
 
 def _size(value: Any) -> Any:
@@ -20,51 +20,46 @@ Size = Annotated[int | list[int] | None, BeforeValidator(_size)]
 class ImagesConfig(Section):
     """Pictures drawn from sentences."""
 
-    model: str = Field(description="A text-to-image pipeline of diffusers: a folder, or an id of the hub.")
-    pictures: Count = Field(1000, description="Summaries that multi draws at most; single draws as many captions.")
-    spare: Share = Field(
+    model: str = tracked(..., "A text-to-image pipeline of diffusers: a folder, or an id of the hub.")
+    max_summaries: Count = tracked(1000, "Summaries that multi draws at most; single draws as many captions.")
+    spare: Share = tracked(
         0.05,
-        description="Share of captions that single draws beyond that, so that as many pictures are left when the "
+        "Share of captions that single draws beyond that, so that as many pictures are left when the "
         "unsafe ones have fallen away.",
     )
-    scheduler: Literal["dpmsolver++", "model"] = Field(
-        "dpmsolver++", description="What removes the noise: DPM-Solver++, or the model's own scheduler."
+    scheduler: Literal["dpmsolver++", "model"] = tracked(
+        "dpmsolver++", "What removes the noise: DPM-Solver++, or the model's own scheduler."
     )
-    steps: Count = Field(20, description="Steps of the scheduler.")
-    guidance_scale: Annotated[float, Field(ge=0)] = Field(7.5, description="Classifier-free guidance scale.")
-    size: Size = Field(None, description="Side of a picture in pixels, or [height, width]; null for the model's own.")
-    dtype: Literal["float32", "float16", "bfloat16", "auto"] = Field(
-        "float32", description="Numbers the model computes with; auto is float16 on a GPU and float32 without one."
+    steps: Count = tracked(20, "Steps of the scheduler.")
+    guidance_scale: Annotated[float, Field(ge=0)] = tracked(7.5, "Classifier-free guidance scale.")
+    size: Size = tracked(None, "Side of a picture in pixels, or [height, width]; null for the model's own.")
+    dtype: Literal["float32", "float16", "bfloat16", "auto"] = tracked(
+        "float32", "Numbers the model computes with; auto is float16 on a GPU and float32 without one."
     )
-    negative_prompt: str = Field("", description="What the pictures should not show.")
-    seed: Seed = Field(0, description="Each picture's seed comes from this and its id.")
-    batch_size: Count = Field(64, description="Pictures at once, halved where memory runs out; changes speed only.")
-    compile: bool = Field(False, description="Compile the denoiser at the first batch; changes speed only.")
-    store: str = Field("results/drawn", description="All pictures, shared by runs; deleting it costs time.")
-
-    def deciding(self) -> dict[str, Any]:
-        """What determines the pictures of given sentences, as icsd.stages.images.Drawing takes it."""
-        kept = {"model", "scheduler", "steps", "guidance_scale", "size", "dtype", "negative_prompt"}
-        return self.model_dump(mode="json", include=kept)
+    negative_prompt: str = tracked("", "What the pictures should not show.")
+    seed: Seed = tracked(0, "Each picture's seed comes from this and its id.")
+    batch_size: Count = untracked(64, "Pictures at once, halved where memory runs out.")
+    compile: bool = untracked(False, "Compile the denoiser at the first batch.")
+    store: str = untracked("results/drawn", "All pictures, shared by runs; deleting it costs time.")
 
 
 class SafetyConfig(Section):
     """Which pictures may be used."""
 
-    model: str | None = Field(None, description="A safety checker's folder; null for that of images.model.")
-    blank_std: Annotated[float, Field(ge=0)] = Field(
-        2.0, description="A picture is blank if no channel's standard deviation (values 0 to 255) reaches this."
+    model: str | None = tracked(None, "A safety checker's folder; null for that of images.model.")
+    blank_std: Annotated[float, Field(ge=0)] = tracked(
+        2.0, "A picture is blank if no channel's standard deviation (values 0 to 255) reaches this."
     )
-    batch_size: Count = Field(256, description="Pictures at once; changes speed only.")
+    batch_size: Count = untracked(256, "Pictures at once.")
 
 
 class DatasetConfig(Section):
     """Training pairs."""
 
-    max_drop_share: Share = Field(0.5, description="A larger share of unsafe and blank pictures fails the arm.")
+    max_drop_share: Share = tracked(0.5, "A larger share of unsafe and blank pictures fails the arm.")
 
 
 class GalleryConfig(Section):
     """The page with the pictures."""
 
-    pictures: Count = Field(2000, description="Pictures of each arm, at most; the captions of all test pictures.")
+    pictures: Count = tracked(2000, "Pictures of each arm, at most; the captions of all test pictures.")

@@ -1,13 +1,11 @@
-"""What is wrong with a config, in one line each."""
+"""The base of the config's sections: the mark of each key, and one line for each mistake."""
 
 import difflib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Set
 from typing import Annotated, Any, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field
-
-from icsd.core.text import SHOWN_CHARACTERS
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Price = Annotated[float, Field(ge=0)]
@@ -16,19 +14,63 @@ Count = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0)]
 Seed = Annotated[int, Field(ge=0)]
 
+MARK = "reruns"  # of a key in the model and in the JSON schema: whether a change of its value reruns jobs
+
+
+def tracked(default: Any, description: str) -> Any:
+    """A key that changes results: a rule has it as a param or an input, or it decides which jobs there are."""
+    return Field(default, description=description, json_schema_extra={MARK: True})
+
+
+def untracked(default: Any, description: str) -> Any:
+    """A key that changes speed, access or cost alone: jobs read it through `job_config`, and no rule has it."""
+    return Field(default, description=description, json_schema_extra={MARK: False})
+
 
 class Section(BaseModel):
     """A mapping of the config: unknown keys and values of another type are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
+    @property
+    def unused(self) -> Set[str]:
+        """The keys that other values of the section turn off."""
+        return frozenset()
 
-def fault(detail: Mapping[str, Any], values: Mapping[str, Any], whole: type[BaseModel]) -> str:
+    def params(self, *names: str, without: Collection[str] = ()) -> dict[str, Any]:
+        """The tracked values of this section and those below it, for a rule's params, in the order of the model.
+
+        Only those of `names`, if any are given, and not those of `without`, which are another rule's params or inputs.
+        """
+        if unknown := {*names, *without} - {name for name in type(self).model_fields if self._is_tracked(name)}:
+            raise ValueError(f"{type(self).__name__} has no tracked {min(unknown)}")
+        wanted = set(names or type(self).model_fields) - {*without} - self.unused
+        found = {}
+        for name, value in self.model_dump(mode="json", include=wanted).items():
+            below = getattr(self, name)
+            if isinstance(below, Section):
+                value = below.params()
+            if value if isinstance(below, Section) else self._is_tracked(name):
+                found[name] = value
+        return found
+
+    @classmethod
+    def _is_tracked(cls, name: str) -> bool:
+        """Whether a change of this key's value reruns jobs; true for a section, whose keys have their own marks."""
+        extra = cls.model_fields[name].json_schema_extra
+        return bool(extra[MARK]) if isinstance(extra, dict) else True
+
+
+# keys that got another name, for those who have the old one in an overlay
+RENAMED = {"images.pictures": "images.max_summaries"}
+SHOWN_CHARACTERS = 60
+
+
+def mistake(detail: Mapping[str, Any], values: Mapping[str, Any], whole: type[BaseModel]) -> str:
     """One line for a finding of pydantic in `values`, which are of the section `whole`."""
     key = ".".join(str(part) for part in detail["loc"])
     if detail["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(key, list(known_keys(whole)), n=1)
-        return f"{key} is no key" + (f" (did you mean {near[0]}?)" if near else "")
+        return _unknown(key, whole)
     if detail["type"] == "missing":
         return f"{key} is missing"
     if detail["type"] == "model_type":
@@ -42,6 +84,13 @@ def fault(detail: Mapping[str, Any], values: Mapping[str, Any], whole: type[Base
     return f"{key}={shown}: {problem[0].lower()}{problem[1:]}"
 
 
+def _unknown(key: str, whole: type[BaseModel]) -> str:
+    if key in RENAMED:
+        return f"{key} is now called {RENAMED[key]}: rename it"
+    near = difflib.get_close_matches(key, list(known_keys(whole)), n=1)
+    return f"{key} is no key" + (f" (did you mean {near[0]}?)" if near else "")
+
+
 def _is_number(value: Any) -> bool:
     try:
         return isinstance(value, str) and math.isfinite(float(value))
@@ -53,11 +102,11 @@ def known_keys(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
     """Every key, dotted: sections and their keys."""
     for name, field in section.model_fields.items():
         yield prefix + name
-        for kind in _sections(field.annotation):
+        for kind in sections_in(field.annotation):
             yield from known_keys(kind, f"{prefix}{name}.")
 
 
-def _sections(annotation: Any) -> list[type[BaseModel]]:
+def sections_in(annotation: Any) -> list[type[BaseModel]]:
     """The sections in a type: itself, or those of a union such as `PicturesSplit | None`.
 
     None of a mapping: its keys are the user's own.

@@ -1,4 +1,4 @@
-"""What lies beside the Snakefile, for another workflow that takes it as a module and has a folder of its own."""
+"""Files beside the Snakefile, for a workflow in another folder that takes this one as a module."""
 
 import os
 from collections.abc import Mapping
@@ -10,24 +10,24 @@ import yaml
 SHIPPED = ("config/prompts/", "resources/picturebook/")
 
 
-def completed(values: Mapping[str, Any], home: Path) -> dict[str, Any]:
-    """The config that `values` are when laid over config/config.yaml in `home`."""
-    return laid_over(yaml.safe_load((home / "config/config.yaml").read_text(encoding="utf-8")), values)
+def with_defaults(values: Mapping[str, Any], home: Path) -> dict[str, Any]:
+    """config/config.yaml in `home`, with `values` in place of its own."""
+    return merged(yaml.safe_load((home / "config/config.yaml").read_text(encoding="utf-8")), values)
 
 
-def laid_over(base: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """As Snakemake lays one config file over another: mappings key by key, all else whole."""
+def merged(base: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with `values` in place of its own, as Snakemake merges config files: mappings key by key."""
     found = dict(base)
     for key, value in values.items():
         below = found.get(key)
         if isinstance(value, Mapping) and isinstance(below, Mapping):
-            value = laid_over(below, value)
+            value = merged(below, value)
         found[key] = value
     return found
 
 
-def located(path: str, home: Path) -> str:
-    """A shipped file or folder: in the working directory where it is there, else in `home`; any other as it is."""
+def shipped_path(path: str, home: Path) -> str:
+    """The path of a shipped file or folder: in the working directory if it is there, else in `home`; others stay."""
     if not path.startswith(SHIPPED) or Path(path).exists() or not (home / path).exists():
         return path
     return os.path.relpath(home / path)

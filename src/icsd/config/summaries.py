@@ -1,82 +1,79 @@
 """From a group to a sentence: who is asked, in which way, and what may be used."""
 
-import json
 import math
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Set
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from icsd.config.estimate import EstimateConfig
-from icsd.config.section import Count, Price, PromptName, Section, Share
+from icsd.config.section import Count, Price, PromptName, Section, Share, tracked, untracked
 
 
 class OpenAIConfig(Section):
     """An OpenAI-compatible endpoint."""
 
-    base_url: str = Field("https://api.openai.com/v1", description="The endpoint's address.")
-    model: str = Field("gpt-4o-mini", description="The model's name there.")
-    api_key_env: str | None = Field(
-        "OPENAI_API_KEY", description="The environment variable that holds the key; null for a server without keys."
+    base_url: str = untracked("https://api.openai.com/v1", "The endpoint's address.")
+    model: str = tracked("gpt-4o-mini", "The model's name there.")
+    api_key_env: str | None = untracked(
+        "OPENAI_API_KEY", "The environment variable that holds the key; null for a server without keys."
     )
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = Field(0.0, description="Null leaves it to the server.")
-    max_tokens: Count = Field(500, description="Tokens of an answer at most.")
-    timeout_s: Count = Field(60, description="Seconds to wait for an answer.")
-    retries: Annotated[int, Field(ge=0)] = Field(
-        5, description="How often a request is sent again after 429, 5xx, cuts and time-outs."
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = tracked(0.0, "Null leaves it to the server.")
+    max_tokens: Count = tracked(500, "Tokens of an answer at most.")
+    timeout_s: Count = untracked(60, "Seconds to wait for an answer.")
+    retries: Annotated[int, Field(ge=0)] = untracked(
+        5, "How often a request is sent again after 429, 5xx, cuts and time-outs."
     )
-    concurrency: Count = Field(16, description="Requests under way at once in a job, at most.")
-    structured_output: bool = Field(
-        True, description="Send the answer's JSON schema; where the server takes none, answers are checked here alone."
+    concurrency: Count = untracked(16, "Requests under way at once in a job, at most.")
+    structured_output: bool = untracked(
+        True, "Send the answer's JSON schema; where the server takes none, answers are checked here alone."
     )
-    prompt_usd_per_million: Price = Field(0.15, description="USD for a million prompt tokens.")
-    completion_usd_per_million: Price = Field(0.60, description="USD for a million answer tokens.")
+    prompt_usd_per_million: Price = untracked(0.15, "USD for a million prompt tokens.")
+    completion_usd_per_million: Price = untracked(0.60, "USD for a million answer tokens.")
 
 
 class BatchConfig(Section):
     """OpenAI's Batch API: answers within a day, at half the price. All else is as in the section openai."""
 
-    max_requests: Annotated[int, Field(ge=1, le=50_000)] = Field(50_000, description="Requests a batch at most.")
-    max_bytes: Annotated[int, Field(ge=1, le=100_000_000)] = Field(
-        100_000_000, description="Bytes of a batch's file at most."
+    max_requests: Annotated[int, Field(ge=1, le=50_000)] = untracked(50_000, "Requests a batch at most.")
+    max_bytes: Annotated[int, Field(ge=1, le=100_000_000)] = untracked(100_000_000, "Bytes of a batch's file at most.")
+    enqueued_tokens: Count | None = untracked(
+        None, "Prompt tokens that the account may have enqueued, in batches of all jobs; null: unknown."
     )
-    enqueued_tokens: Count | None = Field(
-        None, description="Prompt tokens that the account may have enqueued, in batches of all jobs; null: unknown."
-    )
-    poll_s: Annotated[float, Field(gt=0)] = Field(60.0, description="Seconds between two looks at the batches.")
+    poll_s: Annotated[float, Field(gt=0)] = untracked(60.0, "Seconds between two looks at the batches.")
 
 
 class TransformersConfig(Section):
     """A chat model in the job itself."""
 
-    model: str = Field("Qwen/Qwen2.5-7B-Instruct", description="Chat model: a folder, or an id of the hub.")
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = Field(
-        0.0, description="0 and null take the likeliest token; above, a request's own seed draws."
+    model: str = tracked("Qwen/Qwen2.5-7B-Instruct", "Chat model: a folder, or an id of the hub.")
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = tracked(
+        0.0, "0 and null take the likeliest token; above, a request's own seed draws."
     )
-    max_tokens: Count = Field(500, description="Tokens of an answer at most.")
-    batch_size: Count = Field(32, description="Requests at once; changes speed only.")
+    max_tokens: Count = tracked(500, "Tokens of an answer at most.")
+    batch_size: Count = untracked(32, "Requests at once.")
 
 
 class MergeConfig(Section):
     """The built-in merger's limits."""
 
-    max_phrases: Count = Field(4, description="Captions whose text goes into the sentence.")
-    max_objects: Count = Field(6, description="Things named in the sentence.")
-    max_selected: Count = Field(10, description="Captions selected of a group.")
+    max_phrases: Count = tracked(4, "Captions whose text goes into the sentence.")
+    max_objects: Count = tracked(6, "Things named in the sentence.")
+    max_selected: Count = tracked(10, "Captions selected of a group.")
 
 
 class QualityConfig(Section):
     """What of a summary is counted, and which summaries are dropped for it."""
 
-    image_model: str | None = Field(
-        None, description="The image model whose tokenizer counts a summary's tokens; null: they are not counted."
+    image_model: str | None = tracked(
+        None, "The image model whose tokenizer counts a summary's tokens; null: they are not counted."
     )
-    must_fit: bool = Field(False, description="Drop a summary of more tokens than the image model reads.")
-    max_unsupported_share: Share = Field(
-        0.5, description="Drop a summary of whose content words a larger share stands in no selected caption."
+    must_fit: bool = tracked(False, "Drop a summary of more tokens than the image model reads.")
+    max_unsupported_share: Share = tracked(
+        0.5, "Drop a summary of whose content words a larger share stands in no selected caption."
     )
-    min_covered: Annotated[int, Field(ge=0)] = Field(
-        0, description="Drop a summary that has all content words of fewer selected captions."
+    min_covered: Annotated[int, Field(ge=0)] = tracked(
+        0, "Drop a summary that has all content words of fewer selected captions."
     )
 
     @model_validator(mode="after")
@@ -86,33 +83,20 @@ class QualityConfig(Section):
         return self
 
 
-# What changes speed, access and cost, never an answer: of the providers' sections, and of summaries.
-_PROVIDER_RUNTIME = {
-    "merge": set[str](),
-    "openai": {
-        "base_url", "api_key_env", "timeout_s", "retries", "concurrency", "structured_output",
-        "prompt_usd_per_million", "completion_usd_per_million",
-    },
-    "transformers": {"batch_size"},
-}  # fmt: skip
-_RUNTIME = {"store", "budget_usd", "max_drop_share", "batch"}
-_OWN_WAY = {"prompt", "prompts", "openai", "transformers", "merge"}  # to the rule: as input files, or one of them alone
-
-
 class SummariesConfig(Section):
     """From a group of captions to one sentence of many contexts."""
 
-    provider: Literal["merge", "openai", "openai-batch", "transformers"] = Field(
+    provider: Literal["merge", "openai", "openai-batch", "transformers"] = tracked(
         "merge",
-        description="merge needs no model; openai asks an endpoint; openai-batch does so through its Batch API; "
+        "merge needs no model; openai asks an endpoint; openai-batch does so through its Batch API; "
         "transformers runs a chat model in the job.",
     )
-    prompt: PromptName = Field("paper", description="config/prompts/<name>.txt and .yaml; editing reruns summaries.")
-    prompts: list[PromptName] = Field([], description="Prompts that `snakemake compare_prompts` sets side by side.")
-    max_drop_share: Share = Field(0.5, description="A larger share of dropped groups fails the shard.")
-    repair: bool = Field(True, description="Ask once more, naming what was wrong, where an answer cannot be used.")
-    store: str = Field("results/replies", description="Folder of all replies, shared by runs; deleting it costs money.")
-    budget_usd: Price | None = Field(None, description="What a run may spend on replies at most; null for no ceiling.")
+    prompt: PromptName = tracked("paper", "config/prompts/<name>.txt and .yaml; editing reruns summaries.")
+    prompts: list[PromptName] = tracked([], "Prompts that `snakemake compare_prompts` sets side by side.")
+    max_drop_share: Share = untracked(0.5, "A larger share of dropped groups fails the shard.")
+    repair: bool = tracked(True, "Ask once more, naming what was wrong, where an answer cannot be used.")
+    store: str = untracked("results/replies", "Folder of all replies, shared by runs; deleting it costs money.")
+    budget_usd: Price | None = untracked(None, "What a run may spend on replies at most; null for no ceiling.")
     quality: QualityConfig = QualityConfig()
     openai: OpenAIConfig = OpenAIConfig()
     batch: BatchConfig = BatchConfig()
@@ -158,24 +142,7 @@ class SummariesConfig(Section):
         """What a job loads: whose tokens are counted, and the chat model where it is one of the job."""
         return self.quality.image_model, self.transformers.model if self.provider == "transformers" else None
 
-    def deciding(self) -> dict[str, Any]:
-        """What decides the answers, for a rule's params: nothing of the provider that is not asked."""
-        settings = self.model_dump(mode="json", exclude=_OWN_WAY | _RUNTIME)
-        asked = getattr(self, self.section)
-        return settings | {self.section: asked.model_dump(mode="json", exclude=_PROVIDER_RUNTIME[self.section])}
-
-    def runtime(self, **changes: float) -> str:
-        """The rest, with `changes`, as JSON for a rule's resource: changing it reruns nothing."""
-        settings = self.model_dump(mode="json", include=_RUNTIME) | changes
-        if self.provider == "merge":
-            return json.dumps({"max_drop_share": settings["max_drop_share"]})
-        asked = getattr(self, self.section)
-        runtime = asked.model_dump(mode="json", include=_PROVIDER_RUNTIME[self.section])
-        return json.dumps(settings | {self.section: runtime})
-
-    @classmethod
-    def joined(cls, deciding: Mapping[str, Any], runtime: str) -> "SummariesConfig":
-        """The section back from `deciding()` and `runtime()`."""
-        rest = json.loads(runtime)
-        [section] = deciding.keys() & _PROVIDER_RUNTIME.keys()
-        return cls(**{**deciding, **rest, section: deciding[section] | rest.get(section, {})})
+    @property
+    def unused(self) -> Set[str]:
+        """The keys that other values of the section turn off: the sections of the other providers."""
+        return {"openai", "transformers", "merge"} - {self.section}

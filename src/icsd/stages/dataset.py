@@ -136,7 +136,7 @@ def _steps(arm: str, paths: DrawnTables, sentences: Sequence[Row], captions: Map
 
 
 _REASONS = {  # why an item was not drawn, by what the arm's sentences are
-    "summaries": "not among the first {count} of images.pictures",
+    "summaries": "not among the first {count} of images.max_summaries",
     "captions": f"not among the first {{count}}: as many as {METHOD} draws, and images.spare more",
     "pairs": f"in no pair of {METHOD}",
 }
@@ -149,7 +149,7 @@ def _balance(arm: str, safe: Sequence[str], paths: DrawnTables) -> Step:
     wanted = len(set(tables.read(paths.balance, tables.PAIRS, columns=["image_id"])["image_id"].to_pylist()))
     if len(safe) < wanted:
         problem = f"{len(safe):,} safe pictures are fewer than the {wanted:,} that {METHOD} has"
-        hint = "raise images.spare in config/config.yaml, or lower images.pictures if every caption is drawn already"
+        hint = "raise images.spare in config/config.yaml, or lower images.max_summaries if all captions are drawn"
         raise InputError(paths.safety[0].parent, arm, problem, hint)
     in_order = sorted(safe, key=lambda image_id: drawing_order(int(image_id.rpartition("-")[2])))
     reason = f"not among the first {wanted:,} safe ones, as many as {METHOD} has"

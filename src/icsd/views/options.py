@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import yaml
 
 from icsd.config import Config, load_config
-from icsd.config.shipped import laid_over
+from icsd.config.shipped import merged
 from icsd.core.errors import ConfigError
 from icsd.views.run import DEFAULT_RUN
 
@@ -34,14 +34,14 @@ def read_config(files: list[Path], assignments: list[str]) -> Config:
     values: Mapping[str, Any] = {}
     for path in [DEFAULT_CONFIG, *files]:
         try:
-            values = laid_over(values, yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+            values = merged(values, yaml.safe_load(path.read_text(encoding="utf-8")) or {})
         except FileNotFoundError:
             raise ConfigError(f"{path}: there is no such file; type this command where the Snakefile is") from None
     for assignment in assignments:
         key, equals, value = assignment.partition("=")
         if not equals:
             raise ConfigError(f"--config {assignment} must be KEY=VALUE")
-        values = laid_over(values, {key: yaml.safe_load(value)})
+        values = merged(values, {key: yaml.safe_load(value)})
     return load_config(values)
 
 

@@ -1,12 +1,13 @@
 import copy
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
 
-from icsd.config import Config, EstimateConfig, SummariesConfig, known_keys, load_config
+from icsd.config import Config, EstimateConfig, SummariesConfig, job_config, known_keys, load_config
 from icsd.core.errors import ConfigError
 
 PATH = Path(__file__).parents[3] / "config" / "config.yaml"
@@ -66,6 +67,7 @@ def _models(annotation: Any) -> list[Any]:
     ("key", "value", "message"),
     [
         ("shard", 3, "shard is no key (did you mean shards?)"),
+        ("images.pictures", 3, "images.pictures is now called images.max_summaries: rename it"),
         ("images.size", [16], "images.size=[16]: must be a number of pixels, [height, width], or null"),
         ("images.size", 0, "images.size=0: must be a number of pixels, [height, width], or null"),
         ("images.dtype", "half", "images.dtype='half': input should be 'float32', 'float16', 'bfloat16' or 'auto'"),
@@ -113,12 +115,12 @@ def test_a_mistake_is_named_with_its_place(key: str, value: Any, message: str) -
     assert message in _message(_with(key, value))
 
 
-def test_what_changes_speed_alone_is_not_among_the_settings_of_a_training() -> None:
+def test_what_changes_speed_alone_is_no_param_of_a_training() -> None:
     default = load_config(DEFAULT).captioner
     values = {"processes": 2, "nodes": 2, "device": "cuda", "checkpoint_activations": True, "checkpoint_every": 7}
     base = DEFAULT["captioner"] | {"batch_parts": 4}
     fast = load_config(DEFAULT | {"captioner": base | values}).captioner
-    assert fast.settings == load_config(DEFAULT | {"captioner": base}).captioner.settings != default.settings
+    assert fast.params() == load_config(DEFAULT | {"captioner": base}).captioner.params() != default.params()
     assert (fast.gpus, default.gpus) == (4, 1)
     assert (fast.sbatch, default.sbatch) == ("--signal=TERM@120 --gpus-per-node=2", "--signal=TERM@120")
     rates = EstimateConfig(training_steps_per_second=3.0)
@@ -162,31 +164,41 @@ def test_test_sets_come_by_name_the_runs_own_first() -> None:
 @pytest.mark.parametrize(
     "runtime", [{"timeout_s": 9}, {"retries": 0}, {"concurrency": 1}, {"api_key_env": "OTHER_KEY"}], ids=str
 )
-def test_what_changes_no_answer_decides_nothing(runtime: dict[str, Any]) -> None:
+def test_what_changes_no_answer_is_no_param(runtime: dict[str, Any]) -> None:
     settings = DEFAULT["summaries"] | {"provider": "openai"}
     changed = settings | {"openai": settings["openai"] | runtime}
-    assert SummariesConfig(**changed).deciding() == SummariesConfig(**settings).deciding()
+    assert SummariesConfig(**changed).params() == SummariesConfig(**settings).params()
 
 
-def test_the_provider_that_is_not_asked_decides_nothing() -> None:
+def test_the_sections_of_other_providers_are_no_params() -> None:
     settings = DEFAULT["summaries"]
     other = settings | {"openai": settings["openai"] | {"model": "another"}}
-    assert SummariesConfig(**other).deciding() == SummariesConfig(**settings).deciding()
-    asked = [SummariesConfig(**(config | {"provider": "openai"})).deciding() for config in (settings, other)]
+    assert SummariesConfig(**other).params() == SummariesConfig(**settings).params()
+    asked = [SummariesConfig(**(config | {"provider": "openai"})).params() for config in (settings, other)]
     assert asked[0] != asked[1]
 
 
-@pytest.mark.parametrize("provider", ["merge", "openai"])
-@pytest.mark.parametrize("key", ["OPENAI_API_KEY", None])
-def test_a_job_gets_the_section_back(provider: str, key: str | None) -> None:
-    settings = DEFAULT["summaries"] | {"provider": provider, "prompt": "strict"}
-    config = SummariesConfig(**(settings | {"openai": settings["openai"] | {"api_key_env": key, "retries": 2}}))
+def test_params_are_the_tracked_values_in_the_order_of_the_model() -> None:
+    summaries = SummariesConfig(provider="openai", openai=DEFAULT["summaries"]["openai"]).params()
+    assert list(summaries) == ["provider", "prompt", "prompts", "repair", "quality", "openai"]
+    assert summaries["openai"] == {"model": "gpt-4o-mini", "temperature": 0.0, "max_tokens": 500}
+    evaluation = load_config(DEFAULT).evaluation
+    assert evaluation.params("max_tokens", "beams") == {"beams": 3, "max_tokens": 30}
+    assert "clip_model" in evaluation.params(without=("beams",)) and "beams" not in evaluation.params(
+        without=("beams",)
+    )
+    with pytest.raises(ValueError, match="EvaluationConfig has no tracked batch_size"):
+        evaluation.params("batch_size")
 
-    back = SummariesConfig.joined(config.deciding(), config.runtime())
-    assert back.deciding() == config.deciding()
-    assert back.max_drop_share == config.max_drop_share
-    if provider == "openai":
-        assert (back.openai, back.store, back.quality) == (config.openai, config.store, config.quality)
+
+def test_a_job_gets_the_config_of_its_snakefile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a module `snakemake.config` has the module's values alone, and the checkout is elsewhere."""
+    root = PATH.parents[1]
+    monkeypatch.chdir(tmp_path)
+    job = SimpleNamespace(config={"run": "mine", "safety": {"batch_size": 7}}, scriptdir=str(root / "scripts"))
+    config = job_config(job)
+    assert (config.results, config.safety.batch_size, config.shards) == ("results/mine", 7, DEFAULT["shards"])
+    assert Path(config.images.model).is_dir()
 
 
 SHA256, COMMIT = "0123456789abcdef" * 4, "0123456789" * 4

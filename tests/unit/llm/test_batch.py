@@ -1,4 +1,3 @@
-import json
 import logging
 import threading
 import time
@@ -418,11 +417,10 @@ def test_no_key_is_one_message(server: ChatServer, monkeypatch: pytest.MonkeyPat
     assert _ask(server, []) == {} and server.calls == []
 
 
-def test_a_job_gets_the_section_back() -> None:
+def test_the_batch_section_is_no_param() -> None:
     config = SummariesConfig(provider="openai-batch", batch={"poll_s": 1.0}, openai={"retries": 3})
-    assert SummariesConfig.joined(config.deciding(), config.runtime()) == config
-    assert "batch" not in config.deciding() and config.llm_requests == 1
-    assert json.loads(config.runtime())["batch"]["poll_s"] == 1.0
+    assert "batch" not in config.params() and config.llm_requests == 1
+    assert config.params() == SummariesConfig(provider="openai-batch").params()
 
 
 def test_the_config_names_the_provider(server: ChatServer) -> None:

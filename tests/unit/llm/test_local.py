@@ -242,9 +242,8 @@ def test_a_model_without_an_end_mark_or_with_weights_missing_is_refused(folder: 
         _ask(bare, "A dog.")
 
 
-def test_batch_size_decides_nothing_and_a_job_gets_the_section_back() -> None:
+def test_the_batch_size_is_no_param() -> None:
     config, other = _config(Path("a"), batch_size=2), _config(Path("a"), batch_size=64)
-    assert config.deciding() == other.deciding() and "openai" not in config.deciding()
-    assert config.deciding() != _config(Path("b")).deciding()
-    assert SummariesConfig.joined(other.deciding(), other.runtime()) == other
+    assert config.params() == other.params() and "openai" not in config.params()
+    assert config.params() != _config(Path("b")).params()
     assert config.llm_requests == 0 and model_name(config) == "a"

@@ -287,8 +287,8 @@ def test_tokens_of_some_captions_stand_side_by_side() -> None:
     assert list(taken.runs()) == [(0, 1, 1), (1, 2, 2), (5, 1, 3)]
 
 
-def test_what_changes_speed_alone_decides_no_vector() -> None:
+def test_what_changes_speed_alone_is_no_param() -> None:
     settings = EmbeddingsConfig(model="m")
     fast = EmbeddingsConfig(model="m", device="cpu", batch_tokens=9, pooling="mean")
-    assert settings.deciding() == fast.deciding() == {"kind": "open_clip", "model": "m", "precision": "float64"}
-    assert EmbeddingsConfig(kind="transformers", model="m").deciding()["pooling"] == "pooler"
+    assert settings.params() == fast.params() == {"kind": "open_clip", "model": "m", "precision": "float64"}
+    assert EmbeddingsConfig(kind="transformers", model="m").params()["pooling"] == "pooler"

@@ -106,7 +106,7 @@ def test_multi_pairs_each_safe_picture_with_its_selected_captions(tmp_path: Path
         ("images", "multi-1", None),
         ("images", "multi-2", None),
         ("images", "multi-4", None),
-        ("images", "multi-5", "not among the first 3 of images.pictures"),
+        ("images", "multi-5", "not among the first 3 of images.max_summaries"),
         ("safety", "multi-1", None),
         ("safety", "multi-2", None),
         ("safety", "multi-4", "unsafe: the safety checker's score is 0.500"),

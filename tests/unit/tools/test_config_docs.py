@@ -40,14 +40,24 @@ def test_every_key_is_on_the_page_with_type_default_and_sentence() -> None:
     rows = _rows(PAGE)
     parents = {key.rpartition(".")[0] for key in known_keys(Config)}
     assert set(known_keys(Config)) - parents <= set(rows)
-    assert all(len(row) == 4 and all(row) for row in rows.values())
+    assert all(len(row) == 5 and all(row) for row in rows.values())
     assert rows["shards"][1:3] == ["whole number, at least 1, at most 9999", "`2`"]
     assert rows["summaries.budget_usd"][1:3] == ["number, at least 0, or null", "`null`"]
     assert rows["embeddings.device"][1] == "`auto`, `cpu`, `cuda`"
     assert rows["captioner.seeds"][1] == "list of whole number, at least 0, 1 or more of them"
     assert rows["images.negative_prompt"][2] == '`""`'
     assert rows["downloads.models.<name>.revision"][2] == "must be given"
-    assert rows["summaries.prompt"][3].startswith(r"config/prompts/\<name>.txt")
+    assert rows["summaries.prompt"][4].startswith(r"config/prompts/\<name>.txt")
+
+
+def test_the_page_says_which_keys_rerun_jobs() -> None:
+    reruns = {key: row[3] for key, row in _rows(PAGE).items()}
+    assert (reruns["images.steps"], reruns["images.batch_size"], reruns["summaries.openai.model"]) == (
+        "yes",
+        "no",
+        "yes",
+    )
+    assert {reruns[key] for key in reruns if key.startswith("estimate.")} == {"no"}
 
 
 def test_the_page_has_the_defaults_of_config_yaml() -> None:

@@ -63,7 +63,13 @@ class SmallRun:
     def config(self, **changes: Any) -> Config:
         corpus = str(self.folder.parent / "corpus.json")
         nowhere = {"annotations": "nowhere.json", "images": "nowhere"}
-        own = {"run": "small", "shards": 2, "captions__annotations": corpus, "groups__k": 2, "images__pictures": 100}
+        own = {
+            "run": "small",
+            "shards": 2,
+            "captions__annotations": corpus,
+            "groups__k": 2,
+            "images__max_summaries": 100,
+        }
         own |= {f"pictures__{split}": nowhere for split in ("real", "val", "test")}
         own |= {"images__store": str(self.drawn)}
         own |= {"summaries__provider": "openai", "summaries__store": str(self.store), "summaries__repair": False}
@@ -228,7 +234,7 @@ def test_pictures_are_as_many_as_groups_are_usable(run: SmallRun) -> None:
     changes: dict[str, Any] = {"estimate__captions": 80, "estimate__unusable_share": 0.25, "images__spare": 0.05}
     arms = {"arms": ["multi", "single", "single_matched", "multi_head"]}
     assert run.count(**changes, **arms).arms == {"multi": 60, "single": 63, "single_matched": 80}
-    few = run.count(**changes, **arms, images__pictures=10)
+    few = run.count(**changes, **arms, images__max_summaries=10)
     assert few.arms == {"multi": 10, "single": 11, "single_matched": 70}
     assert few.pictures == few.checks == Amount(91, 0, GUESS)
     assert run.count(**changes, arms=["single"]).arms == {"multi": 60, "single": 63}  # single has as many as multi

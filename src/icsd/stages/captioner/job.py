@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from icsd.config import Captioner as Settings
+from icsd.config import CaptionerConfig as Settings
 from icsd.core import files
 from icsd.core.errors import ConfigError
 from icsd.stages.captioner.model import BeamSearch
@@ -44,7 +44,7 @@ class Resources:
 
     threads: int
     save_every: int
-    checkpoint_activations: int = 0  # 0 or 1: Snakemake's resources have no booleans
+    checkpoint_activations: bool = False
     device: str = "auto"
     processes: int = 1
     nodes: int = 1

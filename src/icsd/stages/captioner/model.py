@@ -21,8 +21,8 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from icsd.config import Captioner as Settings
-from icsd.config import CaptionerDecoder
+from icsd.config import CaptionerConfig as Settings
+from icsd.config import CaptionerDecoderConfig
 from icsd.core.errors import ModelError
 from icsd.models.model_folder import TOKENIZER_FILES, model_folder
 from icsd.stages.captioner.text import MAX_TOKENS, prompt_ids
@@ -119,7 +119,7 @@ DECODER_FILES = ("config.json", "model.safetensors")  # downloaded from the hub
 NEW = "crossattention"  # a BERT has none: always initialised at random
 
 
-def new_decoder(decoder: CaptionerDecoder, vocabulary: int, attention: str) -> BertLMHeadModel:
+def new_decoder(decoder: CaptionerDecoderConfig, vocabulary: int, attention: str) -> BertLMHeadModel:
     """Build a decoder of `vocabulary` words with random weights from torch's generator."""
     config = BertConfig(
         vocab_size=vocabulary,
@@ -135,7 +135,7 @@ def new_decoder(decoder: CaptionerDecoder, vocabulary: int, attention: str) -> B
     return model
 
 
-def decoder_from(model: str, decoder: CaptionerDecoder, vocabulary: int, attention: str) -> BertLMHeadModel:
+def decoder_from(model: str, decoder: CaptionerDecoderConfig, vocabulary: int, attention: str) -> BertLMHeadModel:
     """Load a trained BERT with its language head; its cross-attention gets random weights from torch's generator.
 
     ModelError if its shape differs from the config's, or its vocabulary from the tokenizer's.
@@ -155,7 +155,7 @@ def decoder_from(model: str, decoder: CaptionerDecoder, vocabulary: int, attenti
     return load_weights(BertLMHeadModel, folder, DECODER_KEY, ["bert"], attention, new=NEW, **_as_decoder(decoder))
 
 
-def _as_decoder(decoder: CaptionerDecoder) -> dict[str, object]:
+def _as_decoder(decoder: CaptionerDecoderConfig) -> dict[str, object]:
     return {
         "hidden_dropout_prob": decoder.dropout,
         "attention_probs_dropout_prob": decoder.dropout,

@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
-from icsd.config import Captioner as Settings
+from icsd.config import CaptionerConfig as Settings
 from icsd.core.errors import ModelError
 from icsd.core.ids import item_seed
 from icsd.models.devices import has_bfloat16

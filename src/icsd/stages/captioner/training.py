@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from icsd.config import Captioner as Settings
+from icsd.config import CaptionerConfig as Settings
 from icsd.core import files, metrics, tables
 from icsd.core.errors import ConfigError, StoppedError
 from icsd.core.logs import progress

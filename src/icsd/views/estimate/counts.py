@@ -119,7 +119,7 @@ def _corpus(config: Config, run: Run) -> Texts:
         ids, captions = rows["caption_id"].to_pylist(), rows["caption"].to_pylist()
         return Texts(len(captions), _mean_length(captions), TABLES, dict(zip(ids, captions, strict=True)))
     if all(Path(path).exists() for path in config.captions.paths):
-        corpus = Corpus.of(config.captions.paths, config.captions.deciding())
+        corpus = Corpus.of(config.captions.paths, config.captions.reading())
         lengths = Counter(len(row.text) for row in corpus.captions())
         characters = sum(length * number for length, number in lengths.items())
         return Texts(lengths.total(), characters / lengths.total(), CORPUS, {})
@@ -225,7 +225,7 @@ def _arms(config: Config, corpus: Texts, groups: Amount, summarized: Summarized)
     if not config.drawn_arms:
         return {}
     usable = summarized.usable + groups.left * (1 - config.estimate.unusable_share)
-    summaries = min(config.images.pictures, round(usable))
+    summaries = min(config.images.max_summaries, round(usable))
     sentences = {
         "summaries": summaries,
         "captions": min(corpus.count, math.ceil(summaries * (1 + config.images.spare))),

@@ -18,7 +18,7 @@ from transformers import (
     VisionEncoderDecoderModel,
 )
 
-from icsd.config import Captioner
+from icsd.config import CaptionerConfig
 from icsd.core import tables
 from icsd.core.errors import InputError, ModelError
 from icsd.stages.captioner import state, training
@@ -32,7 +32,7 @@ from icsd.stages.captioner.training import train
 
 
 @pytest.fixture
-def settings(captioner_folder: Path) -> Captioner:
+def settings(captioner_folder: Path) -> CaptionerConfig:
     return settings_of(captioner_folder)
 
 
@@ -41,7 +41,7 @@ def paths(tmp_path: Path) -> Files:
     return write_world(tmp_path)
 
 
-def run(paths: Files, settings: Captioner) -> None:
+def run(paths: Files, settings: CaptionerConfig) -> None:
     train(job_of(paths, settings))
 
 
@@ -99,7 +99,7 @@ def test_loss_is_the_same_whatever_the_logits_of_the_prefix():
     assert caption_loss(logits, labels, 0.1) == caption_loss(other, labels, 0.1)
 
 
-def test_training_tells_two_kinds_of_picture_apart(paths: Files, settings: Captioner, tmp_path: Path):
+def test_training_tells_two_kinds_of_picture_apart(paths: Files, settings: CaptionerConfig, tmp_path: Path):
     run(paths, settings)
     predicted, results = predict(paths, tmp_path)
     found = {row["image_id"]: row["caption"] for row in tables.read(predicted, tables.PREDICTIONS).to_pylist()}
@@ -129,7 +129,7 @@ def test_an_empty_test_set_is_one_message(paths: Files, tmp_path: Path):
         predict(paths, tmp_path)
 
 
-def test_training_writes_every_step_and_what_val_said(paths: Files, settings: Captioner):
+def test_training_writes_every_step_and_what_val_said(paths: Files, settings: CaptionerConfig):
     run(paths, settings)
     history, _ = outputs(paths)
     steps = [row for row in history if row["metric"] is None]
@@ -143,7 +143,7 @@ def test_training_writes_every_step_and_what_val_said(paths: Files, settings: Ca
 
 @pytest.mark.parametrize("step", [3, 8, 21, 39])
 def test_killed_training_goes_on_to_the_same_losses_and_weights(
-    paths: Files, settings: Captioner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, step: int
+    paths: Files, settings: CaptionerConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, step: int
 ):
     run(paths, settings)
     history, weights = outputs(paths)
@@ -160,7 +160,7 @@ def test_killed_training_goes_on_to_the_same_losses_and_weights(
 
 
 def test_state_of_other_settings_is_passed_over_with_a_word(
-    paths: Files, settings: Captioner, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    paths: Files, settings: CaptionerConfig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     with monkeypatch.context() as patch:
         killed_at(patch, 20)
@@ -173,7 +173,7 @@ def test_state_of_other_settings_is_passed_over_with_a_word(
 
 
 def test_state_cut_short_is_passed_over_with_a_word(
-    paths: Files, settings: Captioner, caplog: pytest.LogCaptureFixture
+    paths: Files, settings: CaptionerConfig, caplog: pytest.LogCaptureFixture
 ):
     paths.resume.mkdir(parents=True)
     (paths.resume / state.FILE).write_bytes(b"\x10\0\0\0")
@@ -181,7 +181,7 @@ def test_state_cut_short_is_passed_over_with_a_word(
     assert "cannot be read" in caplog.text
 
 
-def test_pairs_in_another_order_train_the_same_weights(paths: Files, settings: Captioner, tmp_path: Path):
+def test_pairs_in_another_order_train_the_same_weights(paths: Files, settings: CaptionerConfig, tmp_path: Path):
     short = settings.model_copy(update={"steps": 3})
     run(paths, short)
     _, weights = outputs(paths)
@@ -192,7 +192,7 @@ def test_pairs_in_another_order_train_the_same_weights(paths: Files, settings: C
     assert all(torch.equal(weights[name], others[name]) for name in weights)
 
 
-def test_checkpoint_is_a_transformers_folder_without_pickles(paths: Files, settings: Captioner):
+def test_checkpoint_is_a_transformers_folder_without_pickles(paths: Files, settings: CaptionerConfig):
     run(paths, settings.model_copy(update={"steps": 2}))
     model = VisionEncoderDecoderModel.from_pretrained(paths.checkpoint)
     ours = state.weights_of(load_captioner(paths.checkpoint).model)
@@ -203,7 +203,7 @@ def test_checkpoint_is_a_transformers_folder_without_pickles(paths: Files, setti
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="attention of a CPU: run without a GPU")
-def test_attention_is_written_out_in_every_layer_on_a_cpu(paths: Files, settings: Captioner):
+def test_attention_is_written_out_in_every_layer_on_a_cpu(paths: Files, settings: CaptionerConfig):
     new = new_captioner(settings, seed=0, device=torch.device("cpu"))
     run(paths, settings.model_copy(update={"steps": 1}))
     for captioner in (new, load_captioner(paths.checkpoint)):
@@ -212,7 +212,7 @@ def test_attention_is_written_out_in_every_layer_on_a_cpu(paths: Files, settings
         assert {layer.config._attn_implementation for layer in layers} == {"eager"}
 
 
-def test_captions_do_not_depend_on_the_batch(paths: Files, settings: Captioner):
+def test_captions_do_not_depend_on_the_batch(paths: Files, settings: CaptionerConfig):
     run(paths, settings.model_copy(update={"steps": 10}))
     captioner = load_captioner(paths.checkpoint)
     pixels = np.random.default_rng(0).integers(0, 255, (6, 16, 16, 3), dtype=np.uint8)
@@ -220,7 +220,7 @@ def test_captions_do_not_depend_on_the_batch(paths: Files, settings: Captioner):
     assert generate_captions(captioner, pixels, "a picture of", replace(SEARCH, batch_size=1)) == together
 
 
-def test_training_with_augmentation_repeats(paths: Files, settings: Captioner, tmp_path: Path):
+def test_training_with_augmentation_repeats(paths: Files, settings: CaptionerConfig, tmp_path: Path):
     varied = settings.model_copy(update={"steps": 4, "flip": True, "crop": 0.5})
     run(paths, varied)
     history, _ = outputs(paths)
@@ -228,21 +228,21 @@ def test_training_with_augmentation_repeats(paths: Files, settings: Captioner, t
     assert outputs(elsewhere(paths, tmp_path))[0] == history
 
 
-def test_missing_vision_model_is_one_message(paths: Files, settings: Captioner, tmp_path: Path):
+def test_missing_vision_model_is_one_message(paths: Files, settings: CaptionerConfig, tmp_path: Path):
     with pytest.raises(ModelError) as error:
         run(paths, settings.model_copy(update={"vision_model": str(tmp_path / "nowhere")}))
     assert "captioner.vision_model" in str(error.value) and "nowhere" in str(error.value)
     assert "\n" not in str(error.value)
 
 
-def test_folder_without_vocabulary_is_refused(paths: Files, settings: Captioner):
+def test_folder_without_vocabulary_is_refused(paths: Files, settings: CaptionerConfig):
     """transformers would give a tokenizer that knows no word."""
     with pytest.raises(ModelError, match=r"captioner\.tokenizer=.*vision lacks words"):
         run(paths, settings.model_copy(update={"tokenizer": settings.vision_model}))
 
 
 def test_weights_of_another_model_are_refused(
-    paths: Files, settings: Captioner, captioner_folder: Path, tmp_path: Path
+    paths: Files, settings: CaptionerConfig, captioner_folder: Path, tmp_path: Path
 ):
     folder = tmp_path / "other"
     CLIPVisionModel.from_pretrained(captioner_folder / "vision").save_pretrained(folder)
@@ -253,7 +253,7 @@ def test_weights_of_another_model_are_refused(
         run(paths, settings.model_copy(update={"vision_model": str(folder)}))
 
 
-def test_weights_cut_short_are_refused(paths: Files, settings: Captioner, captioner_folder: Path, tmp_path: Path):
+def test_weights_cut_short_are_refused(paths: Files, settings: CaptionerConfig, captioner_folder: Path, tmp_path: Path):
     folder = tmp_path / "other"
     CLIPVisionModel.from_pretrained(captioner_folder / "vision").save_pretrained(folder)
     CLIPImageProcessor.from_pretrained(captioner_folder / "vision").save_pretrained(folder)
@@ -263,14 +263,14 @@ def test_weights_cut_short_are_refused(paths: Files, settings: Captioner, captio
         run(paths, settings.model_copy(update={"vision_model": str(folder)}))
 
 
-def test_empty_dataset_is_one_message_and_leaves_nothing(paths: Files, settings: Captioner):
+def test_empty_dataset_is_one_message_and_leaves_nothing(paths: Files, settings: CaptionerConfig):
     tables.write(paths.pairs, tables.PAIRS, [])
     with pytest.raises(InputError, match=r"pairs\.parquet.*no pair"):
         run(paths, settings)
     assert not Path(paths.checkpoint).exists() and not paths.resume.exists()
 
 
-def test_pair_without_picture_is_named(paths: Files, settings: Captioner):
+def test_pair_without_picture_is_named(paths: Files, settings: CaptionerConfig):
     tables.write(paths.pairs, tables.PAIRS, [{"image_id": "multi-77", "caption_id": 1, "caption": "a red ball"}])
     with pytest.raises(InputError, match="multi-77"):
         run(paths, settings)

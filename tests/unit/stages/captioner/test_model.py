@@ -18,7 +18,7 @@ from transformers import (
     CLIPVisionModel,
 )
 
-from icsd.config import Captioner as Settings
+from icsd.config import CaptionerConfig as Settings
 from icsd.core import tables
 from icsd.core.errors import ModelError
 from icsd.stages.captioner.model import Captioner, load_captioner, load_vision, new_captioner

@@ -15,7 +15,7 @@ from captioner_world import elsewhere, job_of, said_of, settings_of, write_world
 from transformers.models.bert.modeling_bert import BertOutput
 from transformers.models.clip.modeling_clip import CLIPMLP
 
-from icsd.config import Captioner
+from icsd.config import CaptionerConfig
 from icsd.core import tables
 from icsd.core.errors import ConfigError, StoppedError
 from icsd.stages.captioner import state, training
@@ -29,7 +29,7 @@ Losses = list[float]
 
 
 @pytest.fixture
-def settings(captioner_folder: Path) -> Captioner:
+def settings(captioner_folder: Path) -> CaptionerConfig:
     """A gentle rate, since a high one makes much of a rounding."""
     changes = {"steps": 40, "learning_rate": 1e-3, "batch_parts": 2, "validate_every": 8, "flip": True, "crop": 0.5}
     return settings_of(captioner_folder).model_copy(update=changes)
@@ -107,7 +107,7 @@ def wait_until(true: Callable[[], bool], what: str) -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="processes found in /proc: run on Linux")
 def test_two_processes_killed_and_started_again_have_the_curve_of_one(
-    paths: Files, settings: Captioner, tmp_path: Path
+    paths: Files, settings: CaptionerConfig, tmp_path: Path
 ):
     train(job_of(paths, settings))
     two = job_of(elsewhere(paths, tmp_path), settings, processes=2, device="cpu", save_every=2)
@@ -132,7 +132,7 @@ def test_two_processes_killed_and_started_again_have_the_curve_of_one(
 
 
 def test_a_training_told_to_stop_saves_and_goes_on_with_its_curve(
-    paths: Files, settings: Captioner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    paths: Files, settings: CaptionerConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """Each signal once, at a step at which nothing is saved by itself."""
     train(job_of(paths, settings))
@@ -149,7 +149,7 @@ def test_a_training_told_to_stop_saves_and_goes_on_with_its_curve(
 
 
 def test_a_training_told_to_stop_at_its_last_step_writes_in_the_next_run(
-    paths: Files, settings: Captioner, monkeypatch: pytest.MonkeyPatch
+    paths: Files, settings: CaptionerConfig, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(training, "update", signalled(update, 40, signal.SIGTERM))
     with pytest.raises(StoppedError, match="after step 40 of 40"):
@@ -159,7 +159,7 @@ def test_a_training_told_to_stop_at_its_last_step_writes_in_the_next_run(
     assert len(losses(paths)) == 40 and Path(paths.checkpoint).exists() and not paths.resume.exists()
 
 
-def test_one_process_told_to_stop_stops_both(paths: Files, settings: Captioner, tmp_path: Path):
+def test_one_process_told_to_stop_stops_both(paths: Files, settings: CaptionerConfig, tmp_path: Path):
     """torchrun hands the signal on to those that it started; what was drawn before and after it is one curve."""
     train(job_of(paths, settings))
     two = job_of(elsewhere(paths, tmp_path), settings, processes=2, device="cpu", save_every=2)
@@ -175,7 +175,7 @@ def test_one_process_told_to_stop_stops_both(paths: Files, settings: Captioner, 
     assert losses(two.files) == pytest.approx(losses(paths), abs=1e-4)
 
 
-def test_two_parts_are_one_batch(paths: Files, settings: Captioner, tmp_path: Path):
+def test_two_parts_are_one_batch(paths: Files, settings: CaptionerConfig, tmp_path: Path):
     """Without dropout, which is drawn by part."""
     decoder = settings.decoder.model_copy(update={"dropout": 0.0})
     whole = settings.model_copy(update={"decoder": decoder, "batch_parts": 1})
@@ -186,7 +186,7 @@ def test_two_parts_are_one_batch(paths: Files, settings: Captioner, tmp_path: Pa
 
 
 def test_activations_worked_out_again_change_nothing(
-    paths: Files, settings: Captioner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    paths: Files, settings: CaptionerConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     calls: list[torch.nn.Module] = []
     for layer in (CLIPMLP, BertOutput):
@@ -200,12 +200,12 @@ def test_activations_worked_out_again_change_nothing(
     assert losses(other) == losses(paths)
 
 
-def test_parts_that_cannot_be_dealt_are_refused(paths: Files, settings: Captioner):
+def test_parts_that_cannot_be_dealt_are_refused(paths: Files, settings: CaptionerConfig):
     with pytest.raises(ConfigError, match=r"captioner\.batch_parts=2 cannot be divided among 3 processes"):
         train_captioner(job_of(paths, settings), Processes(count=3))
 
 
-def test_a_job_is_read_as_it_was_written(paths: Files, settings: Captioner):
+def test_a_job_is_read_as_it_was_written(paths: Files, settings: CaptionerConfig):
     job = job_of(paths, settings, processes=2, device="cpu")
     assert read_job(job.write()) == job
 
