@@ -4,7 +4,7 @@
 #                              the same folder, and whether its head is still the run's.
 
 from icsd.workflow.head import check_shared
-from icsd.workflow.start import begin, explain
+from icsd.workflow.start import start_head, explain_failures
 
 if workflow.remote_exec:
     check_shared(Path(cfg.results))
@@ -16,8 +16,8 @@ onstart:
         from icsd.stages.evaluation.spice import Spice
 
         Spice(**cfg.evaluation.spice.model_dump()).jars()
-    begin(workflow, cfg.run, Path(cfg.results))
+    start_head(workflow, cfg.run, Path(cfg.results))
 
 
 onerror:
-    explain(workflow, cfg.run)
+    explain_failures(workflow, cfg.run)

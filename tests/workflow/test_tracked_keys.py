@@ -42,7 +42,7 @@ VALUES: dict[str, Any] = {
     "captioner.nodes": 3,
     "captioner.seeds": [71, 72],
     "evaluation.metrics": ["METEOR", "BLEU"],
-    "export.licences": {"another": "cc0-1.0"},
+    "export.licences": {"another": "value-licence"},
     "embeddings.model": "someone/small",
     "downloads.models": {"small": {"repo_id": "someone/small", "revision": COMMIT, "files": ["*.json"]}},
     "downloads.files": {

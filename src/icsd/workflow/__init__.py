@@ -1,9 +1,9 @@
-"""Cluster: what a run on SLURM needs beside Snakemake's own executor.
+"""The resources of jobs, and what a run on SLURM needs beside Snakemake's own executor.
 
-slurm      SLURM's commands, and what they print as values
-requests   what jobs ask of the cluster, and whether it has that
-profile    the profile's keys, which Snakemake does not all look at
-head       the process that submits: one a run, which its jobs can tell from another
-start      all that is looked at before the first job is submitted
-resume     to go on after the head's death
+resources  the memory and time that a job requests
+failures   the causes of earlier attempts' failures, from SLURM's logs
+profile    checks of the profile's keys, partitions and accounts
+slurm      SLURM's commands and their output as values
+head       the process that submits a run's jobs, and how to go on after its death
+start      all checks before the first job
 """

@@ -1,4 +1,4 @@
-"""What a rule's jobs died of, as SLURM tells it: in the logs that Snakemake's executor keeps, or when asked."""
+"""The causes of failed jobs, from the logs that Snakemake's executor keeps, or from squeue."""
 
 import re
 import shutil
@@ -13,55 +13,55 @@ from icsd.workflow.slurm import RUN_ENDS
 # where snakemake-executor-plugin-slurm puts them: rule_<rule>/<wildcards>/<job>.log, and those of a run's jobs in a
 # folder of their name, which icsd.workflow.start gives them
 LOGS = Path(".snakemake/slurm_logs")
-PATIENCE_S = 30
+TIMEOUT_S = 30
 
 
-class Death(Enum):
-    """What more would have helped against, by the state that SLURM gives the job."""
+class FailureCause(Enum):
+    """A shortage that a larger request would have prevented, by the state that SLURM gives the job."""
 
     MEMORY = "OUT_OF_MEMORY"
     TIME = "TIMEOUT"
 
 
-# slurmstepd's words, and srun's. Of memory with cgroups: "Detected 1 oom_kill event in StepId=7.0" and "task 0: Out Of
-# Memory"; with OverMemoryKill: "StepId=7.0 exceeded memory limit (512 > 400), being killed". Of time:
-# "JOB 7 ON c1 CANCELLED AT ... DUE TO TIME LIMIT". Only lines that are theirs: a log may hold captions too.
-_THEIRS = r"^(slurmstepd(-\S+)?|srun): .*"
+# messages of slurmstepd and srun. Memory, with cgroups: "Detected 1 oom_kill event in StepId=7.0" and "task 0: Out Of
+# Memory"; with OverMemoryKill: "StepId=7.0 exceeded memory limit (512 > 400), being killed". Time:
+# "JOB 7 ON c1 CANCELLED AT ... DUE TO TIME LIMIT". Other lines do not count: a log may hold captions.
+_SLURM_LINE = r"^(slurmstepd(-\S+)?|srun): .*"
 _SIGNS = {
-    Death.MEMORY: re.compile(_THEIRS + r"(oom[-_ ]kill|exceeded (job )?memory limit|out of memory)", re.I),
-    Death.TIME: re.compile(_THEIRS + r"due to time limit", re.I),
+    FailureCause.MEMORY: re.compile(_SLURM_LINE + r"(oom[-_ ]kill|exceeded (job )?memory limit|out of memory)", re.I),
+    FailureCause.TIME: re.compile(_SLURM_LINE + r"due to time limit", re.I),
 }
 
 
-def deaths(rule: str, wildcards: Sequence[str], attempt: int, run: str | None = None) -> list[Death]:
-    """What the `run`'s jobs of the attempts before this one died of, where it was one of these.
+def failure_causes(rule: str, wildcards: Sequence[str], attempt: int, run: str | None = None) -> list[FailureCause]:
+    """Return the causes of the failed attempts before this one, in jobs of the `run`.
 
-    Not of a plain error, scancel, preemption or a node that went down: those say nothing about memory or time.
+    A plain error, scancel, preemption or a failed node is no cause: it says nothing about memory or time.
     """
-    place = Path(f"rule_{rule}", "_".join(wildcards).replace("/", "_"))
+    folder_name = Path(f"rule_{rule}", "_".join(wildcards).replace("/", "_"))
     folders = LOGS.glob(f"{run}{RUN_ENDS}*") if run else [LOGS]
-    found = [log for folder in folders for log in (folder / place).glob("*.log")]
+    found = [log for folder in folders for log in (folder / folder_name).glob("*.log")]
     jobs = sorted((log for log in found if log.stem.isdecimal()), key=lambda log: int(log.stem))
     tried = jobs[max(0, len(jobs) - (attempt - 1)) :]
-    causes = [death_in(log.read_text(errors="replace")) or _state(log.stem) for log in tried]
-    return [death for death in causes if death]
+    causes = [failure_cause_in(log.read_text(errors="replace")) or _cause_from_squeue(log.stem) for log in tried]
+    return [cause for cause in causes if cause]
 
 
-def death_in(text: str) -> Death | None:
-    """What a job died of by its log; None where that says nothing."""
+def failure_cause_in(text: str) -> FailureCause | None:
+    """Return the cause that a job's log names; None without one."""
     lines = text.splitlines()
-    return next((death for death, sign in _SIGNS.items() if any(map(sign.search, lines))), None)
+    return next((cause for cause, sign in _SIGNS.items() if any(map(sign.search, lines))), None)
 
 
 @cache
-def _state(job: str) -> Death | None:
-    """The same of what SLURM remembers for some minutes: a log on a slow file system may be silent yet."""
+def _cause_from_squeue(job: str) -> FailureCause | None:
+    """Return the cause that SLURM remembers for some minutes: on a slow file system the log may not show it yet."""
     squeue = shutil.which("squeue")
     if squeue is None:
         return None
     command = [squeue, "--noheader", "--states=all", "--format=%T", f"--jobs={job}"]
     try:
-        said = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False).stdout.split()
+        states = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False).stdout.split()
     except subprocess.TimeoutExpired:
         return None
-    return next((death for death in Death if death.value in said), None)
+    return next((cause for cause in FailureCause if cause.value in states), None)

@@ -1,4 +1,4 @@
-"""To go on after the death of the Snakemake process that submitted jobs: they know nothing of it, and go on."""
+"""The head of a run: the Snakemake process that submits its jobs. The jobs survive it, and `resume` goes on."""
 
 import atexit
 import logging
@@ -16,34 +16,34 @@ from icsd.core.lock import Process, living_owner, locked, read_lock
 from icsd.workflow import slurm
 from icsd.workflow.slurm import RUN_ENDS, Job
 
-HEAD = "ICSD_HEAD"  # the lease's word, in the environment of jobs
-LATE_S = 60.0  # after which a network file system shows what another machine has written
+HEAD = "ICSD_HEAD"  # in the environment of jobs: the token of the head's lock
+NETWORK_DELAY_S = 60.0  # until a network file system shows what another machine has written
 
 
-def lease_of(results: Path) -> Path:
-    """What the head of the run in that folder has the lease of."""
+def lock_path(results: Path) -> Path:
+    """Return the path that the head of a run locks."""
     return results / "head"
 
 
-def take_lead(results: Path) -> None:
-    """Be the run's head until this process ends; ClusterError while another is."""
-    if holder := living_owner(lease_of(results)):
-        raise ClusterError(f"{holder} runs {results} already: let it end, or stop it with Ctrl-C")
-    held = ExitStack()
-    os.environ[HEAD] = held.enter_context(locked(lease_of(results)))
-    atexit.register(held.close)
+def become_head(results: Path) -> None:
+    """Make this process the head of the run until it ends; ClusterError while there is another one."""
+    if owner := living_owner(lock_path(results)):
+        raise ClusterError(f"{owner} runs {results} already: let it end, or stop it with Ctrl-C")
+    lock = ExitStack()
+    os.environ[HEAD] = lock.enter_context(locked(lock_path(results)))
+    atexit.register(lock.close)
 
 
-def living(results: Path) -> Process | None:
-    """The run's head; None where there is none, or it is dead."""
-    return living_owner(lease_of(results))
+def living_head(results: Path) -> Process | None:
+    """Return the living head of the run, if there is one."""
+    return living_owner(lock_path(results))
 
 
-def check_shared(results: Path, late_s: float = LATE_S) -> None:
-    """ClusterError in a job that sees another folder than its head does, or that a dead head has left behind."""
+def check_shared(results: Path, delay_s: float = NETWORK_DELAY_S) -> None:
+    """Raise ClusterError in a job that does not share its head's folder, or whose head was replaced by another."""
     token = os.environ.get(HEAD)
-    deadline = time.monotonic() + late_s
-    while token and ((seen := read_lock(lease_of(results))) is None or seen.token != token):
+    deadline = time.monotonic() + delay_s
+    while token and ((seen := read_lock(lock_path(results))) is None or seen.token != token):
         if time.monotonic() < deadline:
             time.sleep(1.0)
         elif seen:
@@ -57,47 +57,47 @@ def check_shared(results: Path, late_s: float = LATE_S) -> None:
 
 
 def job_name(run: str, name: str) -> str:
-    """The name that a run's jobs have in the queue."""
+    """Return the name of a run's jobs in the queue."""
     return f"{run}{RUN_ENDS}{name}"
 
 
-def listed(jobs: list[Job]) -> str:
-    """Such as "3 jobs (11, 12, 13)"."""
+def count_and_ids(jobs: list[Job]) -> str:
+    """Return text such as "3 jobs (11, 12, 13)"."""
     ids = ", ".join(job.id for job in jobs[:10]) + (", …" if len(jobs) > 10 else "")
     return f"{len(jobs)} job{'s' if len(jobs) > 1 else ''} ({ids})"
 
 
-LOOK_S = 10.0  # between two looks into the queue
+POLL_S = 10.0  # between two reads of the queue
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Snakemake:
-    """Snakemake as it is typed for this run, with `arguments` such as --configfile."""
+    """The snakemake command of a run, with `arguments` such as --configfile."""
 
     profile: str
     arguments: Sequence[str]
 
     def run(self, *more: str) -> int:
-        """Its exit status."""
+        """Run it with more arguments, and return its exit status."""
         command = [sys.executable, "-m", "snakemake", "--profile", self.profile, *self.arguments, *more]
         return subprocess.run(command, check=False).returncode
 
 
 def resume(run: str, results: Path, snakemake: Snakemake, *, cancel: bool = False) -> int:
-    """Wait for the run's jobs, or cancel them, then unlock and run Snakemake; its exit status.
+    """Wait for the run's jobs, or cancel them, then unlock and run Snakemake; return its exit status.
 
-    Every job in the queue is gone before the first is submitted, so that no shard has two. What those that are waited
-    for have finished is not done again. ClusterError while the run's own Snakemake lives.
+    All jobs leave the queue before the first new one is submitted, so that no shard has two. Finished work is not
+    repeated. ClusterError while the run's head lives.
     """
-    if holder := living(results):
+    if owner := living_head(results):
         raise ClusterError(
-            f"{holder} runs {results}, and sees to its jobs itself: there is nothing to resume. Ctrl-C there cancels "
+            f"{owner} runs {results}, and sees to its jobs itself: there is nothing to resume. Ctrl-C there cancels "
             "them"
         )
-    jobs = slurm.queue(run, Path.cwd())
+    jobs = slurm.queued_jobs(run, Path.cwd())
     if jobs and cancel:
-        _log.info("%s of an earlier snakemake are cancelled", listed(jobs))
+        _log.info("%s of an earlier snakemake are cancelled", count_and_ids(jobs))
         slurm.cancel(jobs)
     _wait_until_gone(run, jobs)
     if status := snakemake.run("--unlock"):
@@ -106,12 +106,13 @@ def resume(run: str, results: Path, snakemake: Snakemake, *, cancel: bool = Fals
 
 
 def _wait_until_gone(run: str, jobs: list[Job]) -> None:
-    told = ""
+    logged = ""
     while jobs:
         running = sum(job.state != "PENDING" for job in jobs)
-        line = f"waiting for {listed(jobs)} of an earlier snakemake: {running} running, {len(jobs) - running} queued"
-        if line != told:
+        states = f"{running} running, {len(jobs) - running} queued"
+        line = f"waiting for {count_and_ids(jobs)} of an earlier snakemake: {states}"
+        if line != logged:
             _log.info("%s; --cancel would cancel them", line)
-            told = line
-        time.sleep(LOOK_S)
-        jobs = slurm.queue(run, Path.cwd())
+            logged = line
+        time.sleep(POLL_S)
+        jobs = slurm.queued_jobs(run, Path.cwd())

@@ -1,4 +1,4 @@
-"""What jobs ask of the cluster, and whether it has that: SLURM itself lets a job over the limits wait for ever."""
+"""Checks that the cluster can run what jobs request: SLURM lets a job over its limits wait for ever."""
 
 import difflib
 import os
@@ -12,13 +12,13 @@ import yaml
 from icsd.core.errors import ClusterError
 from icsd.workflow.slurm import Partition
 
-# what a profile may have as a mapping, in snakemake.profiles
+# the mappings that a profile may have, in snakemake.profiles
 SECTIONS = frozenset((
     "set-threads", "resources", "set-scatter", "batch", "set-resource-scopes", "default-resources", "config", "groups",
     "group-components", "consider-ancient", "set-resources",
 ))  # fmt: skip
 
-# what a job may ask for: of Snakemake, and of its SLURM executor
+# the resources that Snakemake and its SLURM executor read
 RESOURCES = frozenset((
     "mem", "mem_mb", "mem_mib", "disk", "disk_mb", "disk_mib", "runtime", "tmpdir", "nodes", "tasks", "tasks_per_node",
     "tasks_per_gpu", "cpus_per_task", "cpus_per_gpu", "mem_mb_per_cpu", "gpu", "gpu_model", "gpu_manufacturer", "gres",
@@ -28,7 +28,7 @@ RESOURCES = frozenset((
 
 
 def check_sections(files: Iterable[Path]) -> None:
-    """ClusterError for a section of a profile that Snakemake would pass over."""
+    """Raise ClusterError for a section of a profile that Snakemake would ignore."""
     for path in files:
         keys = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
         for key, value in keys.items():
@@ -39,7 +39,7 @@ def check_sections(files: Iterable[Path]) -> None:
 
 
 def profile_files(arguments: Sequence[str]) -> Iterator[Path]:
-    """The files of the profiles that Snakemake is given on its command line, or in SNAKEMAKE_PROFILE."""
+    """Yield the files of the profiles on Snakemake's command line or in SNAKEMAKE_PROFILE."""
     from snakemake.cli import get_profile_dir
 
     for name in _named(arguments) or os.environ.get("SNAKEMAKE_PROFILE", "").split(","):
@@ -48,13 +48,13 @@ def profile_files(arguments: Sequence[str]) -> Iterator[Path]:
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """Such as "; did you mean gpu?"; empty where nothing is like it."""
+    """Return text such as "; did you mean gpu?", or nothing without a similar name."""
     like = difflib.get_close_matches(name, sorted(known), n=1)
     return f"; did you mean {like[0]}?" if like else ""
 
 
 def _named(arguments: Sequence[str]) -> list[str]:
-    """Of --profile a b, --profile=a and --workflow-profile."""
+    """Return the profiles in --profile a b, --profile=a and --workflow-profile."""
     found, taking = list[str](), False
     for argument in arguments:
         option, equals, value = argument.partition("=")
@@ -72,18 +72,18 @@ PARTITIONS = "profiles/slurm/partitions.yaml"
 
 
 @dataclass(frozen=True)
-class Request:
-    """What the jobs of a rule ask for. `partition` is "" where none of those in the profile can take them."""
+class JobRequest:
+    """The request of a rule's jobs. `partition` is "" where none in the profile can take them."""
 
     rule: str
     partition: str
     account: str
     minutes: float
-    what: str = ""  # the rest of it, in words
+    what: str = ""  # all resources, for messages
 
 
-def check_partitions(requests: Iterable[Request], known: Mapping[str, Partition]) -> None:
-    """ClusterError for the first request that no partition of the cluster's `known` ones can meet."""
+def check_partitions(requests: Iterable[JobRequest], known: Mapping[str, Partition]) -> None:
+    """Raise ClusterError for the first request that none of the cluster's `known` partitions can meet."""
     for request in requests:
         if not request.partition:
             raise ClusterError(
@@ -98,7 +98,7 @@ def check_partitions(requests: Iterable[Request], known: Mapping[str, Partition]
         _check_minutes(request, known[request.partition])
 
 
-def _check_minutes(request: Request, partition: Partition) -> None:
+def _check_minutes(request: JobRequest, partition: Partition) -> None:
     if partition.minutes is not None and request.minutes > partition.minutes:
         raise ClusterError(
             f"{request.rule} asks for {request.minutes:,.0f} minutes, and the partition {partition.name} gives "
@@ -108,8 +108,8 @@ def _check_minutes(request: Request, partition: Partition) -> None:
         )
 
 
-def check_accounts(requests: Iterable[Request], known: Iterable[str]) -> None:
-    """ClusterError for the first request of an account that is not `known`; where none is, nothing can be told."""
+def check_accounts(requests: Iterable[JobRequest], known: Iterable[str]) -> None:
+    """Raise ClusterError for the first request of an account that is not `known`; without known ones, check nothing."""
     names = sorted(known)
     for request in requests:
         # several may be named, of which the executor takes the first that is accepted
@@ -121,7 +121,7 @@ def check_accounts(requests: Iterable[Request], known: Iterable[str]) -> None:
 
 
 def check_resources(given: Mapping[str, Iterable[str]], rules: Iterable[str], known: Iterable[str]) -> None:
-    """ClusterError for a rule or a resource of the profile that there is not: Snakemake takes any name in silence.
+    """Raise ClusterError for an unknown rule or resource in the profile: Snakemake accepts any name silently.
 
     `given` are the resources by rule, "" being default-resources.
     """
@@ -141,8 +141,8 @@ def check_resources(given: Mapping[str, Iterable[str]], rules: Iterable[str], kn
                 )
 
 
-def words(resources: Mapping[str, Any]) -> str:
-    """What a job asks for, such as "gpu=1, mem_mb=8000, runtime=240, threads=1"."""
+def as_words(resources: Mapping[str, Any]) -> str:
+    """Return text such as "gpu=1, mem_mb=8000, runtime=240, threads=1"."""
     names = ("gpu", "gres", "mem_mb", "nodes", "runtime", "threads")
     return ", ".join(f"{name}={resources[name]}" for name in names if resources.get(name))
 

@@ -1,7 +1,7 @@
-"""What a rule's job asks a cluster for: memory and minutes, by the size of its input, and more where it died of them.
+"""The memory and minutes that a job requests: by the size of its input, and doubled after it ran short of them.
 
-In a rule `mem_mb=jobs.memory(...)` and `runtime=jobs.minutes(...)`. Snakemake calls what these return before each
-attempt. They are resources, not params: to change them reruns nothing.
+A rule has `mem_mb=jobs.memory(...)` and `runtime=jobs.minutes(...)`. Both return functions that Snakemake calls before
+each attempt. They are resources, not params: a change reruns nothing.
 """
 
 import math
@@ -11,20 +11,20 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from icsd.workflow.failures import Death, deaths
+from icsd.workflow.failures import FailureCause, failure_causes
 
 LIMITS = ("most_mem_mb", "most_minutes")  # of a cluster's largest job, in profiles/slurm
-GROWTH = 2  # so many times as much for each death of too little: too much by half at most, and soon enough
+GROWTH = 2  # the factor after each failure: a request is too large by half at most
 MB, MINUTE_S = 1e6, 60.0
-Asked = Callable[..., int]
+ResourceFunction = Callable[..., int]
 
 
 @dataclass(frozen=True)
 class Jobs:
-    """How jobs ask: for `margin` times the minutes that the work should take, and never for more than the cluster has.
+    """The rules of a run's requests: `margin` times the minutes that the work should take, up to the cluster's limits.
 
-    `run` is whose jobs' deaths count. `inside` a job, where Snakemake asks once more what was asked for, nothing is
-    looked up.
+    Only failures of the jobs of `run` count. `inside` a job, where Snakemake evaluates the functions again, they return
+    their base.
     """
 
     margin: float
@@ -37,63 +37,65 @@ class Jobs:
     def on_cluster(
         cls, margin: float, defaults: Mapping[str, Any] | None, *, inside: bool, run: str | None = None
     ) -> "Jobs":
-        """With the limits most_mem_mb and most_minutes, where they are among Snakemake's default resources."""
+        """Take the limits most_mem_mb and most_minutes from Snakemake's default resources, if they are there."""
         limits = {name: each.value for name in LIMITS if (each := (defaults or {}).get(name)) is not None}
         return cls(margin, **limits, run=run, inside=inside)
 
-    def memory(self, base: int, **inputs: float) -> Asked:
-        """MB: `base`, and so many times the size in memory of each input named."""
+    def memory(self, base: int, **inputs: float) -> ResourceFunction:
+        """Request `base` MB, and for each named input a multiple of its size in memory."""
 
-        # Snakemake hands over arguments by these names
+        # Snakemake passes arguments by these names
         def mem_mb(wildcards: Sequence[str], input: Any, attempt: int, rulename: str) -> int:
             if self.inside:
                 return base
-            tables = sum(times * _total(input, name).bytes for name, times in inputs.items()) / MB
-            return grown(base + tables, Death.MEMORY, deaths(rulename, wildcards, attempt, self.run), self.most_mem_mb)
+            tables = sum(times * _input_size(input, name).bytes for name, times in inputs.items()) / MB
+            earlier = failure_causes(rulename, wildcards, attempt, self.run)
+            return raised(base + tables, FailureCause.MEMORY, earlier, self.most_mem_mb)
 
         return mem_mb
 
     def minutes(
         self, base: int, *inputs: str, rate: float = math.inf, parts: int = 1, work: Callable[[int], float] = float
-    ) -> Asked:
-        """Minutes: `base` to start, and for the work at `rate` items a second.
+    ) -> ResourceFunction:
+        """Request `base` minutes, and the time of the work at `rate` items a second.
 
-        The items are a row of each input named, one of `parts` of them all; `work` makes of the rows what is counted.
+        The items are the product of the named inputs' row counts, divided by `parts`; `work` maps rows to items.
         """
 
         def runtime(wildcards: Sequence[str], input: Any, attempt: int, rulename: str) -> int:
             if self.inside:
                 return base
-            items = work(math.prod(_total(input, name).rows for name in inputs)) if inputs else 0.0
+            items = work(math.prod(_input_size(input, name).rows for name in inputs)) if inputs else 0.0
             minutes = base + self.margin * items / parts / rate / MINUTE_S
-            return grown(minutes, Death.TIME, deaths(rulename, wildcards, attempt, self.run), self.most_minutes)
+            earlier = failure_causes(rulename, wildcards, attempt, self.run)
+            return raised(minutes, FailureCause.TIME, earlier, self.most_minutes)
 
         return runtime
 
 
-def grown(amount: float, death: Death, earlier: Sequence[Death], most: int | None = None) -> int:
-    """The amount, GROWTH times as much for each earlier `death`, but `most` at the most; rounded up."""
-    asked = math.ceil(amount * GROWTH ** earlier.count(death))
-    return asked if most is None else min(asked, most)
+def raised(amount: float, cause: FailureCause, earlier: Sequence[FailureCause], limit: int | None = None) -> int:
+    """Return the amount times GROWTH for each earlier failure of this cause, rounded up, and at most `limit`."""
+    request = math.ceil(amount * GROWTH ** earlier.count(cause))
+    return request if limit is None else min(request, limit)
 
 
 @dataclass(frozen=True)
 class Size:
-    """Rows of a table and the bytes that they take in memory; of another file its bytes."""
+    """The rows of a table and their bytes in memory; of another file, its bytes alone."""
 
     rows: int
     bytes: int
 
 
-def _total(given: Any, name: str) -> Size:
-    """Of all files of an input; FileNotFoundError, which Snakemake shows as <TBD>, where one is not there yet."""
-    files = getattr(given, name)
+def _input_size(inputs: Any, name: str) -> Size:
+    """Return the size of all files of an input; Snakemake shows the FileNotFoundError of a missing one as <TBD>."""
+    files = getattr(inputs, name)
     sizes = [size_of(path) for path in ([files] if isinstance(files, str) else files)]
     return Size(sum(size.rows for size in sizes), sum(size.bytes for size in sizes))
 
 
 def size_of(path: str) -> Size:
-    """By a table's footer; a broken one counts by its bytes, for it is the job that tells of it."""
+    """Return the size from a table's footer; a broken table counts by its bytes, as the job reports the damage."""
     about = Path(path).stat()
     return _size(path, about.st_mtime_ns, about.st_size)
 
@@ -102,7 +104,7 @@ def size_of(path: str) -> Size:
 def _size(path: str, _changed: int, length: int) -> Size:
     if not path.endswith(".parquet"):
         return Size(0, length)
-    import pyarrow as pa  # late: a plan in which nothing is left to do needs none
+    import pyarrow as pa  # late: a plan without jobs needs none
     import pyarrow.parquet as pq
 
     try:

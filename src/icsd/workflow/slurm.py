@@ -1,4 +1,4 @@
-"""SLURM's commands, and what they print as values."""
+"""SLURM's commands, and their output as values."""
 
 import getpass
 import re
@@ -11,9 +11,9 @@ from pathlib import Path
 
 from icsd.core.errors import ClusterError
 
-PATIENCE_S = 120.0  # a controller with much to do takes its time
-RUN_ENDS = "@"  # in a job's name, after the run's, which cannot have it
-UNREACHED = "0:53"  # a job that could not begin: its node does not have the folder to work in or to log to
+TIMEOUT_S = 120.0  # a busy controller answers late
+RUN_ENDS = "@"  # in a job's name, after the run's name, which cannot contain it
+UNREACHED = "0:53"  # the exit code of a job whose node lacks its working folder or log folder
 ACCOUNTED = "JobName,State,ExitCode,ElapsedRaw,AllocTRES,NodeList,WorkDir,SubmitLine"
 _LIMIT = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?")
 _COMMENT = re.compile(r"--comment[ =](\S+)")
@@ -21,9 +21,9 @@ _COMMENT = re.compile(r"--comment[ =](\S+)")
 
 @dataclass(frozen=True)
 class Job:
-    """A job, or one attempt of it. `what` is its rule, with its wildcards, as the executor puts it into the comment.
+    """A job, or one attempt of it. `what` is its rule with its wildcards, from the executor's comment.
 
-    `seconds` that it has run, on `gpus`; the last three are known of the accounting alone.
+    Only the accounting knows `seconds`, `gpus`, `exit_code` and `node`.
     """
 
     id: str
@@ -36,46 +36,46 @@ class Job:
     exit_code: str = ""
     node: str = ""
 
-    def is_of(self, run: str, folder: Path) -> bool:
-        """Whether it was submitted for that run in that folder."""
+    def belongs_to(self, run: str, folder: Path) -> bool:
+        """Whether the job was submitted for that run in that folder."""
         return self.name.startswith(f"{run}{RUN_ENDS}") and self.folder == folder
 
 
 @dataclass(frozen=True)
 class Partition:
-    """A partition and the minutes that a job may take there; None: as long as it likes."""
+    """A partition and its time limit in minutes; None for no limit."""
 
     name: str
     minutes: float | None = field(default=None)
 
 
-def has(command: str) -> bool:
+def is_installed(command: str) -> bool:
     """Whether a command is on PATH."""
     return shutil.which(command) is not None
 
 
-def queue(run: str, folder: Path) -> list[Job]:
-    """The run's jobs that wait or run, submitted in `folder`."""
+def queued_jobs(run: str, folder: Path) -> list[Job]:
+    """Return the waiting and running jobs of a run that were submitted in `folder`."""
     rows = _rows(["squeue", "--me", "--noheader", "--format=%i|%j|%T|%k|%Z"], columns=5)
-    jobs = [Job(id_, name, state, what, Path(place)) for id_, name, state, what, place in rows]
-    return [job for job in jobs if job.is_of(run, folder)]
+    jobs = [Job(id_, name, state, what, Path(path)) for id_, name, state, what, path in rows]
+    return [job for job in jobs if job.belongs_to(run, folder)]
 
 
-def accounted(run: str, folder: Path, days: int = 30) -> list[Job]:
-    """The attempts of the run's jobs that the accounting knows, the oldest first; ClusterError where there is none."""
+def accounted_jobs(run: str, folder: Path, days: int = 30) -> list[Job]:
+    """Return the attempts of the run's jobs in the accounting, oldest first; ClusterError without accounting."""
     command = ["sacct", "--allocations", "--noheader", "--parsable2", "--duplicates", f"--starttime=now-{days}days"]
     rows = _rows([*command, f"--format=JobID,{ACCOUNTED}"], columns=9)
-    return [job for job in map(_accounted, rows) if job.is_of(run, folder)]
+    return [job for job in map(_accounted, rows) if job.belongs_to(run, folder)]
 
 
 def partitions() -> dict[str, Partition]:
-    """The cluster's partitions by name."""
+    """Return the cluster's partitions by name."""
     rows = _rows(["sinfo", "--noheader", "--format=%R|%l"], columns=2)
     return {name: Partition(name, minutes(limit)) for name, limit in rows}
 
 
 def accounts() -> set[str]:
-    """The accounts that this user may name, in small letters; empty where the cluster does not tell."""
+    """Return the accounts of this user in lower case; empty where the cluster does not list them."""
     try:
         rows = _rows(["sacctmgr", "-nPs", "list", "user", getpass.getuser(), "format=account"], columns=1)
     except ClusterError:
@@ -86,11 +86,11 @@ def accounts() -> set[str]:
 def cancel(jobs: Sequence[Job]) -> None:
     """Cancel jobs."""
     if jobs:
-        _said(["scancel", *(job.id for job in jobs)])
+        _output(["scancel", *(job.id for job in jobs)])
 
 
 def minutes(limit: str) -> float | None:
-    """A time as SLURM writes it, such as 1-12:00:00, 30:00 or 90; None for one without an end."""
+    """Return the minutes of a limit in SLURM's format, such as 1-12:00:00, 30:00 or 90; None for no limit."""
     found = _LIMIT.fullmatch(limit.strip())
     if not found:
         return None
@@ -115,26 +115,26 @@ def _accounted(row: Sequence[str]) -> Job:
 
 
 def _resources(text: str) -> Mapping[str, str]:
-    """`cpu=1,mem=4000M,gres/gpu=1` as a mapping."""
+    """Parse text such as `cpu=1,mem=4000M,gres/gpu=1`."""
     return dict(pair.split("=", 1) for pair in text.split(",") if "=" in pair)
 
 
 def _rows(command: Sequence[str], columns: int) -> list[list[str]]:
-    """The lines that it prints, cut at each |; the last column may have one itself."""
-    lines = _said(command).splitlines()
+    """Return the output's lines, split at each |; the last column may contain one."""
+    lines = _output(command).splitlines()
     return [row for line in lines if len(row := line.split("|", columns - 1)) == columns]
 
 
-def _said(command: Sequence[str]) -> str:
+def _output(command: Sequence[str]) -> str:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     except FileNotFoundError:
         raise ClusterError(f"{command[0]} is not on PATH: {WHERE}") from None
     except subprocess.TimeoutExpired:
-        raise ClusterError(f"{shlex.join(command)} has not answered in {PATIENCE_S:.0f} s: try again later") from None
+        raise ClusterError(f"{shlex.join(command)} has not answered in {TIMEOUT_S:.0f} s: try again later") from None
     if done.returncode:
-        said = (done.stderr.strip() or done.stdout.strip() or f"status {done.returncode}").splitlines()[0]
-        raise ClusterError(f"{shlex.join(command)} failed: {said}")
+        message = (done.stderr.strip() or done.stdout.strip() or f"status {done.returncode}").splitlines()[0]
+        raise ClusterError(f"{shlex.join(command)} failed: {message}")
     return done.stdout
 
 

@@ -1,4 +1,4 @@
-"""All that is looked at before the first job is submitted. Here alone Snakemake's own objects are read."""
+"""All checks before the first job is submitted. Only this module reads Snakemake's own objects."""
 
 import logging
 import re
@@ -12,16 +12,16 @@ from typing import Any
 from icsd.core.errors import ClusterError, DiskFullError
 from icsd.core.files import room_for
 from icsd.workflow import slurm
-from icsd.workflow.head import job_name, listed, take_lead
+from icsd.workflow.head import become_head, count_and_ids, job_name
 from icsd.workflow.profile import (
     RESOURCES,
-    Request,
+    JobRequest,
+    as_words,
     check_accounts,
     check_partitions,
     check_resources,
     check_sections,
     profile_files,
-    words,
 )
 from icsd.workflow.resources import LIMITS
 
@@ -30,19 +30,19 @@ REFUSAL = re.compile(r"^ClusterError in .*:\n(.*)", re.MULTILINE)  # as Snakemak
 HOME_BYTES = 16_000_000  # what Snakemake and the libraries keep in their caches is more, but is not written at once
 
 
-def begin(workflow: Any, run: str, results: Path) -> None:
-    """Be the head of the run, if its jobs go to SLURM: ClusterError for whatever would let the first of them fail.
+def start_head(workflow: Any, run: str, results: Path) -> None:
+    """Make this process the head of the run, if its jobs go to SLURM; ClusterError for what would make jobs fail.
 
-    Jobs are named after the run from here on, and their logs lie in a folder of that name. The executor has no other
-    way to it: the name is made before the config is read. One folder of logs for all has it delete, when it ends,
-    those of another head's jobs that are still to begin, which then cannot.
+    This names the jobs after the run, and their folder of logs too: the executor makes the name before the config is
+    read. With one folder of logs for all runs, an executor that ends would delete those of another head's waiting jobs,
+    which then could not start.
     """
     if not is_slurm(workflow):
         return
     executor = workflow.scheduler._executor
     executor.run_uuid = job_name(run, executor.run_uuid)
     executor.slurm_logdir = Path(executor.slurm_logdir) / executor.run_uuid
-    if not slurm.has("sbatch"):
+    if not slurm.is_installed("sbatch"):
         raise ClusterError(f"sbatch is not on PATH: {slurm.WHERE}")
     check_sections(profile_files(sys.argv[1:]))
     check_resources(_given(workflow), *_known(workflow))
@@ -51,16 +51,16 @@ def begin(workflow: Any, run: str, results: Path) -> None:
     check_partitions(requests, slurm.partitions())
     if any(request.account for request in requests):
         check_accounts(requests, slurm.accounts())
-    if left := slurm.queue(run, Path.cwd()):
+    if left := slurm.queued_jobs(run, Path.cwd()):
         raise ClusterError(
-            f"{listed(left)} of an earlier snakemake are in the queue for {results}, and would be submitted a second "
-            "time: `icsd resume` waits for them and goes on, `icsd resume --cancel` cancels them first"
+            f"{count_and_ids(left)} of an earlier snakemake are in the queue for {results}, and would be submitted a "
+            "second time: `icsd resume` waits for them and goes on, `icsd resume --cancel` cancels them first"
         )
-    take_lead(results)  # the jobs of an earlier head stop when they see this, so that it comes last
+    become_head(results)  # last: the jobs of an earlier head stop when they see this
 
 
-def explain(workflow: Any, run: str) -> None:
-    """Say what Snakemake does not: why jobs ended before their own log began."""
+def explain_failures(workflow: Any, run: str) -> None:
+    """Log why jobs ended before their own log began, which Snakemake does not report."""
     if is_slurm(workflow):
         executor = workflow.scheduler._executor
         for line in [*_refusals(Path(executor.slurm_logdir)), *_unreached(run, executor.run_uuid)]:
@@ -68,22 +68,22 @@ def explain(workflow: Any, run: str) -> None:
 
 
 def _refusals(logs: Path) -> set[str]:
-    """What jobs said when they saw that they had better not begin."""
+    """Return the errors of jobs that refused to start."""
     found = [path.read_text(errors="replace") for path in logs.rglob("*.log")]
     return {match[1].strip() for text in found if (match := REFUSAL.search(text))}
 
 
 def _unreached(run: str, name: str) -> Iterator[str]:
-    """Which jobs could not begin, since their nodes do not have this folder."""
+    """Describe the jobs that could not start because their nodes lack this folder."""
     try:
-        jobs = [job for job in slurm.accounted(run, Path.cwd(), days=1) if job.name == name]
+        jobs = [job for job in slurm.accounted_jobs(run, Path.cwd(), days=1) if job.name == name]
     except ClusterError:  # a cluster without accounting
         return
     if unreached := [job for job in jobs if job.exit_code == slurm.UNREACHED]:
         nodes = ", ".join(sorted({job.node for job in unreached}))
         yield (
-            f"{listed(unreached)} could not begin and have no log: {nodes} does not see {Path.cwd()}, where snakemake "
-            "runs. Put the checkout, with .venv and results, on a file system that all nodes have"
+            f"{count_and_ids(unreached)} could not begin and have no log: {nodes} does not see {Path.cwd()}, where "
+            "snakemake runs. Put the checkout, with .venv and results, on a file system that all nodes have"
         )
 
 
@@ -92,7 +92,7 @@ def is_slurm(workflow: Any) -> bool:
     return type(workflow.scheduler._executor).__module__ == EXECUTOR
 
 
-def _requests(workflow: Any) -> Iterator[Request]:
+def _requests(workflow: Any) -> Iterator[JobRequest]:
     from snakemake_executor_plugin_slurm.partitions import get_best_partition
 
     executor, quiet = workflow.scheduler._executor, logging.getLogger("icsd.workflow.quiet")
@@ -107,13 +107,13 @@ def _requests(workflow: Any) -> Iterator[Request]:
             partition = get_best_partition(executor._partitions, known, quiet) or ""
         if partition is None:  # the cluster's default
             continue
-        asked = words({**resources, "threads": job.threads})
+        request = as_words({**resources, "threads": job.threads})
         account, minutes = str(resources.get("slurm_account") or ""), float(resources.get("runtime") or 0)
-        yield Request(job.rule.name, str(partition), account, minutes, asked)
+        yield JobRequest(job.rule.name, str(partition), account, minutes, request)
 
 
 def known_by_now(resources: Any) -> dict[str, Any]:
-    """Without what depends on the size of a table that is still to be made: it is asked for when it is there."""
+    """Leave out the resources that depend on the size of a table that does not exist yet."""
     from snakemake.common.tbdstring import TBDString
 
     return {name: value for name, value in resources.items() if not isinstance(value, TBDString)}
@@ -126,7 +126,7 @@ def _given(workflow: Any) -> dict[str, list[str]]:
 
 
 def _known(workflow: Any) -> tuple[set[str], Set[str]]:
-    """The rules, and the resources that rules have by themselves, that have a limit, or that SLURM's executor reads."""
+    """Return all rules, and all resources that a rule, a limit or SLURM's executor knows."""
     own = {name for rule in workflow.rules if rule.ruleinfo.resources for name in rule.ruleinfo.resources[1]}
     return {rule.name for rule in workflow.rules}, RESOURCES | set(LIMITS) | own | set(workflow.global_resources)
 

@@ -13,16 +13,16 @@ from icsd.core.lock import lock_file, locked
 from icsd.workflow import head as head_module
 from icsd.workflow import head as resume_module
 from icsd.workflow import slurm
-from icsd.workflow.head import HEAD, Snakemake, check_shared, resume, take_lead
+from icsd.workflow.head import HEAD, Snakemake, become_head, check_shared, resume
 from icsd.workflow.profile import (
     SECTIONS,
-    Request,
+    JobRequest,
+    as_words,
     check_accounts,
     check_partitions,
     check_resources,
     check_sections,
     profile_files,
-    words,
 )
 from icsd.workflow.slurm import Partition, minutes
 from icsd.workflow.start import known_by_now
@@ -69,16 +69,16 @@ def _command(folder: Path, name: str, prints: str = "", status: int = 0) -> None
 
 def test_the_queue_is_that_of_the_run_and_the_folder(bin_folder: Path) -> None:
     _command(bin_folder, "squeue", SQUEUE)
-    jobs = slurm.queue("tiny", FOLDER)
+    jobs = slurm.queued_jobs("tiny", FOLDER)
     assert [(job.id, job.state) for job in jobs] == [("11", "RUNNING"), ("9", "PENDING"), ("10", "RUNNING")]
     assert jobs[1].what == "rule_generate_images_wildcards_multi_0001-of-0004"
-    assert [job.id for job in slurm.queue("tiny", Path("/srv/other|checkout"))] == ["12"]
-    assert slurm.queue("tin", FOLDER) == []
+    assert [job.id for job in slurm.queued_jobs("tiny", Path("/srv/other|checkout"))] == ["12"]
+    assert slurm.queued_jobs("tin", FOLDER) == []
 
 
 def test_the_accounting_has_every_attempt(bin_folder: Path) -> None:
     _command(bin_folder, "sacct", SACCT)
-    jobs = slurm.accounted("tiny", FOLDER)
+    jobs = slurm.accounted_jobs("tiny", FOLDER)
     assert [(job.state, job.seconds, job.gpus) for job in jobs] == [
         ("OUT_OF_MEMORY", 60.0, 2), ("COMPLETED", 120.0, 1), ("CANCELLED", 0.0, 0),
     ]  # fmt: skip
@@ -88,10 +88,10 @@ def test_the_accounting_has_every_attempt(bin_folder: Path) -> None:
 
 def test_a_command_that_is_not_there_or_fails_is_one_message(bin_folder: Path) -> None:
     with pytest.raises(ClusterError, match="squeue is not on PATH: run snakemake on a login node"):
-        slurm.queue("tiny", FOLDER)
+        slurm.queued_jobs("tiny", FOLDER)
     _command(bin_folder, "sacct", "Slurm accounting storage is disabled\n", status=1)
     with pytest.raises(ClusterError, match=r"^sacct .* failed: Slurm accounting storage is disabled$"):
-        slurm.accounted("tiny", FOLDER)
+        slurm.accounted_jobs("tiny", FOLDER)
 
 
 @pytest.mark.parametrize(
@@ -119,20 +119,20 @@ KNOWN = {"cpu": Partition("cpu", 1440), "long": Partition("long")}
 @pytest.mark.parametrize(
     ("request_", "message"),
     [
-        (Request("a", "cpu", "", 1440), None),
-        (Request("a", "long", "", 1e6), None),
+        (JobRequest("a", "cpu", "", 1440), None),
+        (JobRequest("a", "long", "", 1e6), None),
         (
-            Request("a", "gpu", "", 10),
+            JobRequest("a", "gpu", "", 10),
             "a goes to the partition gpu, which the cluster does not have: name one of cpu, long",
         ),
-        (Request("a", "cpu", "", 1441), "a asks for 1,441 minutes, and the partition cpu gives 1,440"),
+        (JobRequest("a", "cpu", "", 1441), "a asks for 1,441 minutes, and the partition cpu gives 1,440"),
         (
-            Request("a", "", "", 10, "gpu=9"),
+            JobRequest("a", "", "", 10, "gpu=9"),
             "no partition of profiles/slurm/partitions.yaml can take a, which asks for gpu=9",
         ),
     ],
 )
-def test_a_request_that_no_partition_meets_is_one_message(request_: Request, message: str | None) -> None:
+def test_a_request_that_no_partition_meets_is_one_message(request_: JobRequest, message: str | None) -> None:
     if message is None:
         check_partitions([request_], KNOWN)
     else:
@@ -142,10 +142,10 @@ def test_a_request_that_no_partition_meets_is_one_message(request_: Request, mes
 
 
 def test_an_account_of_others_is_one_message() -> None:
-    check_accounts([Request("a", "cpu", "Lab, root", 1)], {"lab", "root"})
-    check_accounts([Request("a", "cpu", "nosuch", 1)], set())
+    check_accounts([JobRequest("a", "cpu", "Lab, root", 1)], {"lab", "root"})
+    check_accounts([JobRequest("a", "cpu", "nosuch", 1)], set())
     with pytest.raises(ClusterError, match=r"slurm_account=nosuch in .* is no account of yours: name one of lab"):
-        check_accounts([Request("a", "cpu", "nosuch", 1)], {"lab"})
+        check_accounts([JobRequest("a", "cpu", "nosuch", 1)], {"lab"})
 
 
 def test_names_in_the_profile_that_nobody_reads_are_refused() -> None:
@@ -169,7 +169,7 @@ def test_a_section_that_snakemake_passes_over_is_refused(tmp_path: Path) -> None
 
 
 def test_the_sections_are_those_that_snakemake_reads(tmp_path: Path) -> None:
-    """Of each a mapping comes through its parser; of another one nothing does, which is why they are listed here."""
+    """The parser returns a mapping for each of them and nothing for another one, so SECTIONS lists them."""
     profile = tmp_path / "config.yaml"
     profile.write_text("".join(f"{name}: {{a: {{b: 1}}}}\n" for name in [*sorted(SECTIONS), "nosuch"]))
     with profile.open() as file:
@@ -187,8 +187,8 @@ def test_profiles_are_found_as_snakemake_finds_them(tmp_path: Path, monkeypatch:
     assert list(profile_files(["--jobs", "3"])) == files[1:]
 
 
-def test_what_is_asked_for_is_told_in_words() -> None:
-    assert words({"gpu": 1, "runtime": 240, "tmpdir": "/tmp", "nodes": 0}) == "gpu=1, runtime=240"  # noqa: S108
+def test_a_request_is_shown_in_words() -> None:
+    assert as_words({"gpu": 1, "runtime": 240, "tmpdir": "/tmp", "nodes": 0}) == "gpu=1, runtime=240"  # noqa: S108
 
 
 def test_a_job_knows_whether_it_sees_its_heads_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,16 +196,16 @@ def test_a_job_knows_whether_it_sees_its_heads_folder(tmp_path: Path, monkeypatc
     check_shared(tmp_path / "unseen")  # no head: a run without a cluster
     at_exit: list[object] = []
     monkeypatch.setattr(head_module.atexit, "register", at_exit.append)
-    take_lead(tmp_path / "run")
+    become_head(tmp_path / "run")
     check_shared(tmp_path / "run")
     monkeypatch.setenv("SLURMD_NODENAME", "c1")
     with pytest.raises(ClusterError, match=f"the node c1 does not see {tmp_path / 'unseen'} as"):
-        check_shared(tmp_path / "unseen", late_s=0)
+        check_shared(tmp_path / "unseen", delay_s=0)
     with pytest.raises(ClusterError, match=f"process {os.getpid()} on .* runs .* already"):
-        take_lead(tmp_path / "run")
+        become_head(tmp_path / "run")
     lock_file(tmp_path / "run" / "head").unlink()
     with locked(tmp_path / "run" / "head"), pytest.raises(ClusterError, match="has taken over"):
-        check_shared(tmp_path / "run", late_s=0)
+        check_shared(tmp_path / "run", delay_s=0)
 
 
 @pytest.mark.parametrize("cancel", [False, True])
@@ -213,7 +213,7 @@ def test_resume_waits_then_unlocks_then_runs(
     bin_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cancel: bool
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(resume_module, "LOOK_S", 0.01)
+    monkeypatch.setattr(resume_module, "POLL_S", 0.01)
     left = [SQUEUE.replace("/srv/icsd", str(tmp_path)), SQUEUE.replace("/srv/icsd", str(tmp_path)), ""]
     done: list[str] = []
 
@@ -230,6 +230,6 @@ def test_resume_waits_then_unlocks_then_runs(
     assert (asked.read_text() if asked.exists() else "") == ("11 9 10\n" if cancel else "")
 
 
-def test_what_depends_on_a_table_that_is_not_there_yet_is_left_out() -> None:
+def test_resources_that_depend_on_a_missing_table_are_left_out() -> None:
     resources = {"mem_mb": TBDString(), "runtime": 60, "gpu": 1}
     assert known_by_now(resources) == {"runtime": 60, "gpu": 1}

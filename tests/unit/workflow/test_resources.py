@@ -1,4 +1,4 @@
-"""What a job asks for: by the size of its input, and more after a death of too little alone."""
+"""The resources that a job requests: by the size of its input, and more after it ran short of them."""
 
 import os
 from pathlib import Path
@@ -11,10 +11,11 @@ import pytest
 
 from icsd.core import tables
 from icsd.core.vectors import to_lists
-from icsd.workflow.failures import Death, death_in, deaths
-from icsd.workflow.resources import Jobs, grown, size_of
+from icsd.workflow.failures import FailureCause, failure_cause_in, failure_causes
+from icsd.workflow.resources import Jobs, raised, size_of
 
 JOBS = Jobs(margin=3.0)
+MEMORY, TIME = FailureCause.MEMORY, FailureCause.TIME
 KILLED = {
     "cgroup": "slurmstepd: error: Detected 1 oom_kill event in StepId=7.0. Some of the step tasks have been killed.",
     "cgroup before 23": "slurmstepd: error: Detected 1 oom-kill event(s) in StepId=7.batch. Some of your processes may "
@@ -57,21 +58,21 @@ def write_embeddings(path: str, rows: int) -> str:
     return path
 
 
-# --- Deaths -----------------------------------------------------------------------------------------------------------
+# --- Causes of failures -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("text", KILLED.values(), ids=KILLED)
-def test_a_death_of_memory_is_told(text: str):
-    assert death_in(f"before\n{text}\nafter") is Death.MEMORY
+def test_an_out_of_memory_kill_is_a_cause(text: str):
+    assert failure_cause_in(f"before\n{text}\nafter") is MEMORY
 
 
-def test_a_death_of_time_is_told():
-    assert death_in(f"before\n{LATE}\nafter") is Death.TIME
+def test_a_timeout_is_a_cause():
+    assert failure_cause_in(f"before\n{LATE}\nafter") is TIME
 
 
 @pytest.mark.parametrize("text", OTHERS.values(), ids=OTHERS)
-def test_another_death_is_none_of_these(text: str):
-    assert death_in(text) is None
+def test_another_failure_has_no_cause(text: str):
+    assert failure_cause_in(text) is None
 
 
 def test_as_many_logs_count_as_there_were_attempts():
@@ -79,43 +80,47 @@ def test_as_many_logs_count_as_there_were_attempts():
         write_log(job, text)
     write_log(104, LATE, wildcards="multi_0000-of-0002")
     wildcards = ("multi", "0001-of-0002")
-    assert [deaths("draw", wildcards, attempt) for attempt in (1, 2, 3)] == [[], [Death.TIME], [Death.TIME]]
-    assert deaths("draw", wildcards, 4) == [Death.MEMORY, Death.TIME]
-    assert deaths("draw", wildcards, 5) == [Death.TIME, Death.MEMORY, Death.TIME]
-    assert deaths("draw", wildcards, 6) == deaths("draw", wildcards, 5)
-    assert deaths("other", wildcards, 4) == []
+    assert [failure_causes("draw", wildcards, attempt) for attempt in (1, 2, 3)] == [
+        [],
+        [TIME],
+        [TIME],
+    ]
+    assert failure_causes("draw", wildcards, 4) == [MEMORY, TIME]
+    assert failure_causes("draw", wildcards, 5) == [TIME, MEMORY, TIME]
+    assert failure_causes("draw", wildcards, 6) == failure_causes("draw", wildcards, 5)
+    assert failure_causes("other", wildcards, 4) == []
 
 
-def test_only_the_deaths_of_a_runs_own_jobs_count():
+def test_only_failures_of_a_runs_own_jobs_count():
     write_log(5, LATE, name="coco@icsd_1")
     write_log(6, KILLED["srun"], name="coco@icsd_2")
     write_log(7, KILLED["srun"], name="coco2@icsd_3")
     wildcards = ("multi", "0001-of-0002")
-    assert deaths("draw", wildcards, 4, "coco") == [Death.TIME, Death.MEMORY]
-    assert deaths("draw", wildcards, 4) == []
+    assert failure_causes("draw", wildcards, 4, "coco") == [TIME, MEMORY]
+    assert failure_causes("draw", wildcards, 4) == []
     draws = {run: Jobs(margin=3.0, run=run).memory(100) for run in ("coco", "coco2", "other")}
     assert {run: ask(draw, attempt=4) for run, draw in draws.items()} == {"coco": 200, "coco2": 200, "other": 100}
 
 
-def test_slurm_is_asked_where_a_log_says_nothing(at: Path):
+def test_squeue_names_the_cause_where_a_log_does_not(at: Path):
     squeue = at / "bin/squeue"
     squeue.parent.mkdir()
     squeue.write_text('#!/bin/sh\ncase "$*" in *--jobs=20[12]) echo OUT_OF_MEMORY;; *) echo FAILED;; esac\n')
     squeue.chmod(0o755)
     for job, text in ((201, ""), (202, LATE), (203, "")):
         write_log(job, text)
-    assert deaths("draw", ("multi", "0001-of-0002"), 4) == [Death.MEMORY, Death.TIME]
+    assert failure_causes("draw", ("multi", "0001-of-0002"), 4) == [MEMORY, TIME]
 
 
-# --- What is asked for ------------------------------------------------------------------------------------------------
+# --- Requests ---------------------------------------------------------------------------------------------------------
 
 
-def test_an_amount_doubles_with_each_death_of_it():
-    assert grown(10.2, Death.TIME, []) == 11
-    assert grown(10.0, Death.TIME, [Death.TIME, Death.MEMORY, Death.TIME]) == 40
+def test_an_amount_doubles_with_each_failure_for_it():
+    assert raised(10.2, TIME, []) == 11
+    assert raised(10.0, TIME, [TIME, MEMORY, TIME]) == 40
 
 
-def test_a_job_asks_for_more_only_of_what_it_died_of():
+def test_a_job_requests_more_only_of_what_it_ran_short_of():
     write_log(1, KILLED["cgroup"])
     write_log(2, OTHERS["node"])
     assert [ask(JOBS.memory(400), attempt) for attempt in (1, 2, 3)] == [400, 400, 800]
@@ -125,7 +130,7 @@ def test_a_job_asks_for_more_only_of_what_it_died_of():
     assert ask(JOBS.memory(400), 4) == 800
 
 
-def test_no_job_asks_for_more_than_the_cluster_has():
+def test_no_job_requests_more_than_the_cluster_has():
     for job in (1, 2, 3):
         write_log(job, LATE)
     limits = {"most_minutes": SimpleNamespace(value=50), "nodes": SimpleNamespace(value=1)}
@@ -135,7 +140,7 @@ def test_no_job_asks_for_more_than_the_cluster_has():
     assert Jobs.on_cluster(3.0, None, inside=True) == Jobs(3.0, inside=True)
 
 
-def test_a_job_that_failed_without_slurm_asks_for_the_same():
+def test_a_job_that_failed_without_slurm_requests_the_same():
     assert ask(JOBS.memory(400), attempt=3) == 400
 
 
@@ -176,13 +181,13 @@ def test_a_table_made_anew_is_looked_at_again():
     assert ask(asked, captions=path) == 3
 
 
-def test_an_input_that_is_not_there_yet_is_snakemakes_to_tell_of():
+def test_a_missing_input_is_left_to_snakemake():
     with pytest.raises(FileNotFoundError) as told:
         ask(JOBS.memory(100, embeddings=5), embeddings="not/there.parquet")
     assert told.value.filename == "not/there.parquet"
 
 
-def test_a_broken_table_is_the_jobs_to_tell_of():
+def test_a_broken_table_is_left_to_the_job():
     Path("broken.parquet").write_bytes(b"PAR1 and no more")
     assert ask(JOBS.minutes(10, "captions", rate=1.0), captions="broken.parquet") == 10
 

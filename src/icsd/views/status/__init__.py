@@ -67,8 +67,8 @@ def _cluster(run: str, checkout: Path) -> Cluster:
     """The run's jobs on the cluster; none for a run of this machine alone."""
     queued, accounted = list[slurm.Job](), None
     try:
-        queued = slurm.queue(run, checkout) if slurm.has("squeue") else []
-        accounted = slurm.accounted(run, checkout) if slurm.has("sacct") else None
+        queued = slurm.queued_jobs(run, checkout) if slurm.is_installed("squeue") else []
+        accounted = slurm.accounted_jobs(run, checkout) if slurm.is_installed("sacct") else None
     except ClusterError as error:
         _log.warning("without the accounting: %s", error)
     return Cluster(queued, accounted)
