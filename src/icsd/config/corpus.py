@@ -1,4 +1,4 @@
-"""Where captions and real pictures come from."""
+"""The corpora of captions and photographs."""
 
 from typing import Annotated, Any, Literal
 

@@ -1,4 +1,4 @@
-"""What is fetched from elsewhere before the jobs start: files of a corpus, and models of the Hugging Face hub."""
+"""The downloads before the jobs start: files of a corpus, and models of the Hugging Face hub."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -59,7 +59,7 @@ class FileDownload(Section):
     """A file that is published at an address."""
 
     address: Annotated[str, Field(pattern=r"^https?://[^\s/]+/\S*$")] = tracked(
-        ..., "Where it is published: http or https; a mirror changes nothing else."
+        ..., "Where it is published: http or https; a mirror changes the cards of exports alone."
     )
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] = tracked(
         ..., "Its SHA-256 in hexadecimal digits; a file with another is refused."
@@ -84,7 +84,7 @@ class ModelDownload(Section):
 
 
 class DownloadsConfig(Section):
-    """Fetched by rules on the machine where Snakemake runs; jobs reach nothing."""
+    """Downloads by rules on the machine where Snakemake runs; jobs have no network."""
 
     files: dict[CorpusPath, FileDownload] = tracked({}, "Path below resources/corpora/ -> file.")
     models: dict[Annotated[str, AfterValidator(_model_name)], ModelDownload] = tracked(
@@ -119,21 +119,21 @@ class DownloadsConfig(Section):
                 yield path, (archive, member)
 
     def targets(self) -> list[str]:
-        """All that is made: what is unpacked, files that are no archive, and every model's marker."""
+        """Return all targets: unpacked files and folders, files that are no archive, and each model's marker."""
         plain = [path for path, file in self.files.items() if not file.unpack]
         markers = [f"{MODELS}{name}/{MARKER}" for name in self.models]
         return [*plain, *self.unpacked_files, *self.unpacked_folders, *markers]
 
     @staticmethod
     def pattern(paths: Iterable[str]) -> str:
-        """What a rule's wildcard may be: a name, or a path below resources/corpora/; of none it matches nothing."""
+        """Return a wildcard's pattern for these names or corpus paths; without any it matches nothing."""
         return "|".join(re.escape(path.removeprefix(CORPORA)) for path in sorted(paths)) or "(?!)"
 
     def folder(self, model: str) -> str:
-        """Where the model lies: the folder of the entry whose repo_id this is, or `model` itself."""
+        """Return the folder of the entry with this repo_id, or `model` itself."""
         return next((f"{MODELS}{name}" for name, each in self.models.items() if each.repo_id == model), model)
 
     def markers(self, *models: str | None) -> list[str]:
-        """What to wait for before `models` can be loaded: the markers of those that are fetched."""
+        """Return the markers of those of `models` that are downloaded: a rule that loads them waits for these."""
         names = {model.removeprefix(MODELS).split("/")[0] for model in models if model and model.startswith(MODELS)}
         return [f"{MODELS}{name}/{MARKER}" for name in sorted(names & self.models.keys())]

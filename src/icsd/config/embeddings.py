@@ -1,4 +1,4 @@
-"""Captions as vectors, and which of them are near one another."""
+"""The vectors of captions, and groups of near captions."""
 
 from collections.abc import Set
 from typing import Annotated, Any, Literal

@@ -1,10 +1,10 @@
-"""What `snakemake estimate` reckons with."""
+"""The rates of `snakemake estimate`."""
 
 from icsd.config.section import Count, Rate, Section, Share, untracked
 
 
 class EstimateConfig(Section):
-    """What `snakemake estimate` reckons with; it changes no result. Rates are of models of full size on one GPU."""
+    """The rates of `snakemake estimate`, for models of full size on one GPU."""
 
     captions: Count = untracked(566_435, "Captions of the corpus, as long as its file is not there.")
     caption_characters: Rate = untracked(

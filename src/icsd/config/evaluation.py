@@ -1,4 +1,4 @@
-"""How the trained captioners are scored."""
+"""The scores of trained captioners."""
 
 from typing import Annotated, Literal
 

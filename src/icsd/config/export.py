@@ -1,4 +1,4 @@
-"""What `snakemake export` passes on, and what its cards tell of where it comes from."""
+"""The datasets and captioners of `snakemake export`, and the sources that their cards name."""
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -34,7 +34,7 @@ class ExportConfig(Section):
 
 
 def provenance(config: "Config") -> dict[str, Any]:
-    """What decides where an arm's pictures and captions come from, for a rule's params and the cards."""
+    """Return the sources of an arm's pictures and captions, for a rule's params and the cards."""
     real = config.pictures.real
     return {
         "run": config.run,
@@ -58,7 +58,7 @@ def _summaries_model(summaries: SummariesConfig) -> str | None:
 
 
 def _address(downloads: DownloadsConfig, path: str) -> str | None:
-    """Where a file was fetched from, by itself or in an archive; None where the config does not say."""
+    """Return the address of a downloaded file or of its archive; None for other files."""
     archive, _ = downloads.unpacked_files.get(path, (path, ""))
     file = downloads.files.get(archive)
     return file.address if file else None

@@ -1,4 +1,4 @@
-"""From sentences to training pairs: pictures, their safety, the dataset."""
+"""Pictures, their safety, the dataset and the gallery."""
 
 from typing import Annotated, Any, Literal
 
@@ -44,7 +44,7 @@ class ImagesConfig(Section):
 
 
 class SafetyConfig(Section):
-    """Which pictures may be used."""
+    """The checks of drawn pictures."""
 
     model: str | None = tracked(None, "A safety checker's folder; null for that of images.model.")
     blank_std: Annotated[float, Field(ge=0)] = tracked(

@@ -1,4 +1,4 @@
-"""One number a stage, a param of its rules: raised in the commit that makes a stage's output differ for equal input."""
+"""A number for each stage, a param of its rules. Raise it in the commit that changes output for equal input."""
 
 REVISIONS = {
     "picturebook": 1,

@@ -1,4 +1,4 @@
-"""From a group to a sentence: who is asked, in which way, and what may be used."""
+"""Summaries: the provider, its settings, and the limits of a usable summary."""
 
 import math
 from collections.abc import Set
@@ -63,7 +63,7 @@ class MergeConfig(Section):
 
 
 class QualityConfig(Section):
-    """What of a summary is counted, and which summaries are dropped for it."""
+    """The measured qualities of a summary, and the limits beyond which it is dropped."""
 
     image_model: str | None = tracked(
         None, "The image model whose tokenizer counts a summary's tokens; null: they are not counted."
@@ -105,26 +105,26 @@ class SummariesConfig(Section):
 
     @property
     def llm_requests(self) -> int:
-        """How many requests to a server a job has under way at most."""
+        """The most requests that a job has in flight."""
         return {"openai": self.openai.concurrency, "openai-batch": 1}.get(self.provider, 0)
 
     @property
     def gpus(self) -> int:
-        """GPUs that a job asks the scheduler for: one that waits for an endpoint holds none."""
+        """The GPUs that a job requests: a job that waits for an endpoint holds none."""
         return int(self.provider == "transformers")
 
     @property
     def memory_mb(self) -> int:
-        """What a job takes: a chat model of 7 B parameters passes through memory on its way to the GPU."""
+        """The memory of a job in MB: a chat model of 7 B parameters passes through it on its way to the GPU."""
         return 20_000 if self.provider == "transformers" else 2000
 
     @property
     def minutes(self) -> int:
-        """How long a job waits whatever its size: a batch is answered within a day."""
+        """The minutes that a job waits whatever its size: a batch is answered within a day."""
         return 26 * 60 if self.provider == "openai-batch" else 20
 
     def rate(self, rates: EstimateConfig) -> float:
-        """Groups a second that a job condenses: as many at once as are asked at once."""
+        """The groups a second that a job condenses, with its concurrent requests."""
         return {
             "merge": rates.merges_per_second,
             "openai": self.openai.concurrency / rates.seconds_per_request,
@@ -139,7 +139,7 @@ class SummariesConfig(Section):
 
     @property
     def models(self) -> tuple[str | None, ...]:
-        """What a job loads: whose tokens are counted, and the chat model where it is one of the job."""
+        """The models that a job loads: the one whose tokenizer counts tokens, and the chat model if the job runs it."""
         return self.quality.image_model, self.transformers.model if self.provider == "transformers" else None
 
     @property

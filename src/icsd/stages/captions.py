@@ -23,9 +23,9 @@ _log = logging.getLogger(__name__)
 def read_captions(corpus: Corpus, max_characters: int, captions: Path, shards: int) -> None:
     """Write the CAPTIONS of a corpus, by id, each in the shard that its id's hash names.
 
-    A corpus without splits gives the word that is asked for as the captions' split. The corpus is read as a
-    stream, and only a shard of it is in memory at once. InputError, naming the record, for all that is missing,
-    doubled or misshapen, for a caption longer than `max_characters`, and for a corpus or split without captions.
+    The captions of a corpus without splits get the split that the config names. The corpus is read as a stream, and
+    only one shard of it is in memory at once. InputError names the record that is missing, doubled or malformed, or
+    whose caption is longer than `max_characters`; a corpus or split without captions is an InputError too.
     """
     rows, ids = corpus.captions(), list[np.ndarray]()
     with ShardSorter(captions.parent) as sorter:
@@ -52,7 +52,7 @@ def _table(batch: Sequence[Row], split: str | None) -> pa.Table:
 
 
 def _check_distinct(corpus: Corpus, ids: np.ndarray) -> None:
-    """InputError for an id that two captions have: they are looked for once more, since no place was kept."""
+    """Raise InputError for an id of two captions; it reads the corpus again to name both, as ids alone were stored."""
     ids = np.sort(ids)
     same = ids[1:][ids[1:] == ids[:-1]]
     if len(same):

@@ -1,4 +1,4 @@
-"""Dataset: an arm's training pairs, and a ledger of all that was kept or fell away, with reasons."""
+"""Dataset: an arm's training pairs, and a ledger of all kept and dropped items with reasons."""
 
 import logging
 from collections import Counter
@@ -33,7 +33,7 @@ class DrawnTables:
 
 @dataclass(frozen=True)
 class Step:
-    """What a stage made of the items that entered it: `dropped` has the reasons of those not kept."""
+    """The items that entered a stage; `dropped` has the reason of each that it dropped."""
 
     stage: str
     entered: Sequence[str]
@@ -45,11 +45,11 @@ class Step:
 
     @property
     def kept(self) -> list[str]:
-        """The items that go on, in their order."""
+        """The items that the stage kept, in their order."""
         return [item for item in self.entered if item not in self.dropped]
 
     def rows(self) -> list[dict[str, Any]]:
-        """Rows of LEDGER."""
+        """Return the rows of LEDGER."""
         reasons = ((item, self.dropped.get(item)) for item in self.entered)
         return [
             {"stage": self.stage, "item_id": item, "kept": reason is None, "reason": reason} for item, reason in reasons
@@ -119,7 +119,7 @@ def build_real_dataset(pictures: Path, captions: Path, pairs: Path, ledger: Path
 
 
 def _steps(arm: str, paths: DrawnTables, sentences: Sequence[Row], captions: Mapping[int, str]) -> list[Step]:
-    """The way to the arm's pictures, each stage entered by what the one before it kept."""
+    """Return the steps to the arm's pictures; what one keeps enters the next."""
     drawn = {row["image_id"] for row in sentences}
     first, candidates = _candidates(arm, paths, captions)
     _check_same(paths.sentences, "the captions or summaries", drawn - set(candidates), set())
@@ -129,7 +129,7 @@ def _steps(arm: str, paths: DrawnTables, sentences: Sequence[Row], captions: Map
     _check_same(paths.images[0].parent, "the sentences", made, set(images.kept))
     checks = {row["image_id"]: row for row in tables.concat(paths.safety, tables.SAFETY).to_pylist()}
     _check_same(paths.safety[0].parent, "the images", set(checks), made)
-    dropped = {image_id: _fault(row) for image_id, row in checks.items() if row["verdict"] != "safe"}
+    dropped = {image_id: _drop_reason(row) for image_id, row in checks.items() if row["verdict"] != "safe"}
     safety = Step("safety", images.kept, dropped)
     balance = [_balance(arm, safety.kept, paths)] if ARMS[arm].balanced else []
     return [*first, images, safety, *balance]
@@ -157,7 +157,7 @@ def _balance(arm: str, safe: Sequence[str], paths: DrawnTables) -> Step:
 
 
 def _candidates(arm: str, paths: DrawnTables, captions: Mapping[int, str]) -> tuple[list[Step], list[str]]:
-    """The steps before the choice of what to draw, and the ids of all images among which it was made."""
+    """Return the steps before sentences were chosen, and the ids of all images that could have been drawn."""
     drawn_by = ARMS[arm].drawn_by
     if drawn_by.sentences != "summaries":
         return [], [f"{drawn_by.name}-{caption_id}" for caption_id in sorted(captions)]
@@ -168,7 +168,7 @@ def _candidates(arm: str, paths: DrawnTables, captions: Mapping[int, str]) -> tu
     return [step], [f"{drawn_by.name}-{group_id}" for group_id in step.kept]
 
 
-def _fault(check: Row) -> str:
+def _drop_reason(check: Row) -> str:
     if check["verdict"] == "blank":
         return "blank"
     return f"{check['verdict']}: the safety checker's score is {check['score']:.3f}"

@@ -11,7 +11,7 @@ from icsd.core.errors import InputError
 from icsd.core.vectors import to_lists
 
 _NONE = pa.array([], tables.EMBEDDINGS.schema.types[1])
-NOTHING = "unknown"  # of a shard that says nothing of its encoder
+NOTHING = "unknown"  # for a shard that does not name its encoder
 
 
 def embed_captions(
@@ -22,13 +22,11 @@ def embed_captions(
     device: str = "auto",
     shard: str | None = None,
 ) -> None:
-    """Write the EMBEDDINGS of a `shard` of CAPTIONS, in its order, or of all.
+    """Write the EMBEDDINGS of a `shard` of CAPTIONS, or of all, in their order: unit vectors of the `encoder`.
 
-    They are unit vectors of the `encoder`, as the config gives it.
-
-    A caption's vector depends on its text and the encoder alone: neither on the shard nor on the batch, up to the
-    rounding of `encoder["precision"]`. Captions of equal text are encoded once. An empty shard gives an empty one.
-    InputError for a broken shard, ModelError for the model, ConfigError for the device.
+    `encoder` has the params of the config's section. A caption's vector depends only on its text and the encoder, not
+    on the shard or batch, up to the rounding of `encoder["precision"]`. Equal texts are encoded once. An empty shard
+    gives an empty table. InputError for a broken shard, ModelError for the model, ConfigError for the device.
     """
     rows = tables.read(captions, tables.CAPTIONS, columns=["caption_id", "caption"], shard=shard)
     texts = rows["caption"].to_pylist()
@@ -40,7 +38,7 @@ def embed_captions(
 def _encode(
     texts: Sequence[str], settings: Mapping[str, Any], batch_tokens: int, device: str
 ) -> tuple[pa.Array, dict[str, str]]:
-    """The vectors as lists, and what they are of."""
+    """Return the vectors as lists, and facts about their encoder."""
     from icsd.models.text_encoder import load_text_encoder  # late: an empty shard needs no torch
 
     encoder = load_text_encoder(**settings, device=device)
@@ -51,7 +49,7 @@ def _encode(
 
 
 def gather_embeddings(shards: Sequence[Path | str], embeddings: Path | str) -> None:
-    """Write the EMBEDDINGS of all shards as one; InputError if they are not of one encoder."""
+    """Join the EMBEDDINGS of all shards; InputError if several encoders made them."""
     abouts = [(str(path), tables.about(path, tables.EMBEDDINGS)) for path in shards]
     filled = [(path, about) for path, about in abouts if about is not None]
     for path, about in filled:

@@ -26,9 +26,9 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Drawing:
-    """What determines a picture beside its sentence and seed.
+    """The settings that determine a picture, beside its sentence and seed.
 
-    `size` in pixels: the side, or height and width, or None for the model's own. `dtype` may be "auto".
+    `size` is in pixels: the side, or height and width; None for the model's own. `dtype` may be "auto".
     """
 
     model: str
@@ -41,7 +41,7 @@ class Drawing:
 
     @property
     def height_and_width(self) -> tuple[int, int] | None:
-        """In pixels; None for the model's own."""
+        """The size in pixels; None for the model's own."""
         if self.size is None:
             return None
         height, width = (self.size, self.size) if isinstance(self.size, int) else self.size
@@ -49,7 +49,7 @@ class Drawing:
 
 
 class Generator(Protocol):
-    """What draws, such as icsd.models.image_generator.ImageGenerator."""
+    """A generator of pictures, such as icsd.models.image_generator.ImageGenerator."""
 
     def draw(
         self,
@@ -62,7 +62,7 @@ class Generator(Protocol):
         guidance_scale: float,
         negative_prompt: str,
     ) -> None:
-        """Hand a picture a sentence to `receive`, batch by batch in order; up to rounding the same in any batch."""
+        """Pass one picture for each sentence to `receive`, in batches; they depend on the batch by rounding alone."""
 
 
 Load = Callable[[Path, Drawing], Generator]  # from the model's folder
@@ -113,10 +113,10 @@ def _write(images: Path, rows: Sequence[dict[str, Any]], pictures: Sequence[byte
 
 
 def load_generator(*, compiled: bool = False) -> Load:
-    """What loads a diffusers pipeline; with `compiled` its denoiser is compiled at the first batch."""
+    """Return a loader of a diffusers pipeline; with `compiled` the first batch compiles its denoiser."""
 
     def load(folder: Path, settings: Drawing) -> Generator:
-        from icsd.models.image_generator import load_image_generator  # late: what is drawn needs no torch
+        from icsd.models.image_generator import load_image_generator  # late: stored pictures need no torch
 
         size, dtype, scheduler = settings.height_and_width, settings.dtype, settings.scheduler
         return load_image_generator(folder, size, dtype=dtype, scheduler=scheduler, compiled=compiled)
@@ -170,16 +170,16 @@ def _drawn(
 
 
 def _dtype(dtype: str) -> str:
-    """What "auto" is here: it determines the pictures, and so belongs into their keys."""
+    """Return the dtype that "auto" means here: it determines the pictures, so their keys need it."""
     if dtype != "auto":
         return dtype
-    from icsd.models.image_pipeline import usual_dtype  # late: only this needs torch for what is drawn
+    from icsd.models.image_pipeline import usual_dtype  # late: stored pictures need torch for this alone
 
     return usual_dtype()
 
 
 def _keys(rows: Sequence[Row], settings: Drawing, folder: Path, digests: FileDigests) -> list[str]:
-    """For each row a name for all that determines its picture; the weights by content, not by where they lie."""
+    """Return a key for each row, a hash of all that determines its picture; weights count by content, not by path."""
     from icsd.models.model_folder import folder_digest
 
     weights = folder_digest(folder, UNUSED_PARTS, PIPELINE_SUFFIXES, digests.sha256)

@@ -1,4 +1,4 @@
-"""Pictures: real photographs with their captions, as a corpus publishes them."""
+"""Photographs with their captions, as a corpus publishes them."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ from icsd.core.ids import real_image_id
 from icsd.core.pictures import PictureError, read_picture
 from icsd.corpora import Corpus, Picture
 
-MODEL = "photograph"  # what IMAGES has for a model where nothing was drawn
+MODEL = "photograph"  # in place of a model in IMAGES
 BATCH = 64  # pictures in memory at once
 Row = dict[str, Any]
 _log = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class PictureTables:
-    """Where the IMAGES, CAPTIONS, DOMAINS and LEDGER of real pictures go."""
+    """The paths of the IMAGES, CAPTIONS, DOMAINS and LEDGER of photographs."""
 
     images: Path
     captions: Path
@@ -30,10 +30,10 @@ class PictureTables:
 
 
 def read_pictures(corpus: Corpus, folder: Path | None, split: str, paths: PictureTables, max_drop_share: float) -> None:
-    """Write the IMAGES of a corpus, the bytes as they lie in `folder` or in the corpus, CAPTIONS, DOMAINS and LEDGER.
+    """Write the IMAGES of a corpus, with the bytes in `folder` or in the corpus, its CAPTIONS, DOMAINS and LEDGER.
 
-    A picture that cannot be decoded is dropped with its captions, and the ledger has the reason; one without a
-    caption is kept, and counted in the log. InputError, naming file and record, for a caption without its picture
+    A picture that cannot be decoded is dropped with its captions, and the ledger has the reason. A picture without a
+    caption is kept, and the log counts it. InputError, naming file and record, for a caption without its picture
     and a picture file that is missing; TooManyDroppedError for more dropped pictures than `max_drop_share` of all.
     """
     captions: list[Row] = []
@@ -55,7 +55,7 @@ def _images(
     ledger: list[Row],
     max_drop_share: float,
 ) -> Iterator[list[Row]]:
-    """Rows of IMAGES, some at a time; those of CAPTIONS, DOMAINS and LEDGER are added to the lists."""
+    """Yield batches of rows of IMAGES, and add the rows of CAPTIONS, DOMAINS and LEDGER to the lists."""
     pictures, bare = corpus.pictures(), 0
     while batch := list(islice(pictures, BATCH)):
         images = []

@@ -1,4 +1,4 @@
-"""Safety: which pictures may be used."""
+"""Safety: a verdict on each picture, safe, unsafe or blank."""
 
 import logging
 from collections import Counter
@@ -40,7 +40,7 @@ def _verdict(score: float, deviation: float, blank_std: float) -> str:
 
 
 def _deviation(picture: Image.Image) -> float:
-    """Of the channel that varies most."""
+    """Return the standard deviation of the channel that varies most."""
     return float(np.asarray(picture).std(axis=(0, 1)).max())
 
 

@@ -1,4 +1,4 @@
-"""Which sentences an arm draws: a function of summaries, captions and the config, neither of shards nor of batches."""
+"""The sentences that an arm draws: they depend on summaries, captions and the config, not on shards or batches."""
 
 import logging
 import math
@@ -46,13 +46,13 @@ def select_matched_sentences(arm: str, pairs: Path, captions: Path, sentences: P
 
 
 def choose_groups(summaries: Iterable[Row], pictures: int) -> list[Row]:
-    """The first `pictures` summaries that are ok, in an order that tells nothing of them."""
+    """Return the first `pictures` usable summaries, in an order that does not depend on their content."""
     usable = [row for row in summaries if row["status"] == "ok"]
     return sorted(usable, key=lambda row: drawing_order(row["group_id"]))[:pictures]
 
 
 def choose_captions(corpus: Iterable[Row], pictures: int) -> list[Row]:
-    """The first `pictures` captions, in an order that tells nothing of them."""
+    """Return the first `pictures` captions, in an order that does not depend on their content."""
     return sorted(corpus, key=lambda row: drawing_order(row["caption_id"]))[:pictures]
 
 
