@@ -1,4 +1,9 @@
-"""The text tower of an open_clip model."""
+"""The text tower of an open_clip model, computed on packed captions where its architecture allows it.
+
+open_clip pads every caption to the context of 77 tokens; a caption has about 13. PackedTower joins the captions of a
+batch without padding: only attention looks at neighbouring tokens, so only it runs caption by caption, for captions of
+equal length at once. Behind the last attention only the pooled tokens are computed.
+"""
 
 from typing import Any
 
@@ -8,18 +13,18 @@ from open_clip.transformer import ResidualAttentionBlock, TextTransformer
 from torch.nn import functional
 
 from icsd.models.open_clip_model import Tokenizer, load_open_clip
-from icsd.models.token_batches import Tokens
+from icsd.models.text_encoder import Tokens
 
 POOLED_ROWS = 64  # of a batch's pooled tokens, a multiple: see `PackedTower.vectors`
 
 
 class PackedTower:
-    """The text tower of an open_clip model for which `can_pack` is true."""
+    """The text tower of an open_clip model for which `can_pack` is true, on captions without padding."""
 
     equal_lengths = False
 
     def __init__(self, model: Any, tokenizer: Any, dtype: torch.dtype) -> None:
-        """Converts the model: all to float64, or for bfloat16 the matrices alone, and its norms stay as they are."""
+        """Convert the model to `dtype`; for bfloat16 only the matrices, while the norms stay in float32."""
         self._text, self._tokenizer, self._dtype = _text_tower(model), tokenizer, dtype
         self._pool, self._end_mark = _pooling(model)
         if dtype == torch.bfloat16:
@@ -30,17 +35,17 @@ class PackedTower:
             self._text.to(dtype)
 
     def tokens(self, texts: list[str]) -> Tokens:
-        """Each caption up to the token that is pooled."""
+        """Return the tokens of each caption up to the pooled one."""
         rows = self._tokenizer(texts).numpy()
-        # the end mark is the highest token of all, or one that the config names; the first such is pooled
+        # the first end token is pooled: the highest of all tokens, or the one in the config
         ends = (rows if self._pool == "argmax" else rows == self._end_mark).argmax(1)
         return Tokens.cut(rows, ends + 1)
 
     def vectors(self, tokens: Tokens, size: int) -> torch.Tensor:
-        """What `encode_text` gives, [n, d].
+        """Compute the same as `encode_text`, [n, d].
 
-        Computed on `size` tokens, empty ones behind the captions', and on a multiple of POOLED_ROWS pooled ones: a
-        product's last bits depend on its shape, and so a caption's vector on the batch that it is in.
+        The tokens are padded to `size` and the pooled ones to a multiple of POOLED_ROWS, because the last bits of a
+        product depend on its shape: a caption's vector must not depend on its batch.
         """
         device = self._text.positional_embedding.device
         used = len(tokens.flat)
@@ -48,7 +53,7 @@ class PackedTower:
         x = embedded + self._text.positional_embedding[torch.from_numpy(tokens.places()).to(device)]
         x = functional.pad(x, (0, 0, 0, max(0, size - used)))
         ends = torch.from_numpy(tokens.lengths.cumsum() - 1)
-        ends = functional.pad(ends, (0, -len(ends) % POOLED_ROWS)).to(device)  # token 0 again, thrown away below
+        ends = functional.pad(ends, (0, -len(ends) % POOLED_ROWS)).to(device)  # token 0 as padding, dropped below
         runs = list(tokens.runs())
         *blocks, last = self._text.transformer.resblocks
         for block in blocks:
@@ -57,7 +62,7 @@ class PackedTower:
         return self._projected(self._text.ln_final(x))[: len(tokens.lengths)]
 
     def _attended(self, block: Any, x: torch.Tensor, runs: list[tuple[int, int, int]]) -> torch.Tensor:
-        """The heads' outputs [tokens, width], each token having seen those before it in its own caption."""
+        """Compute causal attention within each caption: the outputs of the heads [tokens, width]."""
         attention = block.attn
         heads, width = attention.num_heads, x.shape[1]
         normed = block.ln_1(x).to(self._dtype)
@@ -78,15 +83,15 @@ class PackedTower:
 
 
 def _rest_of_block(block: Any, x: torch.Tensor, attended: torch.Tensor) -> torch.Tensor:
-    """A block behind its attention; the sum keeps x's dtype, whatever the matrices are in."""
+    """Compute the rest of a block after its attention; the sums keep the dtype of x."""
     x = x + block.ls_1(block.attn.out_proj(attended).to(x.dtype))
     return x + block.ls_2(block.mlp(block.ln_2(x).to(attended.dtype)).to(x.dtype))
 
 
 def can_pack(model: Any) -> bool:
-    """Is it a causal tower of plain blocks that pools where the caption ends?
+    """Return whether the tower is causal, of plain blocks, and pools the end token.
 
-    Not so are SigLIP's, which reads its padding, CoCa's, which pools behind it, and those of transformers.
+    Exceptions are SigLIP, which reads its padding, CoCa, which pools a token after it, and towers of transformers.
     """
     tower = _text_tower(model)
     if tower is None or _pooling(model)[0] not in ("argmax", "eos") or not _is_causal(tower.attn_mask):
@@ -95,7 +100,7 @@ def can_pack(model: Any) -> bool:
 
 
 def _text_tower(model: Any) -> Any:
-    """What holds the tower's parts: a CLIP itself, or another model's TextTransformer; None for other towers."""
+    """Return the module with the tower's parts: a CLIP itself or a TextTransformer; None for other towers."""
     if type(model) is open_clip.CLIP:
         return model
     tower: Any = getattr(model, "text", None)
@@ -103,7 +108,7 @@ def _text_tower(model: Any) -> Any:
 
 
 def _pooling(model: Any) -> tuple[str, int]:
-    """Which token is pooled, and the end mark of the pooling `eos`."""
+    """Return the kind of pooling, and the end token of the kind `eos`."""
     if type(model) is open_clip.CLIP:
         return model.text_pool_type, model.text_eos_id
     return model.text.pool_type, model.text.eos_id
@@ -122,7 +127,7 @@ def _is_plain(block: Any) -> bool:
 
 
 class WholeTower:
-    """Any text tower of open_clip, each caption with all its padding, as `encode_text` wants it."""
+    """Any other text tower of open_clip, on padded captions, by `encode_text`."""
 
     equal_lengths = True
 
@@ -131,11 +136,11 @@ class WholeTower:
         self._tokenizer, self._dtype = tokenizer, dtype
 
     def tokens(self, texts: list[str]) -> Tokens:
-        """Each caption, padded to the context."""
+        """Return the tokens of each caption, padded to the context."""
         return Tokens.of(self._tokenizer(texts).numpy())
 
     def vectors(self, tokens: Tokens, size: int) -> torch.Tensor:
-        """What `encode_text` gives, [n, d]; in bfloat16 its matrix products alone are."""
+        """Compute `encode_text`, [n, d]; bfloat16 is only used in matrix products."""
         device = next(self._model.parameters()).device
         rows = torch.from_numpy(tokens.flat.reshape(len(tokens.lengths), -1)).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=self._dtype == torch.bfloat16):
@@ -143,7 +148,7 @@ class WholeTower:
 
 
 def open_clip_tower(model: str, device: torch.device, dtype: torch.dtype) -> tuple[PackedTower | WholeTower, str]:
-    """The tower, and the digest of the files that it is made of.
+    """Load the tower, and hash its files.
 
     ModelError if there is no such model, or if its weights are not safetensors.
     """

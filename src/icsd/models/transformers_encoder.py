@@ -17,7 +17,7 @@ from icsd.models.model_folder import (  # fmt: skip
     is_hub_id,
     model_folder,
 )
-from icsd.models.token_batches import Tokens
+from icsd.models.text_encoder import Tokens
 
 # downloaded of a repository on the hub: no pickles, no second format of the same weights
 HUB_FILES = ("config.json", "model*.safetensors", "model.safetensors.index.json", *TOKENIZER_FILES)

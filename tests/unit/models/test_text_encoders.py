@@ -28,8 +28,7 @@ from icsd.config import EmbeddingsConfig
 from icsd.core.errors import ConfigError, ModelError
 from icsd.models import model_folder
 from icsd.models.open_clip_text import PackedTower, WholeTower
-from icsd.models.text_encoder import TextEncoder, load_text_encoder
-from icsd.models.token_batches import Tokens, batches
+from icsd.models.text_encoder import TextEncoder, Tokens, batches, load_text_encoder
 
 # of many lengths, some shared; the last two are longer than every context below
 CAPTIONS = ["a red ball", "a dog", "", "two dogs", "a kite over a very wide field", "a dog", "ball " * 30, "kite " * 90]
