@@ -49,7 +49,7 @@ TESTED = {  # beginning of a command -> file and name of the test that runs it
     ),
     "python -m tools.fill_block ": (
         "tests/unit/tools/test_fill_block.py",
-        "test_the_command_takes_stdin_and_fences_it",
+        "test_the_command_reads_stdin_and_fences_it",
     ),
 }
 SUBCOMMANDS = {  # of icsd -> the tests that run it on tables

@@ -48,22 +48,18 @@ def test_cider_of_the_reference_itself_is_ten_and_of_other_words_nothing():
     assert values == pytest.approx([10, 10, 0])
 
 
-def test_meteor_is_one_for_the_same_words_and_its_process_ends():
-    with java.meteor() as process:
-        pid = process._process
+def test_meteor_is_one_for_the_same_words_else_pycocoevalcaps_and_its_process_ends():
+    """One start, since METEOR reads its tables of paraphrases for ten seconds."""
+    with java.meteor() as meteor:
+        process = meteor._process
         caption = "a red ball lies on the green grass"
-        sums = process.statistics([[caption]], [caption]).sum(axis=0)
-        assert process.score(sums) == pytest.approx(1.0, abs=0.01)
-    assert pid.poll() is not None
-    assert pid.stdout.closed
-
-
-def test_meteor_of_sums_is_that_of_pycocoevalcap():
-    with java.meteor() as process:
-        theirs, _ = process._scorer.compute_score(
+        assert meteor.score(meteor.statistics([[caption]], [caption]).sum(axis=0)) == pytest.approx(1.0, abs=0.01)
+        theirs, _ = meteor._scorer.compute_score(
             dict(enumerate(REFERENCES)), {n: [c] for n, c in enumerate(CANDIDATES)}
         )
-        assert process.score(process.statistics(REFERENCES, CANDIDATES).sum(axis=0)) == pytest.approx(theirs)
+        assert meteor.score(meteor.statistics(REFERENCES, CANDIDATES).sum(axis=0)) == pytest.approx(theirs)
+    assert process.poll() is not None
+    assert process.stdout.closed
 
 
 def test_java_leaves_the_path_as_it_was():
