@@ -25,7 +25,7 @@ from icsd.picturebook.splits import split_renders
 from icsd.picturebook.tokenizers import (
     CONTEXT_LENGTH,
     UNLABELLED,
-    TokenizedCaptions,
+    SentenceParts,
     noun_labels,
     sample_sentences,
     tokenize,
@@ -150,7 +150,7 @@ def train_unet(folder: Path, autoencoder: Path, text_encoder: Path, tokenizer: C
 
 
 def train_cycle(
-    model: TextToLatents, latents: torch.Tensor, texts: TokenizedCaptions, seed: int, steps: int, batch_size: int,
+    model: TextToLatents, latents: torch.Tensor, texts: SentenceParts, seed: int, steps: int, batch_size: int,
     rate: float = 1e-3,
 ) -> TextToLatents:  # fmt: skip
     """Train the model further, and return the moving average of its weights."""

@@ -77,8 +77,8 @@ UNLABELLED = -100
 
 
 @dataclass(frozen=True)
-class TokenizedCaptions:
-    """Token ids of each picture's captions, without start and end, and those of the joiners."""
+class SentenceParts:
+    """Token ids from which sentences are joined: of each picture's captions, of the joiners, of start and end."""
 
     ids: list[list[list[int]]]
     joiners: list[list[int]]
@@ -86,16 +86,16 @@ class TokenizedCaptions:
     end: int
 
 
-def tokenize(captions: list[list[str]], tokenizer: CLIPTokenizer) -> TokenizedCaptions:
+def tokenize(captions: list[list[str]], tokenizer: CLIPTokenizer) -> SentenceParts:
     """Tokenize the captions of every picture. Equal captions are tokenized once."""
     unique = sorted({caption for group in captions for caption in group})
     ids = dict(zip(unique, tokenizer(unique, add_special_tokens=False).input_ids, strict=True))
     joiners = tokenizer([joiner.strip() for joiner in JOINERS], add_special_tokens=False).input_ids
     by_picture = [[ids[caption] for caption in group] for group in captions]
-    return TokenizedCaptions(by_picture, joiners, tokenizer.bos_token_id, tokenizer.eos_token_id)
+    return SentenceParts(by_picture, joiners, tokenizer.bos_token_id, tokenizer.eos_token_id)
 
 
-def sample_sentences(data: TokenizedCaptions, index: np.ndarray, rng: np.random.Generator, drop: float) -> np.ndarray:
+def sample_sentences(data: SentenceParts, index: np.ndarray, rng: np.random.Generator, drop: float) -> np.ndarray:
     """Return int64 [n, CONTEXT_LENGTH]: one to four joined captions of each picture. A share `drop` stays empty."""
     rows = np.full((len(index), CONTEXT_LENGTH), data.end, dtype=np.int64)
     for row, picture in zip(rows, index, strict=True):
@@ -104,7 +104,7 @@ def sample_sentences(data: TokenizedCaptions, index: np.ndarray, rng: np.random.
     return rows
 
 
-def _join(data: TokenizedCaptions, picture: int, rng: np.random.Generator) -> list[int]:
+def _join(data: SentenceParts, picture: int, rng: np.random.Generator) -> list[int]:
     captions = data.ids[picture]
     count = rng.choice(list(JOINED), p=list(JOINED.values()))
     joined: list[int] = []
