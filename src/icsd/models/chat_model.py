@@ -13,7 +13,7 @@ from transformers.utils import logging as transformers_logging
 from icsd.core.errors import ModelError
 from icsd.models.model_folder import folder_digest
 
-# downloaded of a repository on the hub: no pickles, no second format of the same weights
+# files to download from the hub: no pickles, no second format of the same weights
 CHAT_FILES = (
     "config.json",
     "generation_config.json",
@@ -53,7 +53,7 @@ class ChatModel:
 
     @property
     def context(self) -> int | None:
-        """The most tokens of prompt and answer together; None if the config has no limit."""
+        """The limit of the tokens of prompt and answer together; None if the config has none."""
         return getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
 
     def prompt(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
@@ -70,7 +70,10 @@ class ChatModel:
     def complete(
         self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], *, temperature: float, max_tokens: int
     ) -> list[Completion]:
-        """Answer each prompt, in order; up to rounding the same in any batch. Temperature 0 is greedy."""
+        """Answer each prompt, in order; temperature 0 is greedy.
+
+        Up to rounding, an answer does not depend on its batch.
+        """
         tokens, mask = _left_padded(prompts, min(self.ends))
         sampler = [_Sampler(temperature, seeds, tokens.shape[1], max_tokens)] if temperature else []
         settings = GenerationConfig(
@@ -100,7 +103,7 @@ class _Sampler:
 
     def __init__(self, temperature: float, seeds: Sequence[int], start: int, steps: int) -> None:
         self._temperature, self._start = temperature, start
-        # on the CPU: the same numbers on every device
+        # generated on the CPU, so that the numbers are the same on every device
         generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
         self._uniform = torch.stack([torch.rand(steps, generator=each, dtype=torch.float64) for each in generators])
 
@@ -157,11 +160,11 @@ def _ends(tokenizer: Any, model: Any) -> frozenset[int]:
 def _problem(tokenizer: Any, ends: Collection[int], missing: Collection[str]) -> str:
     """Return the problem of a loaded model; empty if there is none."""
     if not tokenizer.chat_template:
-        return "its tokenizer has no chat template, so that it is no chat model"
+        return "its tokenizer has no chat template, so it is not a chat model"
     if not ends:
         return "neither its tokenizer nor its generation_config.json names a token that ends an answer"
     if missing:
-        return f"its weights lack {', '.join(sorted(missing)[:3])}"  # transformers would draw them at random
+        return f"its weights lack {', '.join(sorted(missing)[:3])}"  # transformers would fill them with random numbers
     return ""
 
 

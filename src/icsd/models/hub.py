@@ -45,8 +45,8 @@ class HubModel:
 def download_model(model: HubModel, folder: Path) -> None:
     """Download the model into `folder`, compare each file with the hub's checksum, and write a manifest.
 
-    Finished files stay in `.<name>.part` beside it until all are there. An earlier download in `folder` is replaced.
-    DownloadError for any failure, and for a folder with other files.
+    Files are downloaded to `.<name>.part` beside it; once complete, that folder replaces an earlier download.
+    DownloadError for any failure, and if `folder` has files that are not from a download.
     """
     key = f"downloads.models.{folder.name}"
     if folder.is_dir() and any(folder.iterdir()) and not (folder / MARKER).exists():
@@ -150,14 +150,14 @@ def _as_messages(model: HubModel, key: str, part: Path) -> Iterator[None]:
     except OfflineModeIsEnabled as error:
         raise DownloadError(f"{name}: HF_HUB_OFFLINE is set; unset it where models are downloaded") from error
     except (HfHubHTTPError, httpx2.HTTPError) as error:
-        raise DownloadError(f"{name}: the hub refuses it: {_first_line(error)}; {again}") from error
+        raise DownloadError(f"{name}: the hub refuses the request: {_first_line(error)}; {again}") from error
     except (ValueError, KeyError, TypeError) as error:  # such as a proxy's page
         problem = f"the answer is not from the hub ({type(error).__name__}: {_first_line(error)})"
-        raise DownloadError(f"{name}: {problem}; are HF_ENDPOINT and the proxy right?") from error
+        raise DownloadError(f"{name}: {problem}; check HF_ENDPOINT and the proxy") from error
     except OSError as error:
         if error.errno is not None:
             raise DownloadError(disk_message(part, error)) from error
-        # huggingface_hub's own, such as a size that differs
+        # an error of huggingface_hub itself, such as a size that differs
         raise DownloadError(f"{name}: {_first_line(error)}; {again}") from error
 
 
@@ -176,9 +176,9 @@ def _bar(transfer: Transfer) -> type[tqdm]:
             transfer.add(int(count or 0))
 
         def update_transfer(self, count: float | None = 1) -> None:
-            """Xet's own bytes, beside those of the file."""
+            """Ignore the bytes that Xet transfers; `update` counts those of the file."""
 
         def set_transfer_postfix_str(self, *_: Any, **__: Any) -> None:
-            """Xet's own rate."""
+            """Ignore the rate that Xet reports."""
 
     return Bar

@@ -1,4 +1,4 @@
-"""Sentences to pictures by a pipeline of diffusers, the PNG files of one batch made while the next is denoised."""
+"""Drawing of sentences by a diffusers pipeline: it denoises one batch while it encodes the PNG files of the last."""
 
 import inspect
 import io
@@ -15,17 +15,17 @@ from PIL import Image
 from icsd.core.errors import ConfigError, ModelError
 from icsd.models.image_pipeline import COMMON, load_pipeline, takes
 
-DECODED_PIXELS = 4 * 512**2  # at once: an autoencoder takes far more memory a picture than the denoiser
-# of pipelines that have them: the sentence is drawn as it is, at the size that was asked for
+DECODED_PIXELS = 4 * 512**2  # decoded at once: an autoencoder needs far more memory for a picture than the denoiser
+# passed to pipelines that have them, so that the sentence stays as it is and the size is the requested one
 ARGUMENTS = {"clean_caption": False, "use_resolution_binning": False}
-MOST_TOKENS = 10_000  # transformers gives a tokenizer that names no limit one of 10^30
+MOST_TOKENS = 10_000  # transformers gives a tokenizer without a limit one of 10^30
 Receive = Callable[[int, list[bytes]], None]
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class _Denoised:
-    """A batch whose PNG files are being made: the number of its first picture, its latents (or pictures)."""
+    """A batch whose PNG files are being encoded: the number of its first picture, its latents (or pictures)."""
 
     first: int
     made: Any
@@ -34,9 +34,9 @@ class _Denoised:
 
 @dataclass(frozen=True)
 class ImageGenerator:
-    """A pipeline, and height and width of its pictures in pixels (None: the model's)."""
+    """A pipeline, with the height and width of its pictures in pixels; None for the model's own."""
 
-    pipeline: Any  # of whatever class the model has
+    pipeline: Any  # the class depends on the model
     size: tuple[int, int] | None
 
     def draw(
@@ -50,10 +50,10 @@ class ImageGenerator:
         guidance_scale: float,
         negative_prompt: str,
     ) -> None:
-        """Hand each batch's PNG files to `receive`, in order, with the number of the first, from another thread.
+        """Pass the PNG files of each batch to `receive`, in order, with the number of the first, from another thread.
 
-        Up to rounding the pictures are the same in any batch. Where memory runs out, the batch is halved for all
-        that follow; ModelError where it holds not even one picture.
+        Up to rounding, a picture does not depend on its batch. When memory runs out, this batch and all later ones
+        have half the size. ModelError if the memory is too small for one picture.
         """
         self._warn_of_long(sentences)
         call = {"num_inference_steps": steps, "guidance_scale": guidance_scale, **self._arguments(negative_prompt)}
@@ -75,7 +75,7 @@ class ImageGenerator:
                 self._finished(before, receive)
 
     def _arguments(self, negative_prompt: str) -> dict[str, Any]:
-        """What a call needs beside the sentences. An empty `negative_prompt` is the pipeline's own default."""
+        """Return the arguments of a call besides the sentences; an empty `negative_prompt` is the default."""
         call: dict[str, Any] = {name: value for name, value in ARGUMENTS.items() if takes(self.pipeline, name)}
         if self.size:
             call |= {"height": self.size[0], "width": self.size[1]}
@@ -87,8 +87,8 @@ class ImageGenerator:
         return call
 
     def _denoise(self, sentences: Sequence[str], seeds: Sequence[int], call: dict[str, Any]) -> Any:
-        """Latents of the pictures, or the pictures where the pipeline decodes; None if memory runs out."""
-        # on the CPU: the same noise on every device
+        """Return latents, or pictures if the pipeline decodes in its call; None if memory runs out."""
+        # generated on the CPU, so that the noise is the same on every device
         generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
         output_type = "latent" if _decoded_here(self.pipeline) else "pil"
         if "negative_prompt" in call:
@@ -99,12 +99,12 @@ class ImageGenerator:
             return None
 
     def _finished(self, batch: _Denoised, receive: Receive) -> bool:
-        """Wait until the batch's files are made. False if memory ran out, and they were made with nothing beside."""
+        """Wait for the batch's files; return False if memory ran out, so that they were encoded again, alone."""
         try:
             batch.finishing.result()
             return True
         except torch.OutOfMemoryError:
-            pass  # here the error still holds what it was computing with
+            pass  # inside this block the error still holds its tensors
         _free()
         try:
             self._finish(batch.first, batch.made, receive)
@@ -118,7 +118,7 @@ class ImageGenerator:
 
     @torch.no_grad()
     def _decode(self, latents: torch.Tensor) -> list[Image.Image]:
-        """The pictures of latents [n, channels, height, width], as the pipelines of COMMON do it."""
+        """Decode latents [n, channels, height, width] as the pipelines of COMMON do."""
         vae, processor = self.pipeline.vae, self.pipeline.image_processor
         latents = latents.to(vae.dtype) / vae.config.scaling_factor
         pixels = latents.shape[2] * latents.shape[3] * self.pipeline.vae_scale_factor**2
@@ -145,9 +145,10 @@ def load_image_generator(
     scheduler: str = "dpmsolver++",
     compiled: bool = False,
 ) -> ImageGenerator:
-    """The pipeline in `folder` as load_pipeline gives it, to draw pictures of `size` (height and width).
+    """Load the pipeline in `folder` with `load_pipeline`, for pictures of `size` (height and width).
 
-    ConfigError for a `size` that the model cannot draw. With `compiled` torch compiles the denoiser at the first batch.
+    With `compiled`, torch compiles the denoiser at the first batch. ConfigError for a `size` that the model cannot
+    draw.
     """
     pipeline = load_pipeline(folder, dtype, scheduler)
     step = max(8, getattr(pipeline, "vae_scale_factor", 8))
@@ -155,42 +156,42 @@ def load_image_generator(
         if side % step:
             raise ConfigError(f"images.size={side} must be a multiple of {step}, in config/config.yaml")
     if _is_one_of(pipeline, ["StableDiffusionXLPipeline"]) and pipeline.vae.config.force_upcast and dtype == "float16":
-        pipeline.vae.to(torch.float32)  # its numbers pass what float16 holds; the pipeline's own call would do it too
+        pipeline.vae.to(torch.float32)  # it overflows in float16; the pipeline's call would convert it too
     denoiser = getattr(pipeline, "unet", None) or getattr(pipeline, "transformer", None)
     if denoiser is not None and pipeline.device.type == "cuda":
-        denoiser.to(memory_format=torch.channels_last)  # as convolutions of half precision want it there
+        denoiser.to(memory_format=torch.channels_last)  # the fast layout for convolutions in half precision
     if denoiser is not None and compiled:
         denoiser.compile()
     return ImageGenerator(pipeline, size)
 
 
 def _decoded_here(pipeline: Any) -> bool:
-    """Whether latents are decoded after the call, beside the next batch; other pipelines decode in their call."""
+    """Return whether latents are decoded during the next batch; other pipelines decode in their call."""
     if not _is_one_of(pipeline, COMMON):
         return False
-    return pipeline.vae.config.latents_mean is None  # some autoencoders of SDXL scale each channel by itself
+    return pipeline.vae.config.latents_mean is None  # some autoencoders of SDXL scale each channel on its own
 
 
 def _is_one_of(pipeline: Any, names: Sequence[str]) -> bool:
-    """`isinstance` by the names of classes, so that those that the model has not are not imported."""
+    """Compare the names of the pipeline's classes, so that no other class is imported."""
     return any(kind.__name__ in names for kind in type(pipeline).__mro__)
 
 
 def _halved(size: int, *, alone: bool) -> int:
-    """The next batch's size. ModelError where one picture with nothing beside it had no room."""
+    """Return the next batch's size; ModelError if memory ran out for one picture alone."""
     if size == 1 and alone:
         raise ModelError(_no_room("draw"))
     _free()
     half = max(1, size // 2)
     if half == size:
         return size
-    _log.warning("images: no memory for %d pictures at once; going on with %d", size, half)
+    _log.warning("images: not enough memory for %d pictures at once; continuing with %d", size, half)
     return half
 
 
 def _no_room(what: str) -> str:
     way_out = "give a smaller images.size, dtype float16 on a GPU or a smaller model, in config/config.yaml"
-    return f"images: there is not the memory to {what} one picture; {way_out}"
+    return f"images: not enough memory to {what} one picture; {way_out}"
 
 
 def _free() -> None:
@@ -199,7 +200,7 @@ def _free() -> None:
 
 
 def _token_limit(pipeline: Any) -> int:
-    """How many tokens of a sentence are read: by the tokenizer, or by the call where it has a limit of its own."""
+    """Return the most tokens of a sentence that are read: the tokenizer's limit, or the call's if that is lower."""
     argument = inspect.signature(type(pipeline).__call__).parameters.get("max_sequence_length")
     limit = getattr(getattr(pipeline, "tokenizer", None), "model_max_length", MOST_TOKENS + 1)
     return min(limit, argument.default) if argument and isinstance(argument.default, int) else limit

@@ -1,4 +1,4 @@
-"""Pipelines of diffusers that draw pictures from sentences: which folder holds one, and how it is loaded."""
+"""Loading of text-to-image pipelines of diffusers, with checks of their folders."""
 
 import inspect
 import json
@@ -16,19 +16,19 @@ from transformers.utils import logging as transformers_logging
 from icsd.core.errors import ConfigError, ModelError
 
 INDEX = "model_index.json"
-# of those that draw from sentences: for these diffusers does not import all of its pipelines, which takes seconds
+# text-to-image pipelines that are known without importing all pipelines of diffusers, which takes seconds
 COMMON = ("StableDiffusionPipeline", "StableDiffusionXLPipeline", "PixArtAlphaPipeline", "PixArtSigmaPipeline")
-CHECKER = ("safety_checker", "feature_extractor")  # left out: the check is a stage of its own
-WORDS = ("tokenizer.json", "vocab.json", "spiece.model")  # of a tokenizer, one of them
+CHECKER = ("safety_checker", "feature_extractor")  # not loaded: the safety check is a stage of its own
+WORDS = ("tokenizer.json", "vocab.json", "spiece.model")  # a tokenizer has one of them
 NEEDED = ("prompt", "num_inference_steps", "guidance_scale", "height", "width", "generator", "output_type")
 WAY_OUT = "give a folder of a text-to-image pipeline of diffusers with safetensors weights, in config/config.yaml"
 
 
 def load_pipeline(folder: Path, dtype: str, scheduler: str) -> Any:
-    """The text-to-image pipeline in `folder` without its safety checker, on the GPU if there is one.
+    """Load the text-to-image pipeline in `folder`, without its safety checker, on the GPU if there is one.
 
-    ModelError if the folder holds none, is incomplete, or its weights are not safetensors; ConfigError for a `dtype`
-    that the machine or a `scheduler` that the model cannot work with.
+    ModelError if the folder has no such pipeline, is incomplete, or has weights that are not safetensors. ConfigError
+    for a `dtype` that the machine does not support, or a `scheduler` that does not fit the model.
     """
     device = _device(dtype)
     index = _index(folder)
@@ -44,18 +44,18 @@ def load_pipeline(folder: Path, dtype: str, scheduler: str) -> Any:
     if scheduler != "model":
         pipeline.scheduler = _dpm_solver(pipeline.scheduler)
     pipeline.set_progress_bar_config(disable=True)
-    # its warning about long sentences prints each of them in full
+    # its warning about long sentences prints each one in full
     diffusers_logging.get_logger(type(pipeline).__module__).setLevel(logging.ERROR)
     return pipeline.to(device)
 
 
 def usual_dtype() -> str:
-    """What "auto" is on this machine."""
+    """Return the dtype that "auto" stands for on this machine."""
     return "float16" if torch.cuda.is_available() else "float32"
 
 
 def takes(pipeline: Any, argument: str) -> bool:
-    """Whether the pipeline's call has an argument of that name."""
+    """Return whether the pipeline's call has an argument of that name."""
     return argument in inspect.signature(type(pipeline).__call__).parameters
 
 
@@ -64,13 +64,13 @@ def _device(dtype: str) -> str:
         return "cuda"
     if dtype == "float16":
         problem = "needs a GPU, and torch finds none on this machine"
-        way_out = "give float32 or bfloat16, in config/config.yaml, or run the job where a GPU is"
+        way_out = "give float32 or bfloat16, in config/config.yaml, or run the job on a machine with a GPU"
         raise ConfigError(f"images.dtype=float16 {problem}; {way_out}")
     return "cpu"
 
 
 def _index(folder: Path) -> dict[str, Any]:
-    """The folder's list of parts, of a kind that draws from sentences alone."""
+    """Read the folder's index of parts; ModelError unless it is that of a text-to-image pipeline."""
     path = folder / INDEX
     try:
         index = json.loads(path.read_text(encoding="utf-8"))
@@ -80,14 +80,14 @@ def _index(folder: Path) -> dict[str, Any]:
         raise ModelError(f"images.model: {path} is no JSON: {error}; {WAY_OUT}") from error
     kind = index.get("_class_name") if isinstance(index, dict) else None
     if not isinstance(kind, str) or kind not in COMMON and kind not in _all_kinds():
-        problem = f"names {kind}, which is no pipeline of diffusers that draws from sentences"
+        problem = f"names {kind}, which is no text-to-image pipeline of diffusers"
         raise ModelError(f"images.model: {path} {problem}; {WAY_OUT}")
     _check_parts(folder, index)
     return index
 
 
 def _check_parts(folder: Path, index: Mapping[str, Any]) -> None:
-    """ModelError for a part that is not there where diffusers says nothing or not which: it makes empty tokenizers."""
+    """Raise ModelError for a missing part: diffusers builds an empty tokenizer, or does not name the part."""
     for name, kind in index.items():
         if name in CHECKER or not isinstance(kind, list) or None in kind:
             continue
@@ -99,14 +99,14 @@ def _check_parts(folder: Path, index: Mapping[str, Any]) -> None:
 
 
 def _all_kinds() -> set[str]:
-    """The classes of diffusers that draw from sentences; those with a control draw from a picture beside them."""
+    """Return the names of the text-to-image classes of diffusers, without those that also need a control picture."""
     from diffusers.pipelines.auto_pipeline import AUTO_TEXT2IMAGE_PIPELINES_MAPPING  # late: it imports every pipeline
 
     return {kind.__name__ for name, kind in AUTO_TEXT2IMAGE_PIPELINES_MAPPING.items() if "control" not in name}
 
 
 def _left_out(index: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments with which a pipeline of these parts is loaded without its checker."""
+    """Return the arguments that load a pipeline with these parts without its safety checker."""
     parts: dict[str, Any] = {name: None for name in CHECKER if name in index}
     return parts | {"requires_safety_checker": False} if "requires_safety_checker" in index else parts
 
@@ -127,6 +127,6 @@ def _dpm_solver(scheduler: Any) -> DPMSolverMultistepScheduler:
 
 
 def _keep_quiet() -> None:
-    # their bars are one a batch and one a model
+    # they draw a progress bar for each batch and each model
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()

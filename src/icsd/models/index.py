@@ -37,7 +37,8 @@ def nearest_by_index(path: Path, queries: np.ndarray, corpus: np.ndarray, k: int
         hint = "delete the file and run snakemake again"
         raise InputError(path, "", f"is no index of faiss ({str(error).splitlines()[-1]})", hint) from error
     if (index.ntotal, index.d) != corpus.shape:
-        problem = f"holds {index.ntotal:,} vectors of {index.d} numbers, where there are {corpus.shape}"
+        wanted = f"the captions have {len(corpus):,} of {corpus.shape[1]}"
+        problem = f"holds {index.ntotal:,} vectors of {index.d} numbers, but {wanted}"
         raise InputError(path, "", problem, "delete the file and run snakemake again")
     parts = []
     starts = range(0, len(queries), QUERIES)
@@ -59,7 +60,7 @@ def _check_found(columns: np.ndarray, k: int) -> None:
 
 
 def _ivf(faiss: Any, vectors: np.ndarray, lists: int | None, probes: int) -> Any:
-    """Build lists around centres; without a number of lists, 4 square roots of n, as faiss advises."""
+    """Build an IVF index; `lists` defaults to 4 square roots of n, as faiss advises."""
     n, d = vectors.shape
     lists = min(lists or max(1, int(4 * n**0.5)), n)
     index = faiss.IndexIVFFlat(faiss.IndexFlatIP(d), d, lists, faiss.METRIC_INNER_PRODUCT)

@@ -1,4 +1,4 @@
-"""Decides what a model folder is: find it, check its download, tell its kind, hash its files.
+"""Model folders: find one, check its download, name its kind, hash its files.
 
 A model in the config is a folder or the id of a repository of the Hugging Face hub that was downloaded before.
 """
@@ -26,7 +26,7 @@ class DownloadedFile:
 
 
 def write_manifest(folder: Path, repo_id: str, revision: str, files: Mapping[str, DownloadedFile]) -> None:
-    """Write the manifest of a download. The same model gives the same bytes, so a second download reruns nothing."""
+    """Write the manifest of a download; its bytes depend on the model alone, so a second download reruns nothing."""
     listed = {path: asdict(file) for path, file in sorted(files.items())}
     manifest = {"repo_id": repo_id, "revision": revision, "files": listed}
     with atomic_path(folder / MARKER) as unfinished:
@@ -34,7 +34,7 @@ def write_manifest(folder: Path, repo_id: str, revision: str, files: Mapping[str
 
 
 def check_download(setting: str, folder: Path) -> None:
-    """ModelError, naming the config's `setting`, if files of the folder's manifest are missing or of another size.
+    """Raise ModelError, naming the config's `setting`, if files of the manifest are missing or of another size.
 
     The download has compared the checksums. A folder without a manifest is the user's own.
     """
@@ -55,7 +55,7 @@ def check_download(setting: str, folder: Path) -> None:
             raise ModelError(f"{setting}={folder}: {name} has {found:,} bytes, not the {size:,} downloaded; {WAY_OUT}")
 
 
-# downloaded of a pipeline on the hub: no pickles, no second copy in half precision
+# files to download of a pipeline: no pickles, no second copy in half precision
 PIPELINE_FILES = (
     "model_index.json",
     "*/*.json",

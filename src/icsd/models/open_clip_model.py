@@ -1,4 +1,4 @@
-"""An open_clip model with both towers: pictures and sentences to unit vectors of one space."""
+"""An open_clip model with both towers, which embed pictures and sentences as unit vectors in one space."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -35,13 +35,13 @@ WAY_OUT = (
     f"give a folder with {CONFIG} and {WEIGHTS[0]}, an open_clip name such as ViT-B-32/laion2b_s34b_b79k, or "
     "an id of the hub, in config/config.yaml"
 )
-KIND_SETTING = "embeddings.model"  # beside which a kind can be named
+KIND_SETTING = "embeddings.model"  # the only model whose section has a key `kind`
 Tokenizer = Callable[[list[str]], torch.Tensor]
 
 
 @dataclass(frozen=True)
 class OpenClipModel:
-    """The model in float32, its tokenizer, and what its files are."""
+    """A model in float32, its tokenizer, and the digest of its files."""
 
     model: Any  # open_clip's classes come without types
     tokenizer: Tokenizer
@@ -49,7 +49,7 @@ class OpenClipModel:
 
 
 def load_open_clip(setting: str, model: str) -> OpenClipModel:
-    """The model that the config's `setting` names, on the CPU.
+    """Load the model that the config's `setting` names, on the CPU.
 
     ModelError, naming the setting, if there is no such model, or if its weights are not safetensors.
     """
@@ -97,7 +97,7 @@ def _load_named(setting: str, name: str) -> OpenClipModel:
         raise ModelError(f"{setting}={name}: {problem}; {WAY_OUT}")
     repository = known.get("hf_hub", "").rpartition("/")[0]
     try:
-        weights = download_pretrained(known)  # in a job from huggingface_hub's own cache alone: it is offline
+        weights = download_pretrained(known)  # jobs are offline, so this finds only huggingface_hub's cache
     except Exception as error:
         raise ModelError(not_downloaded(setting, name, repository)) from error
     if not weights.endswith(".safetensors"):
@@ -115,7 +115,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class ClipModel:
-    """The model in float32, its tokenizer, and what makes a tensor of a picture."""
+    """A model in float32, its tokenizer, and the transform that turns a picture into a tensor."""
 
     model: Any  # open_clip's classes come without types
     tokenizer: Tokenizer
@@ -124,7 +124,7 @@ class ClipModel:
 
     @torch.inference_mode()
     def pictures(self, files: Iterable[bytes], total: int, batch_size: int) -> np.ndarray:
-        """Unit vectors [n, d] float32 of `total` picture files, in their order."""
+        """Compute unit vectors [n, d] float32 of `total` picture files, in order."""
         parts = []
         for batch in _batches(progress(files, total, "pictures"), batch_size):
             pixels = torch.stack([self.transform(read_picture(file)) for file in batch])
@@ -133,7 +133,7 @@ class ClipModel:
 
     @torch.inference_mode()
     def texts(self, texts: Sequence[str], batch_size: int) -> np.ndarray:
-        """Unit vectors [n, d] float32, in the order of `texts`; what passes the model's longest text is cut."""
+        """Compute unit vectors [n, d] float32, in the order of `texts`; longer texts than the model reads are cut."""
         parts = []
         for batch in _batches(progress(texts, len(texts), "captions"), batch_size):
             tokens = self.tokenizer(batch).to(self.device)
@@ -142,7 +142,7 @@ class ClipModel:
 
 
 def load_clip_model(model: str, setting: str) -> ClipModel:
-    """The model of open_clip that the config's `setting` names.
+    """Load the open_clip model that the config's `setting` names, on the GPU if there is one.
 
     ModelError, naming the setting, if there is no such model, or if its weights are not safetensors.
     """

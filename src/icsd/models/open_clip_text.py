@@ -1,8 +1,8 @@
-"""The text tower of an open_clip model, computed on packed captions where its architecture allows it.
+"""The text tower of an open_clip model, on packed captions if its architecture allows it.
 
-open_clip pads every caption to the context of 77 tokens; a caption has about 13. PackedTower joins the captions of a
-batch without padding: only attention looks at neighbouring tokens, so only it runs caption by caption, for captions of
-equal length at once. Behind the last attention only the pooled tokens are computed.
+open_clip pads every caption to the context of 77 tokens, but a caption has about 13. PackedTower joins the captions of
+a batch without padding. Only attention reads other tokens, so only attention runs caption by caption, at once for
+captions of equal length. After the last attention only the pooled tokens are computed.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ from torch.nn import functional
 from icsd.models.open_clip_model import Tokenizer, load_open_clip
 from icsd.models.text_encoder import Tokens
 
-POOLED_ROWS = 64  # of a batch's pooled tokens, a multiple: see `PackedTower.vectors`
+POOLED_ROWS = 64  # the pooled tokens of a batch are padded to a multiple of it: see `PackedTower.vectors`
 
 
 class PackedTower:
@@ -42,10 +42,10 @@ class PackedTower:
         return Tokens.cut(rows, ends + 1)
 
     def vectors(self, tokens: Tokens, size: int) -> torch.Tensor:
-        """Compute the same as `encode_text`, [n, d].
+        """Compute the vectors [n, d] that `encode_text` gives.
 
-        The tokens are padded to `size` and the pooled ones to a multiple of POOLED_ROWS, because the last bits of a
-        product depend on its shape: a caption's vector must not depend on its batch.
+        The tokens are padded to `size` and the pooled ones to a multiple of POOLED_ROWS. The last bits of a product
+        depend on its shape, and a caption's vector must not depend on its batch.
         """
         device = self._text.positional_embedding.device
         used = len(tokens.flat)
@@ -127,7 +127,7 @@ def _is_plain(block: Any) -> bool:
 
 
 class WholeTower:
-    """Any other text tower of open_clip, on padded captions, by `encode_text`."""
+    """Any other text tower of open_clip; it reads padded captions through `encode_text`."""
 
     equal_lengths = True
 
@@ -153,6 +153,6 @@ def open_clip_tower(model: str, device: torch.device, dtype: torch.dtype) -> tup
     ModelError if there is no such model, or if its weights are not safetensors.
     """
     loaded = load_open_clip("embeddings.model", model)
-    loaded.model.visual = torch.nn.Identity()  # or its weights would take memory
+    loaded.model.visual = torch.nn.Identity()  # frees the memory of its weights
     kind = PackedTower if can_pack(loaded.model) else WholeTower
     return kind(loaded.model.eval().to(device), loaded.tokenizer, dtype), loaded.digest

@@ -9,17 +9,17 @@ from transformers import CLIPTokenizer
 from icsd.core.errors import ModelError
 from icsd.models.model_folder import model_folder
 
-# looked up of a pipeline's repository
+# files to look up in a pipeline's repository
 TOKENIZER_FILES = ("tokenizer/*.json", "tokenizer/*.txt")
 SETTING = "summaries.quality.image_model"
 VOCABULARIES = ("tokenizer.json", "vocab.json")
-MOST_TOKENS = 10_000  # transformers gives a tokenizer that names no limit one of 10^30
+MOST_TOKENS = 10_000  # transformers gives a tokenizer without a limit one of 10^30
 WAY_OUT = "give a StableDiffusionPipeline folder, in config/config.yaml"
 
 
 @dataclass(frozen=True)
 class TokenCounter:
-    """The image model's tokenizer, and how many tokens its text encoder reads; it ignores the rest."""
+    """The image model's tokenizer, and the most tokens that its text encoder reads; it ignores the rest."""
 
     tokenizer: CLIPTokenizer
     limit: int
@@ -40,7 +40,7 @@ def count_tokens(model: str, sentences: Sequence[str]) -> list[int]:
 
 
 def token_limit(model: str) -> int:
-    """Return how many tokens the image model reads, with start and end token. ModelError if it has no tokenizer."""
+    """Return the most tokens that the image model reads, with start and end token; ModelError without a tokenizer."""
     return load_token_counter(model).limit
 
 

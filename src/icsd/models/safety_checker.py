@@ -14,7 +14,7 @@ from transformers.utils import logging as transformers_logging
 
 from icsd.core.errors import ModelError
 
-# of a pipeline, or of a checker alone
+# files of a pipeline, or of a checker alone
 CHECKER_FILES = (
     "safety_checker/config.json",
     "safety_checker/model.safetensors",
@@ -29,13 +29,13 @@ DIGITS = 3  # diffusers rounds scores before it compares them
 
 @dataclass(frozen=True)
 class SafetyChecker:
-    """diffusers' checker in float32, with the processor of its pictures."""
+    """The checker of diffusers in float32, with its image processor."""
 
     model: StableDiffusionSafetyChecker
     processor: CLIPImageProcessor
 
     def scores(self, pictures: Iterable[Image.Image], batch_size: int) -> Iterator[float]:
-        """Yield by how much each picture's nearest concept exceeds its threshold; unsafe above 0."""
+        """Yield the score of each picture, from `concept_scores`; unsafe above 0."""
         batch: list[Image.Image] = []
         for picture in pictures:
             batch.append(picture)
@@ -76,7 +76,7 @@ def _cosines(embeddings: torch.Tensor, concepts: torch.Tensor) -> np.ndarray:
 
 
 def load_safety_checker(folder: Path) -> SafetyChecker:
-    """Load the checker of a pipeline's folder, or of the checker's own folder, on the GPU if there is one.
+    """Load the checker from a pipeline's folder or from its own, on the GPU if there is one.
 
     ModelError if the folder has neither, or if its weights are not safetensors.
     """
@@ -91,7 +91,7 @@ def load_safety_checker(folder: Path) -> SafetyChecker:
             dtype=torch.float32,
             output_loading_info=True,
         )
-        if found["missing_keys"]:  # transformers would go on with random numbers
+        if found["missing_keys"]:  # transformers would fill them with random numbers
             raise ValueError(f"its weights lack {sorted(found['missing_keys'])[0]}")
         processor = CLIPImageProcessor.from_pretrained(
             folder / "feature_extractor" if whole else folder, local_files_only=True

@@ -1,4 +1,4 @@
-"""Unit vectors of captions by a text encoder of open_clip or transformers, in batches of a number of tokens."""
+"""Unit vectors of captions, computed by a text encoder of open_clip or transformers in batches of so many tokens."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A sentence encoder of transformers: from a folder or the hub, its states pooled to one vector a caption."""
+"""A sentence encoder of transformers; it pools the states of a caption to one vector."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -19,12 +19,12 @@ from icsd.models.model_folder import (  # fmt: skip
 )
 from icsd.models.text_encoder import Tokens
 
-# downloaded of a repository on the hub: no pickles, no second format of the same weights
+# files to download from the hub: no pickles, no second format of the same weights
 HUB_FILES = ("config.json", "model*.safetensors", "model.safetensors.index.json", *TOKENIZER_FILES)
 WAY_OUT = (
     "give an encoder's folder with config.json and safetensors weights, or its id on the hub, in config/config.yaml"
 )
-NO_LIMIT = 1_000_000  # a tokenizer that knows no limit says 10^30
+NO_LIMIT = 1_000_000  # a tokenizer without a limit has 10^30
 
 
 class TransformersTower:
@@ -38,12 +38,12 @@ class TransformersTower:
         self._limit = _limit(model, tokenizer)
 
     def tokens(self, texts: list[str]) -> Tokens:
-        """Each caption with the marks that its tokenizer adds, cut at the model's limit."""
+        """Tokenize each caption, with the special tokens of the tokenizer, cut at the model's limit."""
         cut = {"truncation": self._limit is not None, "max_length": self._limit}
         return Tokens.of(self._tokenizer(texts, **cut)["input_ids"])
 
     def vectors(self, tokens: Tokens, size: int) -> torch.Tensor:
-        """The pooled states [n, d]; in bfloat16 the matrix products alone are."""
+        """Compute the pooled states [n, d]; bfloat16 is only used in matrix products."""
         rows = torch.from_numpy(tokens.flat.reshape(len(tokens.lengths), -1)).to(self._model.device)
         with torch.autocast(rows.device.type, torch.bfloat16, enabled=self._dtype == torch.bfloat16):
             out = self._model(input_ids=rows, attention_mask=torch.ones_like(rows))
@@ -51,20 +51,20 @@ class TransformersTower:
 
 
 def _pooled(out: Any, pooling: str) -> torch.Tensor:
-    """One vector a row: without padding every token counts in the mean."""
+    """Pool the states to one vector a row; every token counts in the mean, because there is no padding."""
     if pooling == "pooler":
         return out.pooler_output
     states = out.last_hidden_state
-    return states[:, 0] if pooling == "cls" else states.double().mean(1)  # of bfloat16 too
+    return states[:, 0] if pooling == "cls" else states.double().mean(1)  # double also for bfloat16 states
 
 
 def _limit(model: Any, tokenizer: Any) -> int | None:
-    """How many tokens the model reads at most; None where neither it nor its tokenizer names a limit."""
+    """Return the most tokens that the model reads; None if neither it nor its tokenizer has a limit."""
     places = getattr(model.config, "max_position_embeddings", None) or NO_LIMIT
     embedding = getattr(getattr(model, "embeddings", None), "position_embeddings", None)
     padding = getattr(embedding, "padding_idx", None)
     if padding is not None:
-        places -= padding + 1  # RoBERTa and its kin number places from behind the padding's number
+        places -= padding + 1  # RoBERTa and its kin start their positions after the padding's id
     limit = min(places, tokenizer.model_max_length)
     return limit if limit < NO_LIMIT else None
 
@@ -72,10 +72,10 @@ def _limit(model: Any, tokenizer: Any) -> int | None:
 def transformers_tower(
     model: str, pooling: str, device: torch.device, dtype: torch.dtype
 ) -> tuple[TransformersTower, str]:
-    """The encoder, and the digest of its folder.
+    """Load the encoder, and hash its folder.
 
-    ModelError if the folder is of another kind or incomplete, if its weights are not safetensors, or if those that
-    `pooling` needs are not among them.
+    ModelError if the folder is of another kind or incomplete, if its weights are not safetensors, or if they lack
+    those that `pooling` needs.
     """
     if not Path(model).is_dir() and not is_hub_id(model):
         raise ModelError(f"embeddings.model={model}: no such folder; {WAY_OUT}")
@@ -91,7 +91,7 @@ def transformers_tower(
 
 
 def _missing_file(folder: Path) -> str:
-    """What the folder lacks to be an encoder's; empty if nothing."""
+    """Return the problem of a folder that is no encoder's or lacks a file; empty if there is none."""
     kind = folder_kind(folder)
     if kind != "a model of transformers":
         hint = "; set embeddings.kind to open_clip" if "open_clip" in kind else ""
@@ -104,7 +104,7 @@ def _missing_file(folder: Path) -> str:
 
 
 def _loaded(model: str, folder: Path) -> tuple[Any, Any, Collection[str]]:
-    """The model in float32, its tokenizer, and the weights that the folder lacks."""
+    """Load the model in float32 and its tokenizer; return them with the names of the weights that the folder lacks."""
     transformers_logging.disable_progress_bar()
     options = {"local_files_only": True, "trust_remote_code": False}
     # a model file is outside data: any error becomes a message with its name
@@ -120,7 +120,7 @@ def _loaded(model: str, folder: Path) -> tuple[Any, Any, Collection[str]]:
 
 
 def _problem(model: Any, pooling: str, lacking: Collection[str]) -> str:
-    """Why the loaded model gives no vectors, with the way out; empty if it does."""
+    """Return the problem of a loaded model that cannot give vectors, with a hint; empty if there is none."""
     kind = f"a model of type {model.config.model_type}"
     if model.config.is_encoder_decoder or model.main_input_name != "input_ids" or hasattr(model.config, "text_config"):
         return f"{kind} is no text encoder; {WAY_OUT}"
@@ -130,7 +130,7 @@ def _problem(model: Any, pooling: str, lacking: Collection[str]) -> str:
     needed = sorted(name for name in lacking if pooling == "pooler" or not name.startswith("pooler."))
     if not needed:
         return ""
-    # transformers would draw them at random, and every job other ones
+    # transformers would fill them with random numbers, different in every job
     problem = f"its weights lack {', '.join(needed[:3])}{' and others' if len(needed) > 3 else ''}"
     if all(name.startswith("pooler.") for name in needed):
         return f"{problem}, which embeddings.pooling=pooler needs: they would be random numbers; {other}"

@@ -1,4 +1,4 @@
-"""Models of the hub, from a server that speaks the few addresses of it that are needed."""
+"""Downloads of models from a server that answers the few addresses of the hub that they need."""
 
 import json
 import logging
@@ -122,7 +122,7 @@ def test_a_file_that_is_not_what_the_hub_says_is_refused(server: FileServer, fol
 
 
 def _spoiled(server: FileServer, folder: Path) -> str:
-    """The message when the weights come with other bytes than the listing's sum is of."""
+    """The message when the bytes of the weights do not match the checksum in the listing."""
     original = hub.hf_hub_download
 
     def download(repo_id: str, path: str, **options: object) -> None:
@@ -184,7 +184,7 @@ def test_a_proxys_page_is_no_hub(server: FileServer, folder: Path) -> None:
     assert "the answer is not from the hub (JSONDecodeError: " in _message(MODEL, folder)
 
 
-def test_a_gated_model_needs_the_token_which_is_told_to_nobody(
+def test_a_gated_model_needs_the_token_which_stays_out_of_log_and_files(
     server: FileServer, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.repos["someone/small"].gated = True

@@ -117,7 +117,7 @@ def _draw(generator: ImageGenerator, batch_size: int = 2, negative_prompt: str =
 
 
 def _by_the_call(folder: Path, dpm_solver: bool = True, **call: Any) -> np.ndarray:
-    """The same by the pipeline's own call, one by one."""
+    """The pictures of SENTENCES drawn one by one with the pipeline's call."""
     pipeline = AutoPipelineForText2Image.from_pretrained(folder)
     pipeline.set_progress_bar_config(disable=True)
     if dpm_solver:
@@ -183,7 +183,7 @@ def test_a_gpu_that_is_not_there_is_an_error(stable_diffusion_folder: Path) -> N
     [
         (None, "holds no model_index.json"),
         ("{", "model_index.json is no JSON"),
-        ("[]", "names None, which is no pipeline of diffusers that draws from sentences"),
+        ("[]", "names None, which is no text-to-image pipeline of diffusers"),
         ({"_class_name": "StableDiffusionInpaintPipeline"}, "names StableDiffusionInpaintPipeline, which"),
         ({"_class_name": "StableDiffusionControlNetPipeline"}, "names StableDiffusionControlNetPipeline, which"),
         ({"_class_name": ["pipeline", "Mine"]}, r"names \['pipeline', 'Mine'\], which"),
@@ -213,7 +213,7 @@ def test_a_missing_part_is_named(tmp_path: Path, pixart_folder: Path, missing: s
 
 
 class FakePipeline:
-    """Draws a grey of the seed's value; `before` is called with the number of pictures that are asked for."""
+    """A pipeline that draws a grey of the seed's value; it calls `before` with the number of requested pictures."""
 
     def __init__(self, before: Callable[[int], None]) -> None:
         self.before = before
@@ -252,7 +252,7 @@ def test_too_little_memory_halves_the_batch_and_goes_on(caplog: pytest.LogCaptur
         greys, sizes = _greys(FakePipeline(out_of_memory_above_five), 14, 16)
     assert greys == list(range(14))
     assert (tried, sizes) == ([14, 7, 3, 3, 3, 3, 2], [3, 3, 3, 3, 2])
-    assert "no memory for 14 pictures at once; going on with 7" in caplog.text
+    assert "not enough memory for 14 pictures at once; continuing with 7" in caplog.text
 
 
 def test_memory_that_runs_out_later_loses_nothing_that_was_drawn() -> None:
@@ -271,7 +271,7 @@ def test_no_memory_for_one_picture_is_an_error() -> None:
     def out_of_memory(size: int) -> None:
         raise torch.OutOfMemoryError("of the test")
 
-    with pytest.raises(ModelError, match=r"^images: there is not the memory to draw one picture; give a smaller"):
+    with pytest.raises(ModelError, match=r"^images: not enough memory to draw one picture; give a smaller"):
         _greys(FakePipeline(out_of_memory), 3, 2)
 
 
@@ -290,9 +290,9 @@ def test_memory_that_decoding_lacks_beside_the_next_batch_is_found_without_it(
     with caplog.at_level(logging.WARNING):
         drawn = _draw(generator, batch_size=2)
     assert _difference(drawn, expected) <= 1
-    assert "no memory for 2 pictures at once; going on with 1" in caplog.text
+    assert "not enough memory for 2 pictures at once; continuing with 1" in caplog.text
     monkeypatch.setattr(generator.pipeline.vae, "decode", _out_of_memory)
-    with pytest.raises(ModelError, match=r"^images: there is not the memory to decode one picture"):
+    with pytest.raises(ModelError, match=r"^images: not enough memory to decode one picture"):
         _draw(generator, batch_size=2)
 
 

@@ -131,7 +131,7 @@ def _load(folder: Path, pooling: str = "pooler", precision: str = "float32") -> 
 
 
 def _reference(kind: str, folder: Path, pooling: str) -> np.ndarray:
-    """Of one padded batch with its mask, as a page on sentence encoders has it."""
+    """Compute vectors of one padded batch with its mask, as a page on sentence encoders does."""
     model_class, tokenizer_class, limit = {
         "roberta": (RobertaModel, RobertaTokenizer, 48),
         "bert": (BertModel, BertTokenizer, 20),
