@@ -328,7 +328,9 @@ def test_an_index_that_finds_too_few_or_of_other_captions_is_an_error(indexed: P
         find_neighbors(indexed, [indexed], neighbors, 8, index)
     other = tmp_path / "other.parquet"
     _write_embeddings(other, np.arange(20), _vectors(20, 12))
-    with pytest.raises(InputError, match=r"index\.faiss: holds 270 vectors of 12 numbers, but the captions have 20 of 12"):
+    with pytest.raises(
+        InputError, match=r"index\.faiss: holds 270 vectors of 12 numbers, but the captions have 20 of 12"
+    ):
         find_neighbors(other, [other], neighbors, 8, index)
     index.write_bytes(index.read_bytes()[:-100])
     with pytest.raises(InputError, match=r"index\.faiss: is no index of faiss"):

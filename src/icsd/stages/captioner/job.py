@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from icsd.config import CaptionerConfig as Settings
+from icsd.config import CaptionerConfig
 from icsd.core import files
 from icsd.core.errors import ConfigError
 from icsd.stages.captioner.model import BeamSearch
@@ -65,7 +65,7 @@ class TrainingJob:
     """Everything that one training needs to know."""
 
     files: Files
-    settings: Settings
+    settings: CaptionerConfig
     search: BeamSearch
     seed: int
     resources: Resources
@@ -86,7 +86,7 @@ class TrainingJob:
 def read_job(path: Path | str) -> TrainingJob:
     """Read a job that `TrainingJob.write` wrote."""
     about = json.loads(Path(path).read_text(encoding="utf-8"))
-    settings, search = Settings(**about["settings"]), BeamSearch(**about["search"])
+    settings, search = CaptionerConfig(**about["settings"]), BeamSearch(**about["search"])
     return TrainingJob(Files(**about["files"]), settings, search, about["seed"], Resources(**about["resources"]))
 
 

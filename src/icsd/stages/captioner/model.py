@@ -21,8 +21,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from icsd.config import CaptionerConfig as Settings
-from icsd.config import CaptionerDecoderConfig
+from icsd.config import CaptionerConfig, CaptionerDecoderConfig
 from icsd.core.errors import ModelError
 from icsd.models.model_folder import TOKENIZER_FILES, model_folder
 from icsd.stages.captioner.text import MAX_TOKENS, prompt_ids
@@ -201,7 +200,7 @@ class BeamSearch:
     batch_size: int
 
 
-def new_captioner(settings: Settings, seed: int, device: torch.device) -> Captioner:
+def new_captioner(settings: CaptionerConfig, seed: int, device: torch.device) -> Captioner:
     """Build a captioner from the vision encoder and a decoder; `seed` draws the weights that no BERT gives."""
     attention = _attention(device)
     encoder, processor = load_vision(settings.vision_model, settings.image_size, attention)

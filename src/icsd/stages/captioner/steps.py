@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
-from icsd.config import CaptionerConfig as Settings
+from icsd.config import CaptionerConfig
 from icsd.core.errors import ModelError
 from icsd.core.ids import item_seed
 from icsd.models.devices import has_bfloat16
@@ -84,7 +84,7 @@ class Setup:
     optimizer: torch.optim.AdamW
     pairs: Pairs
     tokens: TokenizedCaptions
-    settings: Settings
+    settings: CaptionerConfig
     steps: int
     seed: int
     processes: Processes
@@ -165,7 +165,7 @@ def decoder_batch(tokens: TokenizedCaptions, rows: np.ndarray) -> tuple[torch.Te
     return ids[:, : longest - 1], (place - 1 < lengths[:, None]).long(), labels
 
 
-def precision(settings: Settings, device: torch.device) -> str:
+def precision(settings: CaptionerConfig, device: torch.device) -> str:
     """Resolve `settings.precision`: "auto" is bfloat16 where the device has units for it, else float32."""
     if settings.precision != "auto":
         return settings.precision

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from icsd.config import CaptionerConfig as Settings
+from icsd.config import CaptionerConfig
 from icsd.core import files, metrics, tables
 from icsd.core.errors import ConfigError, StoppedError
 from icsd.core.logs import progress
@@ -132,7 +132,7 @@ def _log_setup(setup: Setup, validation: Validation) -> None:
     )
 
 
-def _optimizer(captioner: Captioner, settings: Settings) -> torch.optim.AdamW:
+def _optimizer(captioner: Captioner, settings: CaptionerConfig) -> torch.optim.AdamW:
     """Build AdamW without weight decay on biases and norms; a group's `share` scales the learning rate."""
     groups: dict[tuple[bool, bool], list[torch.nn.Parameter]] = {}
     trained = ((name, value) for name, value in captioner.model.named_parameters() if value.requires_grad)

@@ -18,7 +18,7 @@ from transformers import (
     CLIPVisionModel,
 )
 
-from icsd.config import CaptionerConfig as Settings
+from icsd.config import CaptionerConfig
 from icsd.core import tables
 from icsd.core.errors import ModelError
 from icsd.stages.captioner.model import Captioner, load_captioner, load_vision, new_captioner
@@ -30,7 +30,7 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def settings(captioner_folder: Path) -> Settings:
+def settings(captioner_folder: Path) -> CaptionerConfig:
     return settings_of(captioner_folder)
 
 
@@ -40,7 +40,7 @@ def vision(captioner_folder: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(captioner_folder / "vision", tmp_path / "vision"))
 
 
-def made(settings: Settings, **changes: object) -> Captioner:
+def made(settings: CaptionerConfig, **changes: object) -> Captioner:
     return new_captioner(settings.model_copy(update=changes), seed=0, device=CPU)
 
 
@@ -53,7 +53,7 @@ def write_bert(folder: Path, words: int, **shape: int) -> dict[str, torch.Tensor
     return model.state_dict()
 
 
-def words_of(settings: Settings) -> int:
+def words_of(settings: CaptionerConfig) -> int:
     return len(made(settings).tokenizer)
 
 
@@ -77,12 +77,12 @@ def test_native_size_changes_nothing(captioner_folder: Path):
         assert all(torch.equal(native[name], value) for name, value in encoder.state_dict().items())
 
 
-def test_size_that_is_no_multiple_of_the_patches_is_refused(settings: Settings):
+def test_size_that_is_no_multiple_of_the_patches_is_refused(settings: CaptionerConfig):
     with pytest.raises(ModelError, match=r"captioner\.image_size=20 must be a multiple .* patches \(8\)"):
         made(settings, image_size=20)
 
 
-def test_checkpoint_keeps_its_size(settings: Settings, tmp_path: Path):
+def test_checkpoint_keeps_its_size(settings: CaptionerConfig, tmp_path: Path):
     paths = write_world(tmp_path)
     train(job_of(paths, settings.model_copy(update={"steps": None, "epochs": 3, "image_size": 24})))
     assert tables.read(paths.history, tables.HISTORY)["step"].to_pylist()[:3] == [1, 2, 3]  # eight pairs, eight a step
@@ -91,7 +91,7 @@ def test_checkpoint_keeps_its_size(settings: Settings, tmp_path: Path):
     assert len(loaded.model.encoder.embeddings.position_embedding.weight) == 1 + 3 * 3
 
 
-def test_decoder_begins_as_the_bert_and_its_cross_attention_as_the_seed_says(settings: Settings, tmp_path: Path):
+def test_decoder_begins_as_the_bert_and_its_cross_attention_as_the_seed_says(settings: CaptionerConfig, tmp_path: Path):
     bert = write_bert(tmp_path / "bert", words_of(settings))
     captioner = made(settings, decoder_weights=str(tmp_path / "bert"))
     decoder = captioner.model.decoder.state_dict()
@@ -104,7 +104,7 @@ def test_decoder_begins_as_the_bert_and_its_cross_attention_as_the_seed_says(set
     assert not torch.equal(other.model.decoder.state_dict()[new[0]], decoder[new[0]])
 
 
-def test_bert_of_another_shape_is_refused(settings: Settings, tmp_path: Path):
+def test_bert_of_another_shape_is_refused(settings: CaptionerConfig, tmp_path: Path):
     words = words_of(settings)
     write_bert(tmp_path / "deep", words, num_hidden_layers=2)
     with pytest.raises(ModelError, match=r"deep has num_hidden_layers=2, but captioner\.decoder\.layers is 1"):
@@ -114,13 +114,13 @@ def test_bert_of_another_shape_is_refused(settings: Settings, tmp_path: Path):
         made(settings, decoder_weights=str(tmp_path / "wordy"))
 
 
-def test_bert_without_its_language_head_is_refused(settings: Settings, tmp_path: Path):
+def test_bert_without_its_language_head_is_refused(settings: CaptionerConfig, tmp_path: Path):
     BertModel(BertConfig(**SMALL, vocab_size=words_of(settings))).save_pretrained(tmp_path / "bert")
     with pytest.raises(ModelError, match=r"captioner\.decoder_weights=.*no fitting cls\.predictions"):
         made(settings, decoder_weights=str(tmp_path / "bert"))
 
 
-def test_of_a_whole_clip_the_vision_tower_is_taken(settings: Settings, vision: Path, tmp_path: Path):
+def test_of_a_whole_clip_the_vision_tower_is_taken(settings: CaptionerConfig, vision: Path, tmp_path: Path):
     text = {**SMALL, "vocab_size": 20, "max_position_embeddings": 8}
     clip = CLIPModel(CLIPConfig(text_config=text, vision_config={**SMALL, "image_size": 16, "patch_size": 8}))
     clip.save_pretrained(tmp_path / "clip")
@@ -130,7 +130,7 @@ def test_of_a_whole_clip_the_vision_tower_is_taken(settings: Settings, vision: P
     assert all(torch.equal(tower[f"vision_model.{name}"], value) for name, value in encoder.state_dict().items())
 
 
-def test_models_of_another_kind_are_refused(settings: Settings, vision: Path, tmp_path: Path):
+def test_models_of_another_kind_are_refused(settings: CaptionerConfig, vision: Path, tmp_path: Path):
     CLIPTextModel(CLIPTextConfig(**SMALL, vocab_size=20, max_position_embeddings=8)).save_pretrained(tmp_path / "text")
     CLIPImageProcessor.from_pretrained(vision).save_pretrained(tmp_path / "text")
     kinds = "which is no CLIPVisionModel (clip_vision_model or clip)"
@@ -144,14 +144,14 @@ def test_models_of_another_kind_are_refused(settings: Settings, vision: Path, tm
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "preprocessor_config.json"])
-def test_a_missing_file_is_named(settings: Settings, vision: Path, name: str):
+def test_a_missing_file_is_named(settings: CaptionerConfig, vision: Path, name: str):
     (vision / name).unlink()
     message = _message(settings, vision_model=str(vision))
     assert message.startswith(f"captioner.vision_model={vision}") and name in message
     assert "\n" not in message
 
 
-def _message(settings: Settings, **changes: object) -> str:
+def _message(settings: CaptionerConfig, **changes: object) -> str:
     with pytest.raises(ModelError) as error:
         made(settings, **changes)
     return str(error.value)
