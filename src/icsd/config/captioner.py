@@ -45,7 +45,7 @@ class CaptionerConfig(Section):
     batch_size: Count = tracked(64, "Pairs a step in all, over every process, node and part.")
     batch_parts: Count = tracked(
         1,
-        "Parts that these are worked through in, dealt to the processes: more need less memory. "
+        "Parts into which a batch is divided among the processes: more parts need less memory. "
         "Dropout is drawn by part.",
     )
     learning_rate: Annotated[float, Field(gt=0)] = tracked(1e-5, "AdamW's highest rate.")
@@ -113,7 +113,7 @@ class CaptionerConfig(Section):
         return self
 
     @model_validator(mode="after")
-    def _batch_can_be_dealt(self) -> "CaptionerConfig":
+    def _batch_can_be_divided(self) -> "CaptionerConfig":
         if self.batch_size % self.batch_parts:
             raise ValueError(f"batch_parts={self.batch_parts} must divide batch_size={self.batch_size}")
         total = self.processes * self.nodes
