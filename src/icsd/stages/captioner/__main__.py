@@ -1,4 +1,4 @@
-"""`python -m icsd.stages.captioner JOB.json`: one process of a training, started by torchrun.
+"""Command `python -m icsd.stages.captioner JOB.json`: one process of a training, started by torchrun.
 
 See docs/guide/training.md.
 """

@@ -145,7 +145,7 @@ class Validation:
 
 
 def read_pairs(files: Files, size: int, max_words: int, processes: Processes, threads: int) -> Pairs:
-    """Read the training pairs; the log counts those left out because no word remains of their caption."""
+    """Read the training pairs; pairs whose caption has no word after cleaning are left out, and the log counts them."""
     table = tables.read(files.pairs, tables.PAIRS)
     rows = sorted((row["image_id"], row["caption_id"], row["caption"]) for row in table.to_pylist())
     cleaned = [(image_id, clean_caption(caption, max_words)) for image_id, _, caption in rows]

@@ -1,4 +1,4 @@
-"""The folder of an exported captioner, which includes its generation settings. Needs no torch."""
+"""The folder of an exported captioner, with its generation settings. This module does not import torch."""
 
 import json
 import shutil

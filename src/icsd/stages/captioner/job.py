@@ -62,7 +62,7 @@ class Resources:
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """Everything that one training needs to know."""
+    """Everything that defines one training."""
 
     files: Files
     settings: CaptionerConfig

@@ -27,7 +27,7 @@ from icsd.models.model_folder import TOKENIZER_FILES, model_folder
 from icsd.stages.captioner.text import MAX_TOKENS, prompt_ids
 
 transformers_logging.disable_progress_bar()  # people read the job's log
-transformers_logging.set_verbosity_error()  # it warns of missing tensors, including those that may be missing
+transformers_logging.set_verbosity_error()  # it also warns of tensors that may be missing
 
 
 def load_weights(
@@ -69,8 +69,8 @@ def loaded(kind: type[Any], folder: str, key: str, method: str = "from_pretraine
 
 
 VISION_KEY = "captioner.vision_model"
-VISION_FILES = ("config.json", "preprocessor_config.json", "model.safetensors")  # downloaded from the hub
-KINDS = ("clip_vision_model", "clip")  # of the second, a whole CLIP, the vision tower is taken
+VISION_FILES = ("config.json", "preprocessor_config.json", "model.safetensors")  # to download from the hub
+KINDS = ("clip_vision_model", "clip")  # the second is a whole CLIP, of which only the vision tower is used
 
 
 def load_vision(model: str, size: int | None, attention: str) -> tuple[CLIPVisionModel, CLIPImageProcessor]:
@@ -114,7 +114,7 @@ def interpolated(positions: torch.Tensor, side: int) -> torch.Tensor:
 
 
 DECODER_KEY = "captioner.decoder_weights"
-DECODER_FILES = ("config.json", "model.safetensors")  # downloaded from the hub
+DECODER_FILES = ("config.json", "model.safetensors")  # to download from the hub
 NEW = "crossattention"  # a BERT has none: always initialised at random
 
 
@@ -201,7 +201,7 @@ class BeamSearch:
 
 
 def new_captioner(settings: CaptionerConfig, seed: int, device: torch.device) -> Captioner:
-    """Build a captioner from the vision encoder and a decoder; `seed` draws the weights that no BERT gives."""
+    """Build a captioner from the vision encoder and a decoder; `seed` draws the weights that are not loaded."""
     attention = _attention(device)
     encoder, processor = load_vision(settings.vision_model, settings.image_size, attention)
     folder = str(model_folder(TOKENIZER, settings.tokenizer, TOKENIZER_FILES))

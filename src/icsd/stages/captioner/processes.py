@@ -1,4 +1,4 @@
-"""The processes of a distributed training, as torchrun starts them; one process without it."""
+"""The processes of a distributed training, which torchrun starts; without torchrun there is one."""
 
 import logging
 import os
@@ -15,7 +15,7 @@ from torch import distributed
 
 from icsd.core.errors import ConfigError
 
-TIMEOUT = timedelta(hours=6)  # of the others, while the first process decodes all pictures
+TIMEOUT = timedelta(hours=6)  # the other processes wait while the first one decodes all pictures
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class Processes:
 
     @property
     def first(self) -> bool:
-        """Whether this process writes the files."""
+        """True for the process that writes the files."""
         return self.rank == 0
 
     def share(self, items: Sequence[T]) -> Sequence[T]:

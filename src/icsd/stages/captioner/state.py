@@ -60,7 +60,7 @@ class TrainingProgress:
 def save(
     folder: Path, key: str, progress: TrainingProgress, model: torch.nn.Module, optimizer: torch.optim.AdamW
 ) -> None:
-    """Write everything to one file and rename it: a killed process leaves the old state or the new one."""
+    """Write the state to one file and rename it: a killed process leaves the old state or the new one."""
     parts = {f"model.{name}": value for name, value in weights_of(model).items()}
     parts |= {f"best.{name}": value for name, value in progress.best.items()}
     for name, value in model.named_parameters():

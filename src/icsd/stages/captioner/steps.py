@@ -1,7 +1,7 @@
 """One training step: its learning rate, the parts of its batch, their loss, the update.
 
-All randomness derives from seed, step and part, and a part is the same on whichever process it is computed. So any
-number of processes, and a resumed training, give the same losses.
+All randomness derives from seed, step and part, not from the process that computes the part. So the losses are the
+same for any number of processes, and for a resumed training.
 """
 
 import math
@@ -23,7 +23,7 @@ from icsd.stages.captioner.model import Captioner
 from icsd.stages.captioner.processes import Processes
 from icsd.stages.captioner.text import TokenizedCaptions
 
-MAX_LOG_ASPECT = np.log(4 / 3)  # of a random crop, as torchvision's RandomResizedCrop
+MAX_LOG_ASPECT = np.log(4 / 3)  # aspect ratio of a random crop, as in torchvision's RandomResizedCrop
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Captions as the decoder sees them: cleaned and tokenized."""
+"""Cleaning and tokenization of captions for the decoder."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
