@@ -73,7 +73,7 @@ def stopped(
     workers = workers_of(cluster)
     seen = {environment(pid)["LOCAL_RANK"]: environment(pid)["CUDA_VISIBLE_DEVICES"] for pid in workers}
     signal_all(workers, signal.SIGSTOP)  # else the steps would be done before the time is
-    cluster.wait(lambda: all(told_to_stop(pid) for pid in workers), LONG_S)
+    cluster.wait(lambda: all(received_sigterm(pid) for pid in workers), LONG_S)
     signal_all(workers, signal.SIGCONT)  # where SLURM has not done so
     return result(cluster, head, checkout, seen)
 
@@ -171,8 +171,8 @@ def environment(pid: int) -> dict[str, str]:
     return {}
 
 
-def told_to_stop(pid: int) -> bool:
-    """Whether SIGTERM waits for a process that is held, or has let it go on and end."""
+def received_sigterm(pid: int) -> bool:
+    """Return whether SIGTERM is pending for a stopped process, or the process has ended."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:

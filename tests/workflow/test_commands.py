@@ -37,7 +37,7 @@ FOLLOWED = {  # word for word, by a test of the page's own
 TESTED = {  # beginning of a command -> file and name of the test that runs it
     "torchrun --nnodes 2 ": (
         "tests/unit/stages/captioner/test_processes.py",
-        "test_two_processes_killed_and_started_again_have_the_curve_of_one",
+        "test_two_killed_and_restarted_processes_have_the_curve_of_one",
     ),
     "generate-slurm-partition-config": (
         "tests/slurm/test_cluster.py",

@@ -77,13 +77,13 @@ def test_a_model_comes_with_its_manifest_and_without_pickles(
     assert all(each.authorization is None for each in server.asked)
 
 
-def test_pickles_never_come(server: FileServer, folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_pickles_are_not_downloaded(server: FileServer, folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     download_model(HubModel(MODEL.repo_id, REVISION, ["*"]), folder)
     assert "pytorch_model.bin" not in _content(folder)
     assert "1 pickles are left out" in caplog.text
 
 
-def test_a_cut_model_goes_on_where_it_stopped(
+def test_an_interrupted_download_resumes_where_it_stopped(
     server: FileServer, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda _: None)
@@ -94,7 +94,7 @@ def test_a_cut_model_goes_on_where_it_stopped(
     assert [each for each in server.ranges_asked() if each] == ["bytes=100000-"]
 
 
-def test_a_killed_download_is_no_model_and_the_next_one_fetches_only_the_rest(
+def test_a_killed_download_is_no_model_and_the_next_one_downloads_only_the_rest(
     server: FileServer, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def killed(*_: object) -> None:
@@ -112,7 +112,7 @@ def test_a_killed_download_is_no_model_and_the_next_one_fetches_only_the_rest(
     ] * 2
 
 
-def test_a_file_that_is_not_what_the_hub_says_is_refused(server: FileServer, folder: Path) -> None:
+def test_a_file_with_another_checksum_than_the_hubs_is_refused(server: FileServer, folder: Path) -> None:
     message = _spoiled(server, folder)
     assert message.startswith("someone/small: unet/model.safetensors has 200,000 bytes and the checksum ")
     assert message.endswith("; the file is deleted; run snakemake again")
@@ -167,7 +167,9 @@ def test_a_folder_of_the_users_own_is_left_alone(server: FileServer, folder: Pat
     ],
     ids=["repository", "revision", "files"],
 )  # fmt: skip
-def test_what_the_hub_has_not_is_named(server: FileServer, folder: Path, model: HubModel, parts: list[str]) -> None:
+def test_a_missing_repository_commit_or_file_is_named(
+    server: FileServer, folder: Path, model: HubModel, parts: list[str]
+) -> None:
     message = _message(model, folder)
     assert all(part in message for part in parts), message
 
@@ -179,7 +181,7 @@ def test_a_model_of_pickles_alone_is_refused(server: FileServer, folder: Path) -
     assert "a commit that has safetensors" in message
 
 
-def test_a_proxys_page_is_no_hub(server: FileServer, folder: Path) -> None:
+def test_a_proxys_page_is_an_error(server: FileServer, folder: Path) -> None:
     server.spoil = b"<html>"
     assert "the answer is not from the hub (JSONDecodeError: " in _message(MODEL, folder)
 
@@ -281,7 +283,7 @@ def test_a_job_without_its_model_explains_the_download_and_uses_no_network(setti
     assert f"as {setting.partition('=')[0]}: then a rule downloads it (docs/guide/downloads.md)" in line
 
 
-def test_a_model_of_open_clip_is_named_as_the_hub_has_it(
+def test_a_missing_model_of_open_clip_is_named_by_its_hub_id(
     server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from icsd.models.text_encoder import load_text_encoder
@@ -296,7 +298,7 @@ def test_a_model_of_open_clip_is_named_as_the_hub_has_it(
     assert server.asked == []
 
 
-def test_a_job_is_offline_and_the_rule_that_fetches_is_not(tmp_path: Path) -> None:
+def test_a_job_is_offline_and_the_rule_that_downloads_is_not(tmp_path: Path) -> None:
     code = (
         "import sys, os; import huggingface_hub.constants as c; from icsd.core.logs import job_log\n"
         "with job_log(sys.argv[1], online=True): print(c.is_offline_mode())\n"

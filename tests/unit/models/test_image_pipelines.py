@@ -158,7 +158,7 @@ def test_the_models_own_scheduler_draws_with_noise_of_each_pictures_seed(sdxl_fo
     assert _difference(drawn, _draw(load_image_generator(sdxl_folder, None))) > 1
 
 
-def test_a_scheduler_that_dpm_solver_cannot_stand_for_is_an_error() -> None:
+def test_a_scheduler_that_dpm_solver_cannot_replace_is_an_error() -> None:
     assert isinstance(_dpm_solver(DDIMScheduler()), DPMSolverMultistepScheduler)
     match = r"^images\.scheduler=dpmsolver\+\+ does not go with the model's FlowMatchEulerDiscreteScheduler; give model"
     with pytest.raises(ConfigError, match=match):
@@ -240,7 +240,7 @@ def _greys(pipeline: FakePipeline, count: int, batch_size: int) -> tuple[list[in
     return [Image.open(io.BytesIO(png)).getpixel((0, 0))[0] for png in pngs], sizes
 
 
-def test_too_little_memory_halves_the_batch_and_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+def test_too_little_memory_halves_the_batch(caplog: pytest.LogCaptureFixture) -> None:
     tried: list[int] = []
 
     def out_of_memory_above_five(size: int) -> None:
@@ -255,7 +255,7 @@ def test_too_little_memory_halves_the_batch_and_goes_on(caplog: pytest.LogCaptur
     assert "not enough memory for 14 pictures at once; continuing with 7" in caplog.text
 
 
-def test_memory_that_runs_out_later_loses_nothing_that_was_drawn() -> None:
+def test_memory_that_runs_out_later_loses_no_drawn_picture() -> None:
     calls: list[int] = []
 
     def out_of_memory_at_the_third(size: int) -> None:
@@ -275,7 +275,7 @@ def test_no_memory_for_one_picture_is_an_error() -> None:
         _greys(FakePipeline(out_of_memory), 3, 2)
 
 
-def test_memory_that_decoding_lacks_beside_the_next_batch_is_found_without_it(
+def test_decoding_without_memory_beside_the_next_batch_runs_alone(
     stable_diffusion_folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     generator = load_image_generator(stable_diffusion_folder, None)
@@ -316,7 +316,7 @@ def test_files_are_made_while_the_next_batch_is_drawn() -> None:
     assert calls == [False, True]
 
 
-def test_what_keeping_finds_wrong_ends_the_drawing() -> None:
+def test_an_error_in_receive_ends_the_drawing() -> None:
     def receive(first: int, batch: list[bytes]) -> None:
         raise OSError("of the test")
 
@@ -328,7 +328,7 @@ def test_what_keeping_finds_wrong_ends_the_drawing() -> None:
     assert len(calls) == 2
 
 
-def test_a_negative_prompt_that_the_pipeline_takes_not_is_an_error() -> None:
+def test_a_negative_prompt_is_an_error_for_a_pipeline_without_one() -> None:
     generator = ImageGenerator(FakePipeline(lambda size: None), None)
     with pytest.raises(ConfigError, match=r"^images\.negative_prompt cannot be used: a FakePipeline takes none; give"):
         _draw(generator, negative_prompt="fog")

@@ -90,7 +90,7 @@ def test_vectors_are_the_same_in_any_batch(tmp_path: Path, clip_folder: Path, pr
     np.testing.assert_allclose(backwards[::-1], whole[:41], atol=tolerance)
 
 
-def test_bfloat16_lies_near_float32(tmp_path: Path, clip_folder: Path) -> None:
+def test_bfloat16_is_close_to_float32(tmp_path: Path, clip_folder: Path) -> None:
     folder = str(_write_clip(tmp_path, clip_folder, {}))
     exact, rough = (load_text_encoder(folder, precision=each).encode(CAPTIONS, 64) for each in ("float32", "bfloat16"))
     assert not np.array_equal(exact, rough)
@@ -235,7 +235,7 @@ def test_a_missing_file_of_an_encoder_is_named(
 
 
 @pytest.mark.parametrize("kind", ["open_clip", "transformers"])
-def test_an_id_that_the_hub_does_not_give_is_named(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_id_that_is_not_downloaded_is_named(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any, **__: Any) -> None:
         raise OSError("offline")
 
@@ -271,14 +271,14 @@ def test_a_vector_without_a_direction_is_refused(tmp_path: Path, clip_folder: Pa
         load_text_encoder(str(folder)).encode(["a dog"], 64)
 
 
-def test_batches_hold_as_many_tokens_as_asked_for_and_the_short_come_first() -> None:
+def test_batches_have_the_requested_tokens_and_start_with_short_captions() -> None:
     lengths = np.array([5, 2, 2, 9, 3, 2])
     assert [rows.tolist() for rows in batches(lengths, 7, equal=False)] == [[1, 2, 5], [4], [0], [3]]
     assert [rows.tolist() for rows in batches(lengths, 100, equal=True)] == [[1, 2, 5], [4], [0], [3]]
     assert [rows.tolist() for rows in batches(lengths, 4, equal=True)] == [[1, 2], [5], [4], [0], [3]]
 
 
-def test_tokens_of_some_captions_stand_side_by_side() -> None:
+def test_tokens_of_selected_captions_are_joined() -> None:
     tokens = Tokens.joined([Tokens.of([[1, 2], [3]]), Tokens.cut(np.array([[4, 5, 0], [6, 7, 8]]), np.array([2, 3]))])
     taken = tokens.take(np.array([1, 0, 2, 3]))
     assert taken.flat.tolist() == [3, 1, 2, 4, 5, 6, 7, 8]
@@ -286,7 +286,7 @@ def test_tokens_of_some_captions_stand_side_by_side() -> None:
     assert list(taken.runs()) == [(0, 1, 1), (1, 2, 2), (5, 1, 3)]
 
 
-def test_what_changes_speed_alone_is_no_param() -> None:
+def test_settings_that_change_only_speed_are_no_params() -> None:
     settings = EmbeddingsConfig(model="m")
     fast = EmbeddingsConfig(model="m", device="cpu", batch_tokens=9, pooling="mean")
     assert settings.params() == fast.params() == {"kind": "open_clip", "model": "m", "precision": "float64"}

@@ -51,7 +51,7 @@ def outputs(paths: Files) -> tuple[list[dict], dict[str, torch.Tensor]]:
 
 
 def killed_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    """The training dies in the step with this number, counted from 0."""
+    """Make the training fail in the step with this number, counted from 0."""
     whole_step = training.update
 
     def dying(setup: Setup, number: int) -> dict[str, object]:
@@ -89,7 +89,7 @@ def test_prefix_and_padding_are_not_in_the_loss_but_the_end_is(captioner_folder:
     assert ids.shape == labels.shape
 
 
-def test_loss_is_the_same_whatever_the_logits_of_the_prefix():
+def test_loss_does_not_depend_on_the_logits_of_the_prefix():
     torch.manual_seed(0)
     logits = torch.randn(2, 5, 7)
     labels = torch.tensor([[IGNORED, IGNORED, 3, 4, 2], [IGNORED, IGNORED, 5, 2, IGNORED]])
@@ -129,7 +129,7 @@ def test_an_empty_test_set_is_one_message(paths: Files, tmp_path: Path):
         predict(paths, tmp_path)
 
 
-def test_training_writes_every_step_and_what_val_said(paths: Files, settings: CaptionerConfig):
+def test_training_writes_every_step_and_the_scores_on_val(paths: Files, settings: CaptionerConfig):
     run(paths, settings)
     history, _ = outputs(paths)
     steps = [row for row in history if row["metric"] is None]
@@ -142,7 +142,7 @@ def test_training_writes_every_step_and_what_val_said(paths: Files, settings: Ca
 
 
 @pytest.mark.parametrize("step", [3, 8, 21, 39])
-def test_killed_training_goes_on_to_the_same_losses_and_weights(
+def test_killed_training_resumes_to_the_same_losses_and_weights(
     paths: Files, settings: CaptionerConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, step: int
 ):
     run(paths, settings)
@@ -159,7 +159,7 @@ def test_killed_training_goes_on_to_the_same_losses_and_weights(
     assert all(torch.equal(weights[name], resumed_weights[name]) for name in weights)
 
 
-def test_state_of_other_settings_is_passed_over_with_a_word(
+def test_state_of_other_settings_is_ignored_with_a_warning(
     paths: Files, settings: CaptionerConfig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     with monkeypatch.context() as patch:
@@ -172,7 +172,7 @@ def test_state_of_other_settings_is_passed_over_with_a_word(
     assert len([row for row in outputs(paths)[0] if row["metric"] is None]) == 40
 
 
-def test_state_cut_short_is_passed_over_with_a_word(
+def test_truncated_state_is_ignored_with_a_warning(
     paths: Files, settings: CaptionerConfig, caplog: pytest.LogCaptureFixture
 ):
     paths.resume.mkdir(parents=True)
@@ -236,7 +236,7 @@ def test_missing_vision_model_is_one_message(paths: Files, settings: CaptionerCo
 
 
 def test_folder_without_vocabulary_is_refused(paths: Files, settings: CaptionerConfig):
-    """transformers would give a tokenizer that knows no word."""
+    """Without the check transformers would build a tokenizer without words."""
     with pytest.raises(ModelError, match=r"captioner\.tokenizer=.*vision lacks words"):
         run(paths, settings.model_copy(update={"tokenizer": settings.vision_model}))
 
@@ -276,7 +276,7 @@ def test_pair_without_picture_is_named(paths: Files, settings: CaptionerConfig):
         run(paths, settings)
 
 
-def test_picture_that_is_none_is_named(tmp_path: Path):
+def test_file_that_is_no_picture_is_named(tmp_path: Path):
     image = {"bytes": b"no picture", "path": None}
     row = {"image_id": "multi-1", "image": image, "sentence": "", "seed": 0, "model": "test"}
     tables.write(tmp_path / "images.parquet", tables.IMAGES, [row])
@@ -302,7 +302,7 @@ def test_pictures_of_other_sizes_are_fitted(tmp_path: Path):
 
 @pytest.mark.parametrize("size", [(48, 20), (31, 53), (640, 427), (17, 400), (16, 16)])
 def test_pictures_are_fitted_as_transformers_does(captioner_folder: Path, size: tuple[int, int]):
-    """Else a captioner that is passed on sees other pictures than it was trained on."""
+    """Otherwise an exported captioner would see other pictures than it was trained on."""
     width, height = size
     noise = np.random.default_rng(0).integers(0, 255, (height, width, 3), dtype=np.uint8)
     processor = AutoImageProcessor.from_pretrained(captioner_folder / "vision", backend="pil")

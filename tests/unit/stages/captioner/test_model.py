@@ -91,7 +91,7 @@ def test_checkpoint_keeps_its_size(settings: CaptionerConfig, tmp_path: Path):
     assert len(loaded.model.encoder.embeddings.position_embedding.weight) == 1 + 3 * 3
 
 
-def test_decoder_begins_as_the_bert_and_its_cross_attention_as_the_seed_says(settings: CaptionerConfig, tmp_path: Path):
+def test_decoder_starts_from_the_bert_with_cross_attention_drawn_by_the_seed(settings: CaptionerConfig, tmp_path: Path):
     bert = write_bert(tmp_path / "bert", words_of(settings))
     captioner = made(settings, decoder_weights=str(tmp_path / "bert"))
     decoder = captioner.model.decoder.state_dict()
@@ -120,7 +120,7 @@ def test_bert_without_its_language_head_is_refused(settings: CaptionerConfig, tm
         made(settings, decoder_weights=str(tmp_path / "bert"))
 
 
-def test_of_a_whole_clip_the_vision_tower_is_taken(settings: CaptionerConfig, vision: Path, tmp_path: Path):
+def test_the_vision_tower_of_a_whole_clip_is_used(settings: CaptionerConfig, vision: Path, tmp_path: Path):
     text = {**SMALL, "vocab_size": 20, "max_position_embeddings": 8}
     clip = CLIPModel(CLIPConfig(text_config=text, vision_config={**SMALL, "image_size": 16, "patch_size": 8}))
     clip.save_pretrained(tmp_path / "clip")

@@ -1,4 +1,4 @@
-"""One training cut into parts, and done by several processes: the same curve."""
+"""A training in parts and in several processes, which must have the curve of one process."""
 
 import os
 import re
@@ -30,14 +30,14 @@ Losses = list[float]
 
 @pytest.fixture
 def settings(captioner_folder: Path) -> CaptionerConfig:
-    """A gentle rate, since a high one makes much of a rounding."""
+    """Settings with a low learning rate, since a high one amplifies rounding."""
     changes = {"steps": 40, "learning_rate": 1e-3, "batch_parts": 2, "validate_every": 8, "flip": True, "crop": 0.5}
     return settings_of(captioner_folder).model_copy(update=changes)
 
 
 @pytest.fixture
 def paths(tmp_path: Path) -> Files:
-    """Captions of two to six words: a part has more tokens than another."""
+    """Captions of two to six words, so that parts differ in their number of tokens."""
     files = write_world(tmp_path)
     pairs = [
         {"image_id": f"multi-{n}", "caption_id": n, "caption": " ".join(said_of(n).split()[: 2 + 4 * (n % 2)])}
@@ -58,7 +58,7 @@ def scores(files: Files) -> list[float]:
 
 
 def start(job: TrainingJob) -> subprocess.Popen[bytes]:
-    """torchrun, as the job becomes it."""
+    """Start torchrun with the command of the job."""
     with Path(job.files.log).with_suffix(".said").open("ab") as said:
         command = launch_command(job.write(), job.resources, {})
         environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -66,7 +66,7 @@ def start(job: TrainingJob) -> subprocess.Popen[bytes]:
 
 
 def counted(forward: Callable[..., torch.Tensor], calls: list[torch.nn.Module]) -> Callable[..., torch.Tensor]:
-    """The same, and its module put down at every call of a training."""
+    """Wrap `forward` so that each call in training adds its module to `calls`."""
 
     def counting(self: torch.nn.Module, *inputs: torch.Tensor) -> torch.Tensor:
         if self.training:
@@ -77,7 +77,7 @@ def counted(forward: Callable[..., torch.Tensor], calls: list[torch.nn.Module]) 
 
 
 def signalled(update: Callable[[Setup, int], object], last: int, number: signal.Signals) -> Callable[..., object]:
-    """The same, and the signal comes during the `last` step."""
+    """Wrap `update` so that the signal arrives during the step `last`."""
 
     def updating(setup: Setup, step: int) -> object:
         if step + 1 == last:
@@ -106,7 +106,7 @@ def wait_until(true: Callable[[], bool], what: str) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="processes found in /proc: run on Linux")
-def test_two_processes_killed_and_started_again_have_the_curve_of_one(
+def test_two_killed_and_restarted_processes_have_the_curve_of_one(
     paths: Files, settings: CaptionerConfig, tmp_path: Path
 ):
     train(job_of(paths, settings))
@@ -131,10 +131,10 @@ def test_two_processes_killed_and_started_again_have_the_curve_of_one(
     assert not resume.exists()
 
 
-def test_a_training_told_to_stop_saves_and_goes_on_with_its_curve(
+def test_a_stopped_training_saves_its_state_and_resumes_its_curve(
     paths: Files, settings: CaptionerConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """Each signal once, at a step at which nothing is saved by itself."""
+    """Each signal is sent once, at a step without a scheduled save."""
     train(job_of(paths, settings))
     job, handlers = job_of(elsewhere(paths, tmp_path), settings, save_every=100), signal.getsignal(signal.SIGTERM)
     for number, step in ((signal.SIGTERM, 11), (signal.SIGUSR1, 30)):
@@ -148,7 +148,7 @@ def test_a_training_told_to_stop_saves_and_goes_on_with_its_curve(
     assert signal.getsignal(signal.SIGTERM) == handlers
 
 
-def test_a_training_told_to_stop_at_its_last_step_writes_in_the_next_run(
+def test_a_training_stopped_at_its_last_step_writes_in_the_next_run(
     paths: Files, settings: CaptionerConfig, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(training, "update", signalled(update, 40, signal.SIGTERM))
@@ -159,8 +159,8 @@ def test_a_training_told_to_stop_at_its_last_step_writes_in_the_next_run(
     assert len(losses(paths)) == 40 and Path(paths.checkpoint).exists() and not paths.resume.exists()
 
 
-def test_one_process_told_to_stop_stops_both(paths: Files, settings: CaptionerConfig, tmp_path: Path):
-    """torchrun hands the signal on to those that it started; what was drawn before and after it is one curve."""
+def test_a_stop_signal_to_torchrun_stops_both_processes(paths: Files, settings: CaptionerConfig, tmp_path: Path):
+    """torchrun forwards the signal to its processes; the losses before and after it form one curve."""
     train(job_of(paths, settings))
     two = job_of(elsewhere(paths, tmp_path), settings, processes=2, device="cpu", save_every=2)
     said, log = Path(two.files.log).with_suffix(".said"), Path(two.files.log)
@@ -176,7 +176,7 @@ def test_one_process_told_to_stop_stops_both(paths: Files, settings: CaptionerCo
 
 
 def test_two_parts_are_one_batch(paths: Files, settings: CaptionerConfig, tmp_path: Path):
-    """Without dropout, which is drawn by part."""
+    """Dropout is off, because it is drawn by part."""
     decoder = settings.decoder.model_copy(update={"dropout": 0.0})
     whole = settings.model_copy(update={"decoder": decoder, "batch_parts": 1})
     train(job_of(paths, whole))
@@ -185,7 +185,7 @@ def test_two_parts_are_one_batch(paths: Files, settings: CaptionerConfig, tmp_pa
     assert losses(parts) == pytest.approx(losses(paths), abs=1e-4)
 
 
-def test_activations_worked_out_again_change_nothing(
+def test_recomputed_activations_change_nothing(
     paths: Files, settings: CaptionerConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     calls: list[torch.nn.Module] = []
@@ -200,7 +200,7 @@ def test_activations_worked_out_again_change_nothing(
     assert losses(other) == losses(paths)
 
 
-def test_parts_that_cannot_be_dealt_are_refused(paths: Files, settings: CaptionerConfig):
+def test_parts_that_cannot_be_divided_among_processes_are_refused(paths: Files, settings: CaptionerConfig):
     with pytest.raises(ConfigError, match=r"captioner\.batch_parts=2 cannot be divided among 3 processes"):
         train_captioner(job_of(paths, settings), Processes(count=3))
 
@@ -210,7 +210,7 @@ def test_a_job_is_read_as_it_was_written(paths: Files, settings: CaptionerConfig
     assert read_job(job.write()) == job
 
 
-def test_shares_come_together_again():
+def test_interleaved_shares_have_the_original_order():
     three = [Processes(rank, 3) for rank in range(3)]
     assert three[0].interleave([each.share("abcde") for each in three]) == list("abcde")
 
@@ -235,7 +235,7 @@ def test_a_gpu_that_is_not_there_is_one_message(monkeypatch: pytest.MonkeyPatch)
         choose_device("auto", 4, 0)
 
 
-def test_several_nodes_meet_at_the_first_of_a_slurm_job(monkeypatch: pytest.MonkeyPatch):
+def test_several_nodes_rendezvous_at_the_first_of_a_slurm_job(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("socket.gethostname", lambda: "node-a")
     running = Resources(threads=2, save_every=1, processes=4, nodes=2)
     command = " ".join(launch_command(Path("job.json"), running, {"SLURM_JOB_ID": "20007"}))

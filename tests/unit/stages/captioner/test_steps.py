@@ -4,17 +4,17 @@ import torch
 from icsd.stages.captioner.steps import Augmentation, augment, random_views, step_rows
 
 
-def test_every_row_comes_once_an_epoch():
+def test_every_epoch_has_each_row_once():
     rows = np.concatenate([step_rows(step, 4, 10, seed=3) for step in range(5)])
     assert sorted(rows[:10]) == sorted(rows[10:]) == list(range(10))
     assert list(rows[:10]) != list(rows[10:])
 
 
-def test_rows_of_step_wrap_round_a_small_dataset():
+def test_step_rows_wrap_around_a_small_dataset():
     assert sorted(step_rows(0, 6, 2, seed=0)) == [0, 0, 0, 1, 1, 1]
 
 
-def test_rows_of_step_change_with_the_seed():
+def test_step_rows_change_with_the_seed():
     assert list(step_rows(0, 20, 20, seed=0)) != list(step_rows(0, 20, 20, seed=1))
 
 
@@ -23,7 +23,7 @@ def test_no_augmentation_is_the_same_picture():
     assert augment(pixels, random_views(2, Augmentation(), np.random.default_rng(0))) is pixels
 
 
-def test_flip_turns_about_half_of_the_pictures_and_nothing_else():
+def test_flip_mirrors_about_half_of_the_pictures():
     pixels = torch.rand(64, 3, 8, 8)
     flipped = augment(pixels, random_views(64, Augmentation(flip=True), np.random.default_rng(0)))
     same = torch.isclose(flipped, pixels, atol=1e-5).flatten(1).all(dim=1)
