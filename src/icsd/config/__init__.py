@@ -31,7 +31,7 @@ __all__ = [
 
 SOURCE = "config/config.yaml, or in the file given with --configfile"
 
-# what may be the id of a model that `downloads` fetches. Not summaries.openai.model: an endpoint's models are its own
+# keys that accept the hub id of a model in `downloads`. Not summaries.openai.model: an endpoint's models are its own
 MODEL_KEYS = (
     "embeddings.model", "images.model", "safety.model", "captioner.vision_model", "captioner.tokenizer",
     "captioner.decoder_weights", "summaries.transformers.model", "summaries.quality.image_model",
@@ -46,7 +46,7 @@ class Config(Section):
         ..., "Name of the run; its tables go to results/<run>/."
     )
     shards: Annotated[int, Field(ge=1, le=9999)] = tracked(..., "Parts of every table, one job each.")
-    arms: Annotated[list[ArmName], Field(min_length=1)] = tracked(..., "What is trained and compared.")
+    arms: Annotated[list[ArmName], Field(min_length=1)] = tracked(..., "Arms to train and compare.")
     captions: CaptionsConfig
     pictures: PicturesConfig
     embeddings: EmbeddingsConfig
@@ -89,7 +89,7 @@ class Config(Section):
 
     @property
     def has_photographs(self) -> bool:
-        """Whether an arm is made of the corpus's photographs."""
+        """True if an arm consists of the corpus's photographs."""
         return any(ARMS[arm].photographs for arm in self.arms)
 
     @model_validator(mode="after")
@@ -104,10 +104,10 @@ class Config(Section):
 
 
 def load_config(values: Mapping[str, Any], home: Path | None = None) -> Config:
-    """The checked config; ConfigError names every key that is unknown, missing or out of its limits.
+    """Check the config; ConfigError names every key that is unknown, missing or out of its limits.
 
-    What `values` do not name is that of config/config.yaml in `home`, the Snakefile's folder, if it is given. A hub's
-    id of a model that `downloads` fetches has become the folder in which the model will lie.
+    With `home`, the Snakefile's folder, config/config.yaml there has the defaults of keys that `values` leave out. The
+    hub id of a model in `downloads` becomes the folder to which the model is downloaded.
     """
     whole = with_defaults(values, home) if home else dict(values)
     try:

@@ -32,7 +32,7 @@ class Arm:
 
     @property
     def uses_groups(self) -> bool:
-        """Whether its pictures depend on groups and their summaries."""
+        """True if its pictures depend on groups and their summaries."""
         return self.drawn_by.sentences in ("summaries", "pairs")
 
     @property

@@ -38,10 +38,12 @@ class CaptionerConfig(Section):
     decoder_weights: str | None = tracked(
         None, "BERT that the decoder begins as: a folder, or an id of the hub; null: weights drawn anew."
     )
-    prefix: str = tracked("a picture of", "What every caption begins with, given and not asked for.")
+    prefix: str = tracked(
+        "a picture of", "Words with which every caption begins; they are an input, and not in the loss."
+    )
     max_words: Count = tracked(30, "Words of a training caption; the rest is cut.")
-    steps: Count | None = tracked(None, "Training steps, the same for every arm; or epochs.")
-    epochs: Count | None = tracked(None, "How often an arm's pairs are gone through; or steps.")
+    steps: Count | None = tracked(None, "Training steps, the same for every arm, in place of epochs.")
+    epochs: Count | None = tracked(None, "Passes over an arm's pairs, in place of steps.")
     batch_size: Count = tracked(64, "Pairs a step in all, over every process, node and part.")
     batch_parts: Count = tracked(
         1,

@@ -40,8 +40,8 @@ class CaptionsConfig(Section):
     layout: LayoutName = tracked("auto", _LAYOUT)
     split: str = tracked(
         "train",
-        "Which of the corpus's splits is taken, train with restval, all for each; of a corpus without "
-        "splits, what the captions' split column says.",
+        "Split of the corpus; train includes restval, all is every split. For a corpus without splits, the value "
+        "of the captions' split column.",
     )
     columns: Columns = Columns()
     max_characters: Count = tracked(1000, "A longer caption is an error: no sentence that people say of a picture.")
@@ -52,7 +52,7 @@ class CaptionsConfig(Section):
         return _listed(self.annotations)
 
     def reading(self) -> dict[str, Any]:
-        """How the files are read, for a rule's params."""
+        """Return the keys that determine how the files are read, for a rule's params."""
         return self.params("layout", "split", "columns")
 
 
@@ -62,9 +62,7 @@ class PicturesSplit(Section):
     annotations: Paths = tracked(..., "Their captions: a file, or several that are joined.")
     images: str | None = tracked(None, "The folder with the files that it names; null where it holds the pictures.")
     layout: LayoutName = tracked("auto", _LAYOUT)
-    split: str | None = tracked(
-        None, "Which of the corpus's splits is taken, as captions.split; null where it has none."
-    )
+    split: str | None = tracked(None, "Split of the corpus, as captions.split; null for a corpus without splits.")
     columns: Columns = Columns()
 
     @property
@@ -78,14 +76,14 @@ class PicturesSplit(Section):
         return _listed(self.images or [])
 
     def reading(self) -> dict[str, Any]:
-        """How the files are read, for a rule's params."""
+        """Return the keys that determine how the files are read, for a rule's params."""
         return self.params("layout", "split", "columns")
 
 
 class NamedSplit(PicturesSplit):
     """The test pictures of the run's own corpus."""
 
-    name: TestName = tracked("test", "What the tables of scores call this test set.")
+    name: TestName = tracked("test", "Name of this test set in the tables of scores.")
 
 
 class PicturesConfig(Section):

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 from icsd.config.section import Section, tracked
 
 CORPORA, MODELS = "resources/corpora/", "resources/models/"
-MARKER = "icsd-download.json"  # written last into a fetched model's folder: what is in it
+MARKER = "icsd-download.json"  # manifest of a downloaded model, written last into its folder
 # no pickles: loading one runs code
 MODEL_FILES = ("*.safetensors", "*.json", "*.txt")
 PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle", ".joblib")
@@ -59,14 +59,14 @@ class FileDownload(Section):
     """A file that is published at an address."""
 
     address: Annotated[str, Field(pattern=r"^https?://[^\s/]+/\S*$")] = tracked(
-        ..., "Where it is published: http or https; a mirror changes the cards of exports alone."
+        ..., "Address, http or https; a mirror changes only the cards of exports."
     )
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] = tracked(
         ..., "Its SHA-256 in hexadecimal digits; a file with another is refused."
     )
     unpack: dict[Annotated[str, AfterValidator(_member)], CorpusPath] = tracked(
         {},
-        "Of a zip or tar archive: file -> path, folder/ -> path; ./ is all that is in it.",
+        "Parts of a zip or tar archive: file -> path, folder/ -> path; ./ is all of it.",
     )
 
 
@@ -79,7 +79,7 @@ class ModelDownload(Section):
     revision: Annotated[str, AfterValidator(_commit)] = tracked(..., "Commit: 40 hexadecimal digits.")
     files: Annotated[list[Annotated[str, AfterValidator(_no_pickle)]], Field(min_length=1)] = tracked(
         list(MODEL_FILES),
-        "Patterns of the files that are fetched; * stands for / too. Pickles never are.",
+        "Patterns of the files to download; * also matches /. Pickles are never downloaded.",
     )
 
 

@@ -12,13 +12,13 @@ class EmbeddingsConfig(Section):
     """Vectors of captions."""
 
     kind: Literal["open_clip", "transformers"] = tracked(
-        "open_clip", "Whose text encoder: one of open_clip (CLIP and kin), or any encoder of transformers."
+        "open_clip", "Library of the text encoder: open_clip (CLIP and kin) or transformers."
     )
     model: str = tracked(..., "A folder, or an id of the hub; of open_clip also architecture/pretrained.")
     pooling: Literal["pooler", "cls", "mean"] = tracked(
         "pooler",
-        "How an encoder of transformers makes one vector of a caption's states: its pooler's, the first "
-        "token's or the mean; open_clip's models have their own way.",
+        "Pooling of a caption's states to one vector, for transformers: the model's pooler, the first token (cls) "
+        "or the mean; open_clip's models pool by themselves.",
     )
     precision: Literal["float64", "float32", "bfloat16", "auto"] = tracked(
         "float64",
@@ -52,7 +52,7 @@ class HnswConfig(Section):
 class GroupsConfig(Section):
     """Each caption with its nearest."""
 
-    k: Annotated[int, Field(ge=2)] = tracked(30, "Captions a group, the head included.")
+    k: Annotated[int, Field(ge=2)] = tracked(30, "Captions a group, with its anchor.")
     index: Literal["exact", "ivf", "hnsw"] = tracked(
         "exact", "exact compares all with all; ivf and hnsw (faiss) miss some, for more than 5 M captions."
     )

@@ -17,7 +17,7 @@ class EstimateConfig(Section):
     )
     answer_tokens: Rate = untracked(80.0, "Tokens of an answer: the 45 M that are known of COCO's 566,435 groups.")
     repair_share: Share = untracked(
-        0.05, "Share of answers that are asked for again, since they cannot be used; a guess."
+        0.05, "Share of answers that are requested again because they cannot be used; a guess."
     )
     unusable_share: Share = untracked(0.05, "Share of groups that end without a usable summary; a guess.")
     captions_per_summary: Rate = untracked(

@@ -8,7 +8,7 @@ from icsd.config.section import Count, Section, tracked, untracked
 
 
 class SpiceConfig(Section):
-    """What the metric SPICE needs that no package brings."""
+    """Programs that the metric SPICE needs and no package includes."""
 
     corenlp: str = untracked(
         "resources/models/corenlp",

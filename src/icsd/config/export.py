@@ -20,7 +20,7 @@ class ExportConfig(Section):
     """Datasets and captioners to pass on."""
 
     arms: list[ArmName] | None = tracked(
-        None, "Which of arms; null for all of them but real, whose pictures are other people's."
+        None, "Arms to export; null for all but real, whose pictures belong to others."
     )
     formats: list[Format] = tracked(
         ["huggingface", "webdataset", "coco"],

@@ -28,7 +28,7 @@ class ImagesConfig(Section):
         "unsafe ones have fallen away.",
     )
     scheduler: Literal["dpmsolver++", "model"] = tracked(
-        "dpmsolver++", "What removes the noise: DPM-Solver++, or the model's own scheduler."
+        "dpmsolver++", "Scheduler of the denoising: DPM-Solver++, or the model's own."
     )
     steps: Count = tracked(20, "Steps of the scheduler.")
     guidance_scale: Annotated[float, Field(ge=0)] = tracked(7.5, "Classifier-free guidance scale.")
@@ -36,7 +36,7 @@ class ImagesConfig(Section):
     dtype: Literal["float32", "float16", "bfloat16", "auto"] = tracked(
         "float32", "Numbers the model computes with; auto is float16 on a GPU and float32 without one."
     )
-    negative_prompt: str = tracked("", "What the pictures should not show.")
+    negative_prompt: str = tracked("", "Content that the pictures should not show.")
     seed: Seed = tracked(0, "Each picture's seed comes from this and its id.")
     batch_size: Count = untracked(64, "Pictures at once, halved where memory runs out.")
     compile: bool = untracked(False, "Compile the denoiser at the first batch.")

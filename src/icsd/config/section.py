@@ -56,12 +56,12 @@ class Section(BaseModel):
 
     @classmethod
     def _is_tracked(cls, name: str) -> bool:
-        """Whether a change of this key's value reruns jobs; true for a section, whose keys have their own marks."""
+        """Return whether a change of this key reruns jobs; True for a section, whose keys have their own marks."""
         extra = cls.model_fields[name].json_schema_extra
         return bool(extra[MARK]) if isinstance(extra, dict) else True
 
 
-# keys that got another name, for those who have the old one in an overlay
+# renamed keys, for overlays with the old name
 RENAMED = {"images.pictures": "images.max_summaries"}
 SHOWN_CHARACTERS = 60
 

@@ -22,7 +22,7 @@ class OpenAIConfig(Section):
     max_tokens: Count = tracked(500, "Tokens of an answer at most.")
     timeout_s: Count = untracked(60, "Seconds to wait for an answer.")
     retries: Annotated[int, Field(ge=0)] = untracked(
-        5, "How often a request is sent again after 429, 5xx, cuts and time-outs."
+        5, "Retries of a request after 429, 5xx, lost connections and time-outs."
     )
     concurrency: Count = untracked(16, "Requests under way at once in a job, at most.")
     structured_output: bool = untracked(
@@ -96,7 +96,7 @@ class SummariesConfig(Section):
     max_drop_share: Share = untracked(0.5, "A larger share of dropped groups fails the shard.")
     repair: bool = tracked(True, "Ask once more, naming what was wrong, where an answer cannot be used.")
     store: str = untracked("results/replies", "Folder of all replies, shared by runs; deleting it costs money.")
-    budget_usd: Price | None = untracked(None, "What a run may spend on replies at most; null for no ceiling.")
+    budget_usd: Price | None = untracked(None, "Limit in USD of a run's spending on replies; null for no limit.")
     quality: QualityConfig = QualityConfig()
     openai: OpenAIConfig = OpenAIConfig()
     batch: BatchConfig = BatchConfig()
