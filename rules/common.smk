@@ -33,7 +33,7 @@ def arms_where(holds):
 
 
 def model_input(*models):
-    """What to wait for before models are loaded: manifests of those that are fetched; nothing for shipped ones."""
+    """Return the manifests of the downloaded models, as inputs of jobs that load them; none for shipped models."""
     return cfg.downloads.markers(*models)
 
 

@@ -12,7 +12,7 @@
 
 
 def dataset_tables(wildcards):
-    """What the dataset of an arm with drawn pictures is made of."""
+    """Return the inputs of the dataset of an arm with drawn pictures."""
     arm = ARMS[wildcards.arm]
     drawn_by = arm.drawn_by.name
     return {

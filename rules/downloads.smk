@@ -7,7 +7,7 @@
 # own: .<name>.part beside them                      what came of an unfinished download. No output, since Snakemake
 #      deletes those of a killed job. Deleting it is safe.
 #
-# What fetches is a local rule: it runs where Snakemake does, on a cluster's login node. Jobs go without network.
+# Downloads are local rules: they run where Snakemake runs, on a cluster's login node. Other jobs use no network.
 
 
 rule downloads:
