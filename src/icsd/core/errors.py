@@ -18,7 +18,7 @@ class ModelError(ICSDError):
 
 
 class DownloadError(ICSDError):
-    """A file or a model that cannot be fetched."""
+    """A file or a model that cannot be downloaded."""
 
 
 class StoppedError(ICSDError):

@@ -63,7 +63,7 @@ def _temporary_name(path: Path) -> Path:
 
 
 def _is_abandoned(unfinished: Path, name: str) -> bool:
-    """Whether its writer is dead, or, on another machine, has not touched it for a day."""
+    """Return whether its writer is dead, or is on another machine and has not written for a day."""
     host, _, pid = unfinished.name[len(f".{name}.") : -len(UNFINISHED)].partition(".")[2].rpartition(".")
     if pid.isdecimal() and Process(host, int(pid)).is_dead:
         return True

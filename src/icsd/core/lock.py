@@ -39,7 +39,7 @@ class Process:
 
     @property
     def is_dead(self) -> bool:
-        """Whether it is known to have ended; nothing is known about processes of other machines."""
+        """True if it is known to have ended; nothing is known about processes of other machines."""
         return self.host == socket.gethostname() and not _is_alive(self.pid)
 
     def __str__(self) -> str:

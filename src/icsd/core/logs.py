@@ -110,7 +110,7 @@ def progress(items: Iterable[T], total: int, what: str) -> Iterator[T]:
 
 
 def progress_line(what: str, done: int, total: int, seconds: float) -> str:
-    """Such as "images: 120 of 1,000, 15.2 a second, 58 s left"."""
+    """Return a line such as "images: 120 of 1,000, 15.2 a second, 58 s left"."""
     rate = done / seconds if seconds > 0 else 0.0
     line = f"{what}: {done:,} of {total:,}, {rate:,.1f} a second"
     if done >= total:
@@ -143,16 +143,19 @@ class Transfer:
         _log.info("%s", line)
 
 
-def transfer_line(what: str, done: int, total: int | None, fetched: int, seconds: float) -> str:
-    """Such as "val2014.zip: 1.20 GB of 6.65 GB, 42.0 MB/s, 130 s left"; `fetched` bytes came in those `seconds`."""
-    rate = fetched / seconds if seconds > 0 else 0.0
+def transfer_line(what: str, done: int, total: int | None, received: int, seconds: float) -> str:
+    """Return a line such as "val2014.zip: 1.20 GB of 6.65 GB, 42.0 MB/s, 130 s left".
+
+    `received` bytes arrived in those `seconds`.
+    """
+    rate = received / seconds if seconds > 0 else 0.0
     of_all = amount(done) if total is None else f"{amount(done)} of {amount(total)}"
     line = f"{what}: {of_all}, {rate / 1e6:,.1f} MB/s"
     return f"{line}, {(total - done) / rate:,.0f} s left" if total is not None and total > done and rate else line
 
 
 def amount(count: int) -> str:
-    """Such as "6.65 GB"."""
+    """Return an amount such as "6.65 GB"."""
     for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
         if count >= unit:
             return f"{count / unit:,.2f} {name}"

@@ -274,5 +274,5 @@ def _doubled(data: pa.Table, key: Sequence[str]) -> str:
 
 
 def _differ(ids: pa.ChunkedArray) -> bool:
-    """Whether these are integers that all differ; sorting needs a fifth of the memory of counting."""
+    """Return whether these are integers that all differ; sorting needs a fifth of the memory of counting."""
     return pa.types.is_integer(ids.type) and bool((np.diff(np.sort(ids.to_numpy())) > 0).all())

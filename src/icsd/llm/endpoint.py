@@ -80,12 +80,12 @@ class Access:
 
 
 def is_retryable(status: int) -> bool:
-    """Whether the same request may succeed when it is sent again, such as after a 429."""
+    """Return whether the same request may succeed when it is sent again, such as after a 429."""
     return status in {408, 409, 429} or status >= 500
 
 
 def is_fatal(error: openai.APIStatusError) -> bool:
-    """Whether every other request would fail too."""
+    """Return whether every other request would fail too."""
     return error.status_code in FATAL_STATUSES or error.code in NO_CREDIT_CODES
 
 

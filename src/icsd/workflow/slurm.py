@@ -37,7 +37,7 @@ class Job:
     node: str = ""
 
     def belongs_to(self, run: str, folder: Path) -> bool:
-        """Whether the job was submitted for that run in that folder."""
+        """Return whether the job was submitted for that run in that folder."""
         return self.name.startswith(f"{run}{RUN_ENDS}") and self.folder == folder
 
 
@@ -50,7 +50,7 @@ class Partition:
 
 
 def is_installed(command: str) -> bool:
-    """Whether a command is on PATH."""
+    """Return whether a command is on PATH."""
     return shutil.which(command) is not None
 
 

@@ -88,7 +88,7 @@ def _unreached(run: str, name: str) -> Iterator[str]:
 
 
 def is_slurm(workflow: Any) -> bool:
-    """Whether this process submits jobs to SLURM."""
+    """Return whether this process submits jobs to SLURM."""
     return type(workflow.scheduler._executor).__module__ == EXECUTOR
 
 

@@ -46,7 +46,7 @@ class BatchRecords:
         return sorted((record for record in found if record), key=lambda record: (record.at, record.name))
 
     def contains(self, record: BatchRecord) -> bool:
-        """Whether the record exists; it is deleted when the responses are in the cache."""
+        """Return whether the record exists; it is deleted when the responses are in the cache."""
         return self._path(record).exists()
 
     def close(self, record: BatchRecord) -> bool:

@@ -150,7 +150,7 @@ class _BatchRequester:
         return requests, lines
 
     def _has_room(self, tokens: int) -> bool:
-        """Whether the limit of enqueued tokens, which all jobs share, allows so many more."""
+        """Return whether the limit of enqueued tokens, which all jobs share, allows so many more."""
         window = self.settings.enqueued_tokens
         if window is None:
             return True
