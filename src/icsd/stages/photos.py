@@ -61,10 +61,10 @@ def _images(
         images = []
         for picture in batch:
             data = _file(corpus, folder, picture)
-            fault = _fault(data)
+            problem = _decoding_problem(data)
             image_id = real_image_id(picture.image_id)
-            ledger.append({"stage": "pictures", "item_id": image_id, "kept": not fault, "reason": fault or None})
-            if not fault:
+            ledger.append({"stage": "pictures", "item_id": image_id, "kept": not problem, "reason": problem or None})
+            if not problem:
                 images.append(_image(image_id, picture.name, data))
                 captions.extend(_captions(picture))
                 if picture.domain is not None:
@@ -94,8 +94,8 @@ def _file(corpus: Corpus, folder: Path | None, picture: Picture) -> bytes:
         raise InputError(corpus.paths[0], place, problem, hint) from error
 
 
-def _fault(data: bytes) -> str:
-    """Why these bytes are no picture; empty for one."""
+def _decoding_problem(data: bytes) -> str:
+    """Return the reason why these bytes are no picture; empty for a picture."""
     try:
         read_picture(data)  # the header alone does not show that a file was cut short
     except PictureError as error:

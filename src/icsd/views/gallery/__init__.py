@@ -102,7 +102,7 @@ def _check_own(folder: Path) -> None:
 
 
 def _summary(counts: Mapping[str, tuple[int, int]]) -> str:
-    """How many pictures of each arm are shown, of how many."""
+    """Return, for each arm, the number of pictures shown and of all."""
     return ", ".join(f"{arm}: {shown:,} of {there:,} pictures" for arm, (shown, there) in counts.items())
 
 

@@ -173,7 +173,7 @@ def _photograph(image_id: str, captions: Sequence[GalleryCaption], datasets: Map
 
 
 def _datasets(run: Run, arms: Iterable[str], ids: Sequence[str]) -> dict[str, dict[str, str]]:
-    """For each picture and each arm of the run that has a dataset: its number of pairs, or why it has none."""
+    """Return, for each picture and each arm with a dataset, its number of pairs or the reason why it has none."""
     found: dict[str, dict[str, str]] = {image_id: {} for image_id in ids}
     for arm in [arm for arm in arms if arm in run.arms]:
         counts = Counter(run.pairs(arm).rows(["image_id"])["image_id"].to_pylist())
