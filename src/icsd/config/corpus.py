@@ -10,7 +10,7 @@ LayoutName = Literal["auto", "coco", "nocaps", "karpathy", "blip", "text", "cc3m
 
 
 def _checked(value: Any) -> Any:
-    """One message, where a union of types has two."""
+    """Check a path or a list of paths with one message; pydantic would give one for each type of the union."""
     if isinstance(value, str) or (isinstance(value, list) and value and all(isinstance(path, str) for path in value)):
         return value
     raise ValueError("must be a path or a list of paths")

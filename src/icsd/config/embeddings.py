@@ -50,7 +50,7 @@ class HnswConfig(Section):
 
 
 class GroupsConfig(Section):
-    """Each caption with its nearest."""
+    """Groups of each caption with its nearest captions."""
 
     k: Annotated[int, Field(ge=2)] = tracked(30, "Captions a group, with its anchor.")
     index: Literal["exact", "ivf", "hnsw"] = tracked(

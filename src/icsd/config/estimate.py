@@ -53,5 +53,5 @@ class EstimateConfig(Section):
     )
     bytes_per_training: Rate = untracked(1.0e9, "On disk: a checkpoint of 230 M float32 weights.")
     walltime_margin: Rate = untracked(
-        3.0, "The minutes that a job asks a cluster for, as a multiple of what these rates say."
+        3.0, "Minutes that a job requests of a cluster, as a multiple of the minutes by these rates."
     )

@@ -67,7 +67,7 @@ SHOWN_CHARACTERS = 60
 
 
 def mistake(detail: Mapping[str, Any], values: Mapping[str, Any], whole: type[BaseModel]) -> str:
-    """One line for a finding of pydantic in `values`, which are of the section `whole`."""
+    """Return one line for an error of pydantic in `values` of the section `whole`."""
     key = ".".join(str(part) for part in detail["loc"])
     if detail["type"] == "extra_forbidden":
         return _unknown(key, whole)
@@ -99,7 +99,7 @@ def _is_number(value: Any) -> bool:
 
 
 def known_keys(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    """Every key, dotted: sections and their keys."""
+    """Return every key, dotted: sections and their keys."""
     for name, field in section.model_fields.items():
         yield prefix + name
         for kind in sections_in(field.annotation):

@@ -11,12 +11,12 @@ SHIPPED = ("config/prompts/", "resources/picturebook/")
 
 
 def with_defaults(values: Mapping[str, Any], home: Path) -> dict[str, Any]:
-    """config/config.yaml in `home`, with `values` in place of its own."""
+    """Read config/config.yaml in `home`; `values` replace its own."""
     return merged(yaml.safe_load((home / "config/config.yaml").read_text(encoding="utf-8")), values)
 
 
 def merged(base: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with `values` in place of its own, as Snakemake merges config files: mappings key by key."""
+    """Merge `values` over `base` as Snakemake merges config files: mappings key by key."""
     found = dict(base)
     for key, value in values.items():
         below = found.get(key)

@@ -84,7 +84,7 @@ class QualityConfig(Section):
 
 
 class SummariesConfig(Section):
-    """From a group of captions to one sentence of many contexts."""
+    """Summaries: one sentence of many contexts for each group of captions."""
 
     provider: Literal["merge", "openai", "openai-batch", "transformers"] = tracked(
         "merge",
@@ -120,7 +120,7 @@ class SummariesConfig(Section):
 
     @property
     def minutes(self) -> int:
-        """The minutes that a job waits whatever its size: a batch is answered within a day."""
+        """The minutes that a job of any size waits: a batch is answered within a day."""
         return 26 * 60 if self.provider == "openai-batch" else 20
 
     def rate(self, rates: EstimateConfig) -> float:
