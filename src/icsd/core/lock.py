@@ -34,7 +34,7 @@ class Process:
 
     @classmethod
     def here(cls) -> Self:
-        """This process."""
+        """Return this process."""
         return cls(socket.gethostname(), os.getpid())
 
     @property

@@ -122,7 +122,7 @@ class Transfer:
     """Logs a line every few seconds of a download: bytes of all, rate, time left."""
 
     def __init__(self, what: str, done: int, total: int | None) -> None:
-        """`done` bytes are there from an earlier try; `total` is None if the server does not say."""
+        """Start with `done` bytes of an earlier try; `total` is None if the server does not give it."""
         self._what, self._before, self._done, self._total = what, done, done, total
         self._start = self._last = time.monotonic()
 

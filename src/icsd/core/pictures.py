@@ -14,7 +14,7 @@ from PIL import Image, UnidentifiedImageError
 
 from icsd.core.errors import ICSDError, InputError
 
-# named, so that PIL tries no other: it would start Ghostscript for an EPS file, whatever the file's name is
+# named, so that PIL tries no other format: it would start Ghostscript for an EPS file of any name
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
 AGAIN = "delete the file and run snakemake again"
 
@@ -63,6 +63,6 @@ def _opened(source: bytes | Path) -> Iterator[Image.Image]:
     except UnidentifiedImageError as error:
         raise PictureError("not the bytes of a picture") from error
     except MemoryError:
-        raise  # says nothing of the picture
+        raise  # not an error of the picture
     except Exception as error:
         raise PictureError(getattr(error, "strerror", None) or str(error) or type(error).__name__) from error

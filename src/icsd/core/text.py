@@ -41,7 +41,7 @@ def _line(text: str) -> str:
 
 
 def as_code(text: str) -> str:
-    """One line of Markdown that shows the text as code, whatever backticks are in it."""
+    """One line of Markdown that shows the text as code, even if it has backticks."""
     line = _line(text).replace("|", "¦")
     longest = max((len(run) for run in re.findall("`+", line)), default=0)
     if not longest:
@@ -51,7 +51,7 @@ def as_code(text: str) -> str:
 
 
 def as_block(text: str) -> str:
-    """Lines of Markdown that show the text line by line, whatever fences are in it."""
+    """Lines of Markdown that show the text line by line, even if it has fences."""
     longest = max((len(run) for run in FENCE.findall(text)), default=2)
     fence = "`" * (longest + 1)
     shown = "\n".join(UNSEEN.sub("\N{REPLACEMENT CHARACTER}", line) for line in text.splitlines())

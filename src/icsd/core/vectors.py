@@ -19,7 +19,7 @@ def unit_on_grid(vectors: np.ndarray) -> np.ndarray:
 
 
 def on_grid(vectors: np.ndarray) -> np.ndarray:
-    """Each number rounded to the nearest multiple of STEP, float32; numbers on the grid stay as they are."""
+    """Round each number to the nearest multiple of STEP, float32; numbers on the grid stay as they are."""
     steps = vectors / STEP  # a power of two: exact, in float32 as in float64
     np.rint(steps, out=steps)
     steps *= STEP

@@ -18,7 +18,7 @@ COMBINED_SPLITS = {"train": frozenset({"train", "restval"})}  # the usual traini
 
 
 class Row(NamedTuple):
-    """A caption with its place in the file; image_id and split are None for a corpus that does not say them."""
+    """A caption with its place in the file; image_id and split are None for a corpus without them."""
 
     path: Path
     place: str

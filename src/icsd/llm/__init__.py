@@ -1,1 +1,1 @@
-"""Requests to language models, whatever the prompt: client, batches, local models, response cache, budget."""
+"""Requests to language models with any prompt: client, batches, local models, response cache, budget."""

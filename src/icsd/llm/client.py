@@ -1,4 +1,4 @@
-"""The `openai` provider: any endpoint that speaks OpenAI's chat completions.
+"""The `openai` provider: any endpoint with OpenAI's chat completions.
 
 A request that fails with a timeout, a lost connection or a status such as 429 or 500 is sent again after a pause
 (`_send_with_retries`); a 429 also lowers the number of requests at once (`throttle`). The key is read from its
@@ -200,7 +200,7 @@ class _Requester:
         return _Attempt(Failure("unreadable-reply", self._access.redacted(what)), retry=True, cost_known=False)
 
     def _refused(self, error: openai.APIStatusError, request: Request, structured: bool) -> _Attempt:
-        """Handle an HTTP error: raise if it is fatal, else say whether to retry."""
+        """Handle an HTTP error: raise if it is fatal, else return whether to retry."""
         self._answered = True
         status, text = error.status_code, self._access.redacted(error.message)
         if is_fatal(error):

@@ -36,7 +36,7 @@ _SIGNS = {
 def failure_causes(rule: str, wildcards: Sequence[str], attempt: int, run: str | None = None) -> list[FailureCause]:
     """Return the causes of the failed attempts before this one, in jobs of the `run`.
 
-    A plain error, scancel, preemption or a failed node is no cause: it says nothing about memory or time.
+    A plain error, scancel, preemption or a failed node is no cause: it shows nothing about memory or time.
     """
     folder_name = Path(f"rule_{rule}", "_".join(wildcards).replace("/", "_"))
     folders = LOGS.glob(f"{run}{RUN_ENDS}*") if run else [LOGS]

@@ -23,7 +23,7 @@ _COMMENT = re.compile(r"--comment[ =](\S+)")
 class Job:
     """A job, or one attempt of it. `what` is its rule with its wildcards, from the executor's comment.
 
-    Only the accounting knows `seconds`, `gpus`, `exit_code` and `node`.
+    Only the accounting has `seconds`, `gpus`, `exit_code` and `node`.
     """
 
     id: str

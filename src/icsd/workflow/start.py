@@ -126,7 +126,7 @@ def _given(workflow: Any) -> dict[str, list[str]]:
 
 
 def _known(workflow: Any) -> tuple[set[str], Set[str]]:
-    """Return all rules, and all resources that a rule, a limit or SLURM's executor knows."""
+    """Return all rules, and all resources that a rule, a limit or SLURM's executor defines."""
     own = {name for rule in workflow.rules if rule.ruleinfo.resources for name in rule.ruleinfo.resources[1]}
     return {rule.name for rule in workflow.rules}, RESOURCES | set(LIMITS) | own | set(workflow.global_resources)
 

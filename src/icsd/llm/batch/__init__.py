@@ -1,1 +1,1 @@
-"""OpenAI's Batch API: `requester` sends batches and waits, `server` speaks the API, `ledger` has records and costs."""
+"""OpenAI's Batch API: `requester` sends batches and waits, `server` calls the API, `ledger` has records and costs."""

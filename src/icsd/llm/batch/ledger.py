@@ -41,7 +41,7 @@ class BatchRecords:
         _sync(self.folder)
 
     def read(self) -> list[BatchRecord]:
-        """All records, the oldest first."""
+        """Read all records, the oldest first."""
         found = (_read(path) for path in self.folder.glob("*.json"))
         return sorted((record for record in found if record), key=lambda record: (record.at, record.name))
 

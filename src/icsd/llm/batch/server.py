@@ -37,7 +37,7 @@ class NotCreated(EndpointError):
 
 
 class BatchServer:
-    """One client. Every method raises EndpointError if the endpoint still refuses or is silent after the retries."""
+    """A client of the Batch API; its methods raise EndpointError if the retries end in a refusal or in silence."""
 
     def __init__(self, access: Access, model: str) -> None:
         self._access, self._model, self._retries = access, model, access.endpoint.retries
