@@ -91,7 +91,7 @@ def _summarizer(source: Provenance) -> str:
 
 
 def licence_line(source: Provenance) -> str:
-    """Return the licence that the config names, or say that it is unknown."""
+    """Return the licence that the config names, or that it is unknown."""
     if source["licence"]:
         return f"{as_code(source['licence'])}, as the run's config says."
     return (

@@ -107,7 +107,7 @@ def _summary(counts: Mapping[str, tuple[int, int]]) -> str:
 
 
 def _shown(run: Run, limit: int) -> tuple[list[GalleryPicture], dict[str, tuple[int, int]]]:
-    """All pictures, those of the same anchor caption side by side; for each arm, how many are shown, of how many."""
+    """Return all pictures, those of an anchor caption side by side, and for each arm the numbers shown and in all."""
     found = {arm: drawn_pictures(run, arm, limit) for arm in run.drawn}
     shown = [picture for pictures, _ in found.values() for picture in pictures]
     shown.sort(key=lambda picture: drawing_order(picture.number))
@@ -192,7 +192,7 @@ def _write_test(run: Run, test: Predictions, number: int, data: Path) -> None:
 
 
 def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """One list a column: a fifth of the size of rows that each name their columns."""
+    """Return one list for each column: a fifth of the size of rows that each name their columns."""
     return {name: [row[name] for row in rows] for name in rows[0]} if rows else {}
 
 

@@ -56,7 +56,7 @@ class StageTime:
     megabytes: float = 0.0
 
     def plus(self, job: Measured) -> "StageTime":
-        """These jobs and one more."""
+        """Add one job."""
         hours, cpu_hours = self.hours + job.seconds / HOUR_S, self.cpu_hours + job.cpu_seconds / HOUR_S
         return StageTime(self.jobs + 1, hours, cpu_hours, max(self.megabytes, job.megabytes))
 
@@ -71,7 +71,7 @@ class CostLine:
     digits: int = 0
 
     def shown(self, value: float | None) -> str:
-        """One of both figures for people."""
+        """Format one of both figures for people."""
         return "–" if value is None else f"{value:,.{self.digits}f}"
 
 

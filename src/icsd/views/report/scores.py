@@ -27,7 +27,7 @@ NOTICE = "No captioner has been scored yet: the jobs score_captions are still to
 
 
 def draw_scores(run: Run, length: str, plot: Path, page: Path) -> None:
-    """Write the plot and the page of all scores that are there; `length` says how long captioners are trained."""
+    """Write the plot and the page of all scores that are there; `length` describes the length of a training."""
     rows = _in_order(run, run.scores.rows().to_pylist())
     missing = NOTICE if not rows else _missing(run)
     save_page(page, TITLE, [_about(length), missing], [_table(run, test, rows) for test in _all(rows, "test")])

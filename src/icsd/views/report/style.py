@@ -72,7 +72,7 @@ PARTS = ((ORANGE, "//"), (SKY, "\\\\"), (YELLOW, ".."), (PINK, "xx"), (GREEN, "-
 
 @contextmanager
 def plot_style() -> Iterator[None]:
-    """Give figures that are made and saved inside the report's style."""
+    """Apply the report's style to figures that are made and saved inside."""
     with mpl.rc_context(_RC):
         yield
 
@@ -96,7 +96,7 @@ def _described(svg: str, title: str, description: str) -> str:
 
 
 def save_notice(path: Path, title: str, notice: str) -> None:
-    """Write an SVG that says why there is no plot yet."""
+    """Write an SVG with the reason why there is no plot yet."""
     figure = Figure(figsize=(WIDTH, 1.6), layout="constrained")
     entitle(figure, title)
     figure.text(0.01, 0.4, notice, wrap=True)

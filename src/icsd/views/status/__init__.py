@@ -106,7 +106,7 @@ def _sum(stages: Sequence[StageStatus], estimated: Mapping[str, float]) -> list[
 
 
 def _source(cluster: Cluster) -> list[str]:
-    if cluster.knows and cluster.accounted is None:
+    if cluster.has_jobs and cluster.accounted is None:
         return ["", "The cluster has no accounting: times are those of the jobs' benchmark files."]
     return []
 

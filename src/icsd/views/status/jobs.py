@@ -93,7 +93,7 @@ class Cluster:
     accounted: Sequence[Job] | None = None
 
     @property
-    def knows(self) -> bool:
+    def has_jobs(self) -> bool:
         """True if it has any job of the run."""
         return bool(self.queued or self.accounted)
 
@@ -131,7 +131,7 @@ def stage_status(name: str, jobs: Sequence[StageJob], run: Run, checkout: Path, 
     working = {job.what for job in cluster.queued if job.state != "PENDING"}
     done = [job for job in jobs if job.output.exists()]
     left = [job for job in jobs if job not in done]
-    running = [job for job in left if job.comment in working or (not cluster.knows and _is_begun(job, checkout))]
+    running = [job for job in left if job.comment in working or (not cluster.has_jobs and _is_begun(job, checkout))]
     queued = [job for job in left if job.comment in pending and job not in running]
     idle = [job for job in left if job not in running and job not in queued]
     attempts: dict[str, list[Job]] = {job.comment: [] for job in jobs}

@@ -26,7 +26,7 @@ class Membership:
 
 @dataclass(frozen=True)
 class ImageTrace:
-    """All that a run's tables say of an image; None or empty where no stage has come to it.
+    """Everything in a run's tables about an image; None or empty where no stage has reached it.
 
     `predictions` are the captions that captioners write for a photograph.
     """
@@ -55,7 +55,7 @@ class GroupMember:
 
 @dataclass(frozen=True)
 class GroupTrace:
-    """All that a run's tables say of a group; `image` is the one drawn from its summary."""
+    """Everything in a run's tables about a group; `image` is the one drawn from its summary."""
 
     group_id: int
     members: Sequence[GroupMember]
@@ -79,7 +79,7 @@ class GroupOfCaption:
 
 @dataclass(frozen=True)
 class CaptionTrace:
-    """All that a run's tables say of a caption.
+    """Everything in a run's tables about a caption.
 
     `groups` is None where they are not formed yet; `images` are those drawn or to be drawn from a sentence made of the
     caption; `pairs` counts by arm.
@@ -96,7 +96,7 @@ class CaptionTrace:
 
 
 def trace_image(run: Run, image_id: str) -> ImageTrace | None:
-    """The trace of an image; None if no table knows it."""
+    """The trace of an image; None if it is in no table."""
     arm, _, number = image_id.rpartition("-")
     if arm not in ARMS:
         return None
@@ -131,7 +131,7 @@ def _trace_real(run: Run, image_id: str) -> ImageTrace | None:
 
 
 def _memberships(run: Run, arms: Iterable[str], image_id: str) -> dict[str, Membership]:
-    """The membership of an image in the dataset of each arm that knows it."""
+    """The membership of an image in the dataset of each arm that has it."""
     found = {}
     for arm in arms:
         reasons = run.ledger(arm).select([image_id], ["item_id", "reason"], key="item_id")["reason"].to_pylist()
@@ -166,7 +166,7 @@ def _predictions(run: Run, image_id: str) -> dict[str, str]:
 
 
 def trace_group(run: Run, group_id: int) -> GroupTrace | None:
-    """The trace of a group; None if no table knows it."""
+    """The trace of a group; None if it is in no table."""
     group, summary = _row(run.groups, group_id), _row(run.summaries, group_id)
     if group is None and summary is None:
         return None
