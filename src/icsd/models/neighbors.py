@@ -19,7 +19,7 @@ import torch
 from icsd.core.logs import progress
 from icsd.models.devices import has_bfloat16
 
-BLOCKS = {"cpu": (1024, 4096), "cuda": (8192, 32768)}  # queries and columns of a block of products, whatever n
+BLOCKS = {"cpu": (1024, 4096), "cuda": (8192, 32768)}  # queries and columns of a block of products, for any n
 SAMPLE = 2048  # columns that give the first floors
 PIVOTS = 256  # rows by which a corpus is ordered, so that similar rows are neighbours
 SPARE = 64  # a bucket has room for 2 k + SPARE hits a query, on average
@@ -29,7 +29,7 @@ Hits = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # queries and columns in
 
 @dataclass(frozen=True)
 class Nearest:
-    """For m queries: columns [m, k] int64 of the corpus, and similarities [m, k] float64, falling."""
+    """Nearest columns [m, k] int64 of the corpus for m queries, with similarities [m, k] float64, highest first."""
 
     columns: np.ndarray
     similarities: np.ndarray

@@ -11,7 +11,7 @@ from icsd.picturebook.splits import Renders, object_masks, split_renders
 from icsd.picturebook.training import Meter, MovingAverage, as_tensor, autocast, batches, optimizer_for, prepare
 
 KL_WEIGHT = 1e-6
-OBJECT_WEIGHT = 3.0  # added to 1 on objects: they cover a tenth of the pixels, and captions speak of them
+OBJECT_WEIGHT = 3.0  # added to 1 on objects: they cover a tenth of the pixels, and captions are about them
 
 
 def new_autoencoder(channels: tuple[int, ...] = (32, 64, 128), latent_channels: int = 16) -> AutoencoderKL:

@@ -63,7 +63,7 @@ def _sprite(kind: str, colour: str, size: str) -> np.ndarray:
 
 
 class _Pen:
-    """Draws filled, outlined shapes in a unit square; y grows downwards."""
+    """A pen for filled, outlined shapes in a unit square; y grows downwards."""
 
     def __init__(self, draw: ImageDraw.ImageDraw, pixels: int) -> None:
         self.draw = draw

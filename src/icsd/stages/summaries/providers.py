@@ -1,4 +1,4 @@
-"""Providers: who writes the summaries, as summaries.provider says: a server, a model in this process or the merger."""
+"""Providers of summaries, chosen by summaries.provider: a server, a model in this process or the merger."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence

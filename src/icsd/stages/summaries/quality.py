@@ -20,7 +20,7 @@ COVERED_SHARE = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """`words` is the number of content words; the `unsupported` ones are in no selected caption.
+    """Quality of a summary: `words` counts its content words; the `unsupported` ones are in no selected caption.
 
     `covered` has the indices (0-based) of the covered ones among the selected captions. `image_tokens` counts the text
     encoder's tokens with start and end mark; None if they were not counted.
@@ -63,7 +63,7 @@ def _covers(said: frozenset[str], caption: str) -> bool:
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")  # hyphens separate words: "t-shirt" is "t shirt", see _with_joined
 _ONES = frozenset(word for word, number in w.NUMBERS.items() if number == 1)
 # beyond the lists of `words`: function words of longer prose ("can't" and "won't" become "ca" and "wo"), and words that
-# speak about a picture as a picture
+# words about the picture itself, not its content
 _GLUE = frozenset(
     "whilst amidst adjacent whereas than then such any much more most including includes include despite throughout "
     "cannot ca wo background foreground backdrop setting closeup pictured depict depicts depicting depicted feature "
@@ -150,7 +150,7 @@ _VERB_STEMS = frozenset(map(stem, w.VERBS))
 
 
 def _root(word: str) -> str:
-    """`stem`, but "carry" and "carried" are not taken for "car"."""
+    """Stem a word with `stem`, except that "carry" and "carried" do not become "car"."""
     if word.endswith(("ied", "ies")) and len(word) > 4:
         return word[:-3] + "y"
     return word if word.endswith("y") else stem(word)
@@ -183,7 +183,7 @@ class Summary:
     quality: Quality | None = None
 
     def after(self, first: "Summary") -> "Summary":
-        """This summary with the tokens of the first request added."""
+        """Add the tokens of the first request to this summary."""
         return replace(
             self,
             prompt_tokens=_sum(self.prompt_tokens, first.prompt_tokens),
