@@ -18,7 +18,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    """Of two workers one has all tests of a file, or of the workflow: what they share is made once."""
+    """Give all tests of a file, or of the workflow, to one worker, so that shared fixtures are made once."""
     return _Together(config, log)
 
 

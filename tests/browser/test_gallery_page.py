@@ -70,7 +70,7 @@ def test_each_picture_is_shown_with_its_sentence(gallery: Page, tmp_path: Path) 
 
 
 def test_search_finds_words_of_sentences_captions_and_ids(gallery: Page) -> None:
-    """Of multi the selected captions are searched too: two of a group, the second of the next number. 17 has a 7."""
+    """The search also covers the selected captions of multi: two of each group, the second with the next number."""
     found = {"boat number 7": 9, "BLUE  multi-4": 1, "together": 30, "number 2": 27, "ocean": 0}
     for words, count in found.items():
         gallery.get_by_label("Search").fill(words)

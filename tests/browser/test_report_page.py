@@ -58,7 +58,7 @@ def _inside(url: str) -> bool:
 
 
 def _results(report: Path) -> dict[str, dict]:
-    """What the page has by the path of each result."""
+    """Read the page's data of each result, by its path."""
     found = re.search(r"^ *var results = (\{.*\});$", report.read_text(encoding="utf-8"), re.MULTILINE)
     assert found
     return json.loads(found[1])

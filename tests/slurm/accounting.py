@@ -1,4 +1,4 @@
-"""What the accounting knows of jobs."""
+"""Jobs in SLURM's accounting."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

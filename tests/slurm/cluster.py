@@ -39,7 +39,7 @@ class Cluster:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Of a shell on its login node."""
+        """Environment of a shell on the login node."""
         slurm = {"SLURM_CONF": str(self.folder / "slurm.conf"), MARK: str(self.folder)}
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("SLURM_")}
         own = [str(self.folder / "bin"), str(Path(sys.executable).parent)]  # the latter, as in an activated .venv
@@ -47,7 +47,7 @@ class Cluster:
         return inherited | slurm | {"PATH": path}
 
     def run(self, *command: str) -> str:
-        """What a command of SLURM's prints; it must succeed."""
+        """Return the output of a SLURM command, which must succeed."""
         return subprocess.run(
             command, env=self.environment, capture_output=True, text=True, timeout=PATIENCE_S, check=True
         ).stdout
@@ -115,7 +115,7 @@ class Cluster:
         self.wait(lambda: _listens(self.ports.slurmdbd))
 
     def _is_registered(self) -> bool:
-        """Whether the controller has told the accounting of itself."""
+        """Return whether the controller has registered with the accounting."""
         return "icsd" in self.run("sacctmgr", "-n", "show", "cluster", "format=cluster")
 
     def _daemon(self, name: str, *command: str, mark: dict[str, str] | None = None) -> None:

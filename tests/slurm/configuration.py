@@ -1,4 +1,4 @@
-"""What the daemons of a SLURM on one machine are told. Every path lies in one folder, every port is its own."""
+"""Configuration of the daemons of a SLURM on one machine. All paths lie in one folder, and each port is free."""
 
 import getpass
 import secrets

@@ -51,7 +51,7 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session", autouse=True)
 def begun(request: pytest.FixtureRequest, cluster: Cluster) -> None:
-    """What takes long begins before the first test, if any of these tests wants it."""
+    """Start the long runs before the first test, if a test needs them."""
     for name in ("on_cluster", "local_run", "steered_around", "troubled"):
         if any(name in item.fixturenames for item in request.session.items):
             request.getfixturevalue(name)

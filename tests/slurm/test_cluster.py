@@ -24,7 +24,7 @@ def test_the_partitions_can_be_written_down_by_the_command_of_the_docs(cluster: 
 
 
 def test_ctrl_c_leaves_no_process_and_no_file(tmp_path: Path) -> None:
-    """Of a second cluster, on which a job runs."""
+    """A second cluster is stopped while a job runs on it."""
     told = tmp_path / "where"
     session = f"sbatch --output=/dev/null --wrap='hostname; echo ${MARK} > {told}; sleep 300'; sleep 300"
     command = [*INTERRUPTIBLE, sys.executable, CLUSTER, "sh", "-c", session]

@@ -1,4 +1,4 @@
-"""What a cluster does not have is said before the first job, in one message. SLURM would keep such jobs for ever."""
+"""Missing features of a cluster end a run before its first job, in one message. SLURM would keep such jobs forever."""
 
 from pathlib import Path
 

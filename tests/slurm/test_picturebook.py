@@ -29,7 +29,7 @@ def jobs(cluster: Cluster, on_cluster: Run) -> list[Job]:
 
 
 def _said(head: Head) -> dict[str, tuple[str, dict[str, str]]]:
-    """What Snakemake said of each job that it submitted, by its id in SLURM: the rule and its resources."""
+    """Read rule and resources of each submitted job from Snakemake's output, by the job's id in SLURM."""
     block = r"^rule (\w+):\n(?:    .*\n)*?    jobid: (\d+)\n(?:    .*\n)*?    resources: (.*)$"
     told = re.findall(block, head.said, re.M)
     rules = {number: (rule, dict(re.findall(r"(\w+)=([^,]+)", resources))) for rule, number, resources in told}

@@ -53,7 +53,7 @@ def _resume(cluster: Cluster, checkout: Checkout, run: str, *options: str) -> su
 
 
 def _row(cluster: Cluster, checkout: Checkout, stage: str) -> list[str]:
-    """What `icsd status` says of a stage, from how many jobs it has on."""
+    """Return the row of a stage in `icsd status`, from its number of jobs on."""
     command = [sys.executable, "-m", "icsd.cli", "status", "--configfile", OVERLAY]
     page = subprocess.run(
         command, cwd=checkout.folder, env=offline(cluster.environment), capture_output=True, text=True, check=True

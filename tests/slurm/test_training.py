@@ -121,7 +121,7 @@ def with_world(folder: Path, overlay: Config, settings: CaptionerConfig, **runni
 
 
 def files_of(checkout: Checkout) -> Files:
-    """What the rule reads and writes."""
+    """Return the files that the rule reads and writes."""
     results = checkout.results
     return Files(
         pairs=str(results / "dataset/multi/pairs.parquet"),
@@ -152,7 +152,7 @@ def result(cluster: Cluster, head: Head, checkout: Checkout, seen: Mapping[str, 
 
 
 def losses(history: Path) -> list[float]:
-    """Of every step."""
+    """Return the loss of every step."""
     rows = tables.read(history, tables.HISTORY).to_pylist()
     return [row["loss"] for row in rows if row["metric"] is None]
 
@@ -164,7 +164,7 @@ def workers_of(cluster: Cluster) -> list[int]:
 
 
 def environment(pid: int) -> dict[str, str]:
-    """What a process was started with; nothing of one that has ended."""
+    """Return the environment of a process; empty if it has ended."""
     with suppress(OSError):
         entries = Path(f"/proc/{pid}/environ").read_text().split("\0")
         return dict(entry.split("=", 1) for entry in entries if "=" in entry)

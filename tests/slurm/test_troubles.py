@@ -36,7 +36,7 @@ def test_a_job_over_its_time_is_killed_and_started_again(cluster: Cluster, troub
 
 
 def test_a_job_that_somebody_cancels_is_started_again(cluster: Cluster, troubled: Head) -> None:
-    """With the accounting asked in place of the queue, Snakemake would wait for ever."""
+    """The queue is queried, since Snakemake would wait forever with the accounting."""
     troubled.succeed()
     died, right = _attempts(cluster, troubled, "cancelled")
     assert (died.state, right.state) == ("CANCELLED", "COMPLETED")

@@ -1,4 +1,4 @@
-"""What profiles/slurm and the rules steer around, on a cluster. A test that passes here fails: upstream has mended it.
+"""Upstream bugs that profiles/slurm and the rules avoid, on a cluster. An xfail that passes shows a fixed bug.
 
 tests/unit/workflow/test_slurm_plugin.py has what shows without one.
 """

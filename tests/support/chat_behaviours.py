@@ -1,4 +1,4 @@
-"""What `chat_server` says: behaviours, answers, files and batches in OpenAI's forms. Nothing here touches a socket."""
+"""Replies of `chat_server`: behaviours, answers, files and batches in OpenAI's formats. No code here uses a socket."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ _ORDER = re.compile(r"\bignore\b.*?\band\b(.*)", re.IGNORECASE)
 
 
 class Kind(StrEnum):
-    """What is wrong with a reply."""
+    """Kind of a reply: correct, or wrong in one way."""
 
     OK = "ok"
     STATUS = "http"  # an error status in place of the answer
@@ -47,7 +47,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Behaviour:
-    """How one request is answered; `delay_s` goes with every kind."""
+    """Reply to one request; every kind can have `delay_s`."""
 
     kind: Kind
     status: int = 200
@@ -62,12 +62,12 @@ class Behaviour:
 
     @property
     def transport(self) -> bool:
-        """Whether asking again is the cure; a slow reply counts, since the client may give up on it."""
+        """True if a retry helps; a slow reply counts, since the client may time out."""
         return self.kind in (Kind.STATUS, Kind.CUT, Kind.DRIP, Kind.SLOW)
 
     @property
     def whole(self) -> bool:
-        """Whether the client gets all of a 200 if it waits."""
+        """True if the client receives a whole 200 when it waits."""
         return self.status == 200 and self.kind not in (Kind.CUT, Kind.DRIP, Kind.MISSING)
 
 
@@ -411,7 +411,7 @@ def _line(custom_id: str, response: Body | None, error: Body | None) -> Body:
 
 
 def _answered_line(request: Body, behaviour: Behaviour, key: str) -> tuple[bool, Body]:
-    """Whether a line was answered well, and the line; an empty one is missing from both files."""
+    """Return whether a line succeeded, and its answer; an empty answer is missing from both files."""
     if behaviour.kind in (Kind.CUT, Kind.DRIP, Kind.MISSING):
         return False, {}
     well = behaviour.status == 200

@@ -62,7 +62,7 @@ def _chat(chooser: random.Random) -> list[dict[str, str]]:
 
 
 def _tokenizer(texts: Sequence[str]) -> PreTrainedTokenizerFast:
-    """Of bytes, with a few hundred merges: what it was not trained on has tokens too."""
+    """Train a byte-level tokenizer with a few hundred merges; it has tokens for any text."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()

@@ -104,7 +104,7 @@ class ChatServer:
 
     @property
     def url(self) -> str:
-        """What a client takes as its base URL."""
+        """Base URL for a client."""
         return f"http://127.0.0.1:{self.port}/v1"
 
     def reset(self) -> None:
@@ -187,7 +187,7 @@ class ChatServer:
             self._under_way -= taken
 
     def _decide(self, request: "_Request") -> tuple[Seen, bytes]:
-        """How a completion is answered, and the body of the reply."""
+        """Return the reply to a completion, and its body."""
         number, authorization = self._arrivals, request.headers.get("authorization")
         self._arrivals += 1
         try:
@@ -230,7 +230,7 @@ class ChatServer:
         return script(number, self._attempts[key] - 1, body)
 
     def _turned_away(self, authorization: str | None) -> Behaviour | None:
-        """What keys and limits say before the script is asked."""
+        """Return the refusal by key or limits, before the script runs; None if there is none."""
         if self._refuses(authorization):
             return Behaviour(Kind.TURNED_AWAY, 401)
         if self.most_at_once is not None and self._under_way >= self.most_at_once:
@@ -323,7 +323,7 @@ class _Wire:
 
     @property
     def gone(self) -> bool:
-        """Whether the client has hung up."""
+        """Return whether the client has closed the connection."""
         return self.reader.at_eof() or self.reader.exception() is not None or self.writer.is_closing()
 
     async def send(self, data: bytes) -> None:

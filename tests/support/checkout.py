@@ -53,7 +53,7 @@ class Checkout:
         return Checkout(folder, copy.deepcopy(self.config), self.program)
 
     def snakemake(self, *arguments: str, cores: int = 1) -> subprocess.CompletedProcess[str]:
-        """What `snakemake` with these arguments says and returns."""
+        """Run `snakemake` with these arguments."""
         return subprocess.run(
             self._command(self.program, arguments, cores), cwd=self.folder, env=offline(os.environ),
             capture_output=True, text=True, timeout=LIMIT_S, check=False,
@@ -97,7 +97,7 @@ class Checkout:
         return path.read_text()
 
     def dry_run_with_imports(self) -> str:
-        """What Python says of each module that a dry run imports."""
+        """Return Python's import times of the modules that a dry run imports."""
         command = [sys.executable, "-X", "importtime", *self._command(SNAKEMAKE, ("--dry-run", "--quiet"), 1)]
         return subprocess.run(
             command,

@@ -36,7 +36,7 @@ def plain(number: int) -> str:
 
 @dataclass(frozen=True)
 class Made:
-    """How a run is made up: `anchors` captions, each the anchor of a group of `k` and drawn alone as well."""
+    """Size of a made-up run: `anchors` captions, each the anchor of a group of `k` and also drawn alone."""
 
     anchors: int
     shards: int = 2

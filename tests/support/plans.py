@@ -1,4 +1,4 @@
-"""What Snakemake plans for configs: reads a JSON list of configs, writes a list of plans; run in the working directory.
+"""Plans of Snakemake for configs: reads a JSON list of configs, writes a list of plans; run in the working directory.
 
 A plan has, for each job, the params that Snakemake compares and the input files. One process makes them all: Snakemake
 takes seconds to import.

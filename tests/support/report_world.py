@@ -29,7 +29,7 @@ def small_config(**changes: Any) -> Config:
 
 
 def config_json(config: Config) -> str:
-    """As the rule hands it on."""
+    """Return the config as the rule passes it on."""
     return config.model_dump_json(exclude_defaults=True, exclude={"downloads"})
 
 
@@ -136,5 +136,5 @@ def _write(path: Path, table: tables.Table, rows: list[dict[str, Any]]) -> None:
 
 
 def said_config() -> dict[str, Any]:
-    """What an overlay must say for this run."""
+    """Return the overlay of this run."""
     return json.loads(config_json(small_config()))

@@ -1,4 +1,4 @@
-"""What a user sees of bad input, each through a real run of the rule concerned.
+"""Messages for bad input, each from a real run of the rule.
 
 Always: a status that is not 0, one message on the terminal and in the job's log, no traceback, no half-written output.
 The messages' wording is tested stage by stage in tests/unit.

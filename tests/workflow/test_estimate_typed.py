@@ -1,4 +1,4 @@
-"""What a person types before money is spent."""
+"""Commands that a person types before money is spent."""
 
 from checkout import Checkout
 

@@ -1,4 +1,4 @@
-"""What a second run does: nothing where nothing changed, else the stage that is concerned and what follows."""
+"""Jobs of a second run: none if nothing changed, else the changed stage and those after it."""
 
 import os
 from typing import Any

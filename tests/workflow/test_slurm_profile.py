@@ -40,7 +40,7 @@ def test_no_rule_knows_the_cluster() -> None:
 
 
 def test_every_rule_fits_into_a_partition() -> None:
-    """By the largest numbers that rules give, and the most that they may grow to."""
+    """The largest resources of a rule, and their limits after retries, fit."""
     partitions = yaml.safe_load((ROOT / "profiles/slurm/partitions.yaml").read_text())["partitions"].values()
     most = _profile()["default-resources"]
     memory = max(most["most_mem_mb"], *map(int, re.findall(r"(?:mem_mb=|jobs\.memory\()(\d+)", RULES)))

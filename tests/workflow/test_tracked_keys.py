@@ -119,7 +119,7 @@ def _with(values: Mapping[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def plans(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, list[str]]]:
-    """By pairs of each variant with tracked values, and with untracked ones besides; then for ONLY_JOBS."""
+    """Plans in pairs, of each variant with tracked values and with untracked values too; then those of ONLY_JOBS."""
     folder = tmp_path_factory.mktemp("plans")
     tracked, untracked = _values(tracked=True), _values(tracked=False)
     configs = [
@@ -149,7 +149,7 @@ def test_a_tracked_key_is_in_a_rules_params_or_inputs(plans: list[dict[str, list
 
 
 def _is_in(said: list[str], name: str, value: Any) -> bool:
-    """Whether a value stands in a plan: by itself, behind its name, or inside where it is unlike all others."""
+    """Return whether a plan has a value: alone, after its name, or inside another where it is unique."""
     if isinstance(value, Mapping):
         return all(_is_in(said, key, each) for key, each in value.items())
     if any(text == repr(value) or re.search(re.escape(f"'{name}': {value!r}") + "[,}]", text) for text in said):

@@ -1,4 +1,4 @@
-"""Which arms a run draws pictures for, and what an entry of ARMS says."""
+"""Arms that a run draws pictures for, and the entries of ARMS."""
 
 import pytest
 

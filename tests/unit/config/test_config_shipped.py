@@ -1,4 +1,4 @@
-"""What lies beside the Snakefile is found from another folder."""
+"""Files beside the Snakefile are found from another folder."""
 
 from pathlib import Path
 from typing import Any

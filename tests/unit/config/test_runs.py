@@ -44,7 +44,7 @@ def test_runs_have_folders_of_their_own() -> None:
 
 
 def test_the_papers_run_is_the_papers() -> None:
-    """What shared facts of the published code say; each of the ablations changes one thing."""
+    """Values are those of the published code; each ablation changes one thing."""
     paper = _load([ROOT / "config/runs/coco.yaml"])
     assert (paper.groups.k, paper.summaries.prompt, paper.summaries.openai.max_tokens) == (30, "paper", 500)
     images, captioner = paper.images, paper.captioner

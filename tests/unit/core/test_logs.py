@@ -102,13 +102,13 @@ def test_progress_hands_every_item_on() -> None:
 
 
 @pytest.mark.parametrize(
-    ("done", "total", "fetched", "line"),
+    ("done", "total", "received", "line"),
     [
         (1_200_000_000, 6_650_000_000, 1_000_000_000, "a.zip: 1.20 GB of 6.65 GB, 50.0 MB/s, 109 s left"),
         (1_200_000, None, 1_200_000, "a.zip: 1.20 MB, 0.1 MB/s"),
         (900, 900, 0, "a.zip: 900 bytes of 900 bytes, 0.0 MB/s"),
     ],
 )
-def test_a_transfer_tells_bytes_rate_and_time(done: int, total: int | None, fetched: int, line: str) -> None:
-    """What was there before does not count for the rate."""
-    assert transfer_line("a.zip", done, total, fetched, 20.0) == line
+def test_a_transfer_tells_bytes_rate_and_time(done: int, total: int | None, received: int, line: str) -> None:
+    """Bytes of an earlier try do not count for the rate."""
+    assert transfer_line("a.zip", done, total, received, 20.0) == line

@@ -36,7 +36,7 @@ Outcomes = dict[str, Outcome]
 
 
 class _KilledError(BaseException):
-    """As if the process had ended."""
+    """A killed process, simulated by an exception."""
 
 
 @pytest.fixture(autouse=True)

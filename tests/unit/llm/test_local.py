@@ -56,14 +56,14 @@ def _ask(folder: Path, *scenes: str, **changes: Any) -> list[Summary]:
 
 
 def _requests(count: int, temperature: float = 0.0, max_tokens: int = 30) -> list[Request]:
-    """Of different lengths, each with a key of its own."""
+    """Make requests of different lengths, each with a key of its own."""
     sampling = Sampling("m", temperature, max_tokens)
     texts = [f"<1> {SCENES[n % len(SCENES)]}\n<2> {'A beach. ' * (n % 4)}{n}\n" for n in range(count)]
     return [Request(sampling, ({"role": "user", "content": text},), SCHEMA) for text in texts]
 
 
 def _outcomes(folder: Path, requests: Iterable[Request], batch_size: int) -> dict[str, Outcome]:
-    """By the requests' keys."""
+    """Return the outcomes by the requests' keys."""
     found: dict[str, Outcome] = {}
     with ResponseCache(Path("results/replies")).writer() as segment:
         complete_requests(

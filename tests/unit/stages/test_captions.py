@@ -65,7 +65,7 @@ def test_the_order_of_the_file_changes_nothing(tmp_path: Path) -> None:
 def test_a_corpus_read_in_batches_gives_the_same_shards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: int
 ) -> None:
-    """As a corpus that does not fit into memory is."""
+    """A corpus that does not fit into memory is read in this way."""
     annotations = [{"id": 7 * n % 60, "image_id": 1 + n % 2, "caption": f"caption {n}"} for n in range(60)]
     at_once = _read(tmp_path, GOOD | {"annotations": annotations}, shards=5).read_bytes()
     monkeypatch.setattr("icsd.stages.captions.BATCH", run)

@@ -35,7 +35,7 @@ def nearest_captions(anchors: np.ndarray, ids: np.ndarray, vectors: np.ndarray, 
 
 
 def _brute_force(anchors: np.ndarray, ids: np.ndarray, vectors: np.ndarray, k: int) -> list[list[int]]:
-    """By whole numbers, of any size: exact without any care."""
+    """Compute the groups with Python's integers, which are exact at any size."""
     whole = [[int(x * 2**22) for x in row] for row in vectors.tolist()]
     rows = {int(i): row for i, row in zip(ids, whole, strict=True)}
     groups = []

@@ -406,7 +406,7 @@ def test_server_of_its_own_logs_every_request(tmp_path: Path) -> None:
 
 
 def _whole(server: ChatServer, body: dict[str, Any]) -> bool:
-    """Whether a whole 200 comes."""
+    """Return whether the client receives a whole 200."""
     try:
         return _post(server, body)[0].status == 200
     except http.client.IncompleteRead:

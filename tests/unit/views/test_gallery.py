@@ -1,4 +1,4 @@
-"""What the gallery's data say of a made-up run, whole and half done."""
+"""Data of the gallery of a made-up run, whole and half done."""
 
 import base64
 import io
@@ -34,7 +34,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def _data(gallery: Path, name: str) -> Any:
-    """What a script hands to the page."""
+    """Read the data that a script passes to the page."""
     text = (gallery / "data" / f"{name}.js").read_text(encoding="ascii")
     return json.loads(re.fullmatch(r'gallery\.receive\("[a-z0-9-]+",(.*)\);\n', text).group(1))
 

@@ -179,7 +179,7 @@ def test_the_rule_passes_the_whole_config(overlay: Path | None) -> None:
 
 
 def _updated(values: dict, changes: dict) -> dict:
-    """As Snakemake lays one config over another."""
+    """Merge one config over another as Snakemake does."""
     both = {key: _updated(values[key], changes[key]) for key in values.keys() & changes.keys()
             if isinstance(values[key], dict) and isinstance(changes[key], dict)}  # fmt: skip
     return values | changes | both

@@ -1,4 +1,4 @@
-"""How far a run is, by tables that are there, logs, benchmarks, and what SLURM's commands print."""
+"""Progress of a run by its tables, logs, benchmarks and the output of SLURM's commands."""
 
 from base64 import urlsafe_b64encode
 from pathlib import Path

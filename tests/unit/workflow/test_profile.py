@@ -1,4 +1,4 @@
-"""What is asked of a cluster, with commands that print what SLURM 22.05 printed."""
+"""Requests to a cluster, with commands that print the output of SLURM 22.05."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""What profiles/slurm steers around in the executor plugin. A test that passes here fails: upstream has mended it.
+"""Bugs of the executor plugin that profiles/slurm avoids. An xfail that passes shows a bug that upstream has fixed.
 
 tests/slurm/test_upstream.py has what only a cluster shows.
 """
@@ -39,7 +39,7 @@ def _executor(status_command: str, errors: list[str]) -> Any:
 
 
 def _given_up(monkeypatch: pytest.MonkeyPatch, status_command: str, state: str) -> bool:
-    """Whether the plugin takes a job in this state for a failed one, at one of three looks."""
+    """Return whether the plugin counts a job in this state as failed, in one of three queries."""
 
     async def answer(*_: object) -> tuple[dict[str, str], float]:
         return {"7": state}, 0.0
