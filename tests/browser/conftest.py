@@ -28,18 +28,18 @@ def browser() -> Iterator[Browser]:
 def page(browser: Browser) -> Iterator[Page]:
     """An empty page without network; the test fails if a page's script did, or if anything was asked of a server."""
     context = browser.new_context(viewport={"width": 1280, "height": 900}, offline=True)
-    faults: list[str] = []
+    errors: list[str] = []
     opened = context.new_page()
     opened.set_default_timeout(LIMIT_MS)
-    opened.on("pageerror", lambda error: faults.append(str(error)))
-    opened.on("console", lambda message: faults.extend(_fault(message)))
-    opened.on("request", lambda request: faults.extend(_outside(request.url)))
+    opened.on("pageerror", lambda error: errors.append(str(error)))
+    opened.on("console", lambda message: errors.extend(_error(message)))
+    opened.on("request", lambda request: errors.extend(_outside(request.url)))
     yield opened
     context.close()
-    assert faults == []
+    assert errors == []
 
 
-def _fault(message: ConsoleMessage) -> list[str]:
+def _error(message: ConsoleMessage) -> list[str]:
     return [message.text] if message.type in {"error", "warning"} else []
 
 

@@ -42,15 +42,15 @@ def _snakemake(folder: Path, *arguments: str) -> None:
 def opened(browser: Browser, report: Path) -> Iterator[Page]:
     """The page; the test fails where a script did, or where something was asked of a server."""
     context = browser.new_context(viewport={"width": 1300, "height": 800}, offline=True)
-    faults: list[str] = []
+    errors: list[str] = []
     page = context.new_page()
     page.set_default_timeout(10_000)
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("request", lambda request: faults.extend([] if _inside(request.url) else [request.url]))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("request", lambda request: errors.extend([] if _inside(request.url) else [request.url]))
     page.goto(report.as_uri())
     yield page
     context.close()
-    assert faults == []
+    assert errors == []
 
 
 def _inside(url: str) -> bool:

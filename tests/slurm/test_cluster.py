@@ -25,17 +25,17 @@ def test_the_partitions_can_be_written_down_by_the_command_of_the_docs(cluster: 
 
 def test_ctrl_c_leaves_no_process_and_no_file(tmp_path: Path) -> None:
     """A second cluster is stopped while a job runs on it."""
-    told = tmp_path / "where"
-    session = f"sbatch --output=/dev/null --wrap='hostname; echo ${MARK} > {told}; sleep 300'; sleep 300"
+    where = tmp_path / "where"
+    session = f"sbatch --output=/dev/null --wrap='hostname; echo ${MARK} > {where}; sleep 300'; sleep 300"
     command = [*INTERRUPTIBLE, sys.executable, CLUSTER, "sh", "-c", session]
     process = subprocess.Popen(command, start_new_session=True)
     try:
         deadline = time.monotonic() + PATIENCE_S
-        while not (told.exists() and told.read_text().endswith("\n")):
+        while not (where.exists() and where.read_text().endswith("\n")):
             assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.2)
-        folder = told.read_text().strip()
+        folder = where.read_text().strip()
         assert len(list(marked({MARK: folder}))) > 10
         os.killpg(process.pid, signal.SIGINT)
         process.wait(PATIENCE_S)

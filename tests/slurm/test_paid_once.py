@@ -29,7 +29,7 @@ def server() -> Iterator[ChatServer]:
 
 
 @pytest.fixture
-def asking(overlay: Config, server: ChatServer, tmp_path: Path) -> Checkout:
+def connected(overlay: Config, server: ChatServer, tmp_path: Path) -> Checkout:
     """A run of one shard, whose requests and pictures take long enough to be cancelled in the middle."""
     openai = {"base_url": server.url, "model": "m", "api_key_env": None, "concurrency": AT_ONCE}
     summaries = {"provider": "openai", "openai": openai, "max_drop_share": 1.0, "quality": {"max_unsupported_share": 1}}
@@ -38,18 +38,18 @@ def asking(overlay: Config, server: ChatServer, tmp_path: Path) -> Checkout:
 
 
 def test_a_cancelled_shard_goes_on_where_it_was(
-    cluster: Cluster, submit: Submit, asking: Checkout, server: ChatServer
+    cluster: Cluster, submit: Submit, connected: Checkout, server: ChatServer
 ) -> None:
-    head = submit(asking.folder, IMAGES, "--configfile", OVERLAY)
+    head = submit(connected.folder, IMAGES, "--configfile", OVERLAY)
     _cancel_when(cluster, head, "summarize_groups", lambda: len(server.seen) > 40)
-    _cancel_when(cluster, head, "generate_images", lambda: _drawn(asking) > 3)
+    _cancel_when(cluster, head, "generate_images", lambda: _drawn(connected) > 3)
     head.succeed()
 
     asked = Counter(each.sha256 for each in server.seen)
     assert asked.total() - len(asked) <= AT_ONCE
-    sentences = tables.read(asking.results / "images/multi/sentences.parquet", tables.SENTENCES)
-    assert len(tables.read(asking.folder / IMAGES, tables.IMAGES)) == len(sentences) > 8
-    assert _drawn(asking) <= len(sentences) + 1  # the one that was being kept
+    sentences = tables.read(connected.results / "images/multi/sentences.parquet", tables.SENTENCES)
+    assert len(tables.read(connected.folder / IMAGES, tables.IMAGES)) == len(sentences) > 8
+    assert _drawn(connected) <= len(sentences) + 1  # the one that was being kept
     states = Counter((job.rule, job.state) for job in ended(cluster, f"{RUN}@"))
     for rule in ("summarize_groups", "generate_images"):
         assert (states[rule, "CANCELLED"], states[rule, "COMPLETED"]) == (1, 1)

@@ -31,8 +31,8 @@ def jobs(cluster: Cluster, on_cluster: Run) -> list[Job]:
 def _said(head: Head) -> dict[str, tuple[str, dict[str, str]]]:
     """Read rule and resources of each submitted job from Snakemake's output, by the job's id in SLURM."""
     block = r"^rule (\w+):\n(?:    .*\n)*?    jobid: (\d+)\n(?:    .*\n)*?    resources: (.*)$"
-    told = re.findall(block, head.said, re.M)
-    rules = {number: (rule, dict(re.findall(r"(\w+)=([^,]+)", resources))) for rule, number, resources in told}
+    submitted = re.findall(block, head.said, re.M)
+    rules = {number: (rule, dict(re.findall(r"(\w+)=([^,]+)", resources))) for rule, number, resources in submitted}
     submitted = re.findall(r"^Job (\d+) has been submitted with SLURM jobid (\d+)", head.said, re.M)
     return {job: rules[number] for number, job in submitted}
 

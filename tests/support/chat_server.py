@@ -131,7 +131,7 @@ class ChatServer:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
         with contextlib.ExitStack() as stack:
             if self.log:
-                # a line is flushed at its end: a killed server has told all that it did
+                # a line is flushed at its end: the log of a killed server is complete
                 self._log = stack.enter_context(self.log.open("a", buffering=1, encoding="utf-8"))
             server = await asyncio.start_server(self._connection, "127.0.0.1", self.port, backlog=2048)
             self.port = server.sockets[0].getsockname()[1]

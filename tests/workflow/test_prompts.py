@@ -27,7 +27,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ChatServer]:
 
 
 @pytest.fixture
-def asking(done: Checkout, server: ChatServer) -> Checkout:
+def connected(done: Checkout, server: ChatServer) -> Checkout:
     """A run whose summaries come from the server."""
     openai = {"base_url": server.url, "model": "m", "api_key_env": VARIABLE, "retries": 0}
     done.edit("summaries.provider", "openai")
@@ -68,64 +68,64 @@ def _drawn(checkout: Checkout) -> int:
 
 
 def test_an_edited_prompt_asks_and_draws_what_is_new_and_going_back_asks_nothing(
-    asking: Checkout, server: ChatServer
+    connected: Checkout, server: ChatServer
 ) -> None:
-    groups = tables.read(asking.results / "groups/all.parquet", tables.GROUPS).num_rows
-    known = _sentences(asking)  # of the merger
+    groups = tables.read(connected.results / "groups/all.parquet", tables.GROUPS).num_rows
+    known = _sentences(connected)  # of the merger
 
     def run() -> tuple[int, int]:
         """Requests sent and replies reused, as printed; checked with what the server saw and what was drawn."""
-        drawn = _drawn(asking)
-        log = asking.run(IMAGES).stderr
+        drawn = _drawn(connected)
+        log = connected.run(IMAGES).stderr
         sent, kept = _sent_and_kept(log)
         repairs = re.search(r"repairs: [\d,]+ responses are cached, ([\d,]+) requests to send", log)
         assert len(server.seen) == sent + (int(repairs[1]) if repairs else 0)
         server.reset()
-        sentences = _sentences(asking)
+        sentences = _sentences(connected)
         redrawn = sentences - known
-        assert _drawn(asking) - drawn == len(redrawn)
+        assert _drawn(connected) - drawn == len(redrawn)
         if known & sentences:
             assert f"images: {len(sentences) - len(redrawn)} of {len(sentences)} are drawn already" in log
         known.update(sentences)
         return sent, kept
 
-    original = _prompt(asking).read_text()
+    original = _prompt(connected).read_text()
     assert run() == (groups, 0)
-    _prompt(asking).write_text(original.replace("Choose 5 to 10", "Choose 3 to 8"))
+    _prompt(connected).write_text(original.replace("Choose 5 to 10", "Choose 3 to 8"))
     assert run() == (groups, 0)
-    _prompt(asking).write_text(original)
+    _prompt(connected).write_text(original)
     assert run() == (0, groups)
     # a comment changes the prompt's hash, and no rendered prompt
-    _prompt(asking).write_text("{# for people #}" + original)
+    _prompt(connected).write_text("{# for people #}" + original)
     assert run() == (0, groups)
 
 
-def test_another_shard_count_and_another_run_ask_nothing(asking: Checkout, server: ChatServer) -> None:
-    asking.run(f"results/tiny/summaries/{SHARD}.parquet")
+def test_another_shard_count_and_another_run_ask_nothing(connected: Checkout, server: ChatServer) -> None:
+    connected.run(f"results/tiny/summaries/{SHARD}.parquet")
     assert server.seen
     server.reset()
-    asking.edit("shards", 2)
-    asking.edit("run", "other")
-    asking.run(*(f"results/other/summaries/{name}.parquet" for name in shard_names(2)))
+    connected.edit("shards", 2)
+    connected.edit("run", "other")
+    connected.run(*(f"results/other/summaries/{name}.parquet" for name in shard_names(2)))
     assert not server.seen
 
 
-def test_two_prompts_are_compared_from_the_same_store(asking: Checkout, server: ChatServer) -> None:
-    asking.edit("summaries.prompts", ["paper", "strict"])
-    asking.run(f"results/tiny/summaries/{SHARD}.parquet")
+def test_two_prompts_are_compared_from_the_same_store(connected: Checkout, server: ChatServer) -> None:
+    connected.edit("summaries.prompts", ["paper", "strict"])
+    connected.run(f"results/tiny/summaries/{SHARD}.parquet")
     server.reset()
-    log = asking.run("compare_prompts").stderr
-    groups = tables.read(asking.results / "groups/all.parquet", tables.GROUPS).num_rows
+    log = connected.run("compare_prompts").stderr
+    groups = tables.read(connected.results / "groups/all.parquet", tables.GROUPS).num_rows
     assert groups <= len(server.seen) <= 2 * groups  # strict's alone, and its repairs
     assert f"summaries: {groups} responses are cached, 0 requests to send" in log  # paper's
-    rows = tables.read(asking.results / "prompts/comparison.parquet", tables.PROMPTS).to_pylist()
+    rows = tables.read(connected.results / "prompts/comparison.parquet", tables.PROMPTS).to_pylist()
     values = {(row["prompt"], row["measure"]): row["value"] for row in rows}
     assert values["paper", "groups"] == values["strict", "groups"] == groups
     assert values["strict", "prompt tokens"] > values["paper", "prompt tokens"] > 0
-    assert "paper" in (asking.results / "prompts/comparison.md").read_text()
+    assert "paper" in (connected.results / "prompts/comparison.md").read_text()
 
 
-def test_the_key_is_in_no_file_no_message_and_no_process_list(asking: Checkout, server: ChatServer) -> None:
+def test_the_key_is_in_no_file_no_message_and_no_process_list(connected: Checkout, server: ChatServer) -> None:
     def listed() -> str:
         found = []
         for process in Path("/proc").glob("[0-9]*"):
@@ -133,12 +133,12 @@ def test_the_key_is_in_no_file_no_message_and_no_process_list(asking: Checkout, 
                 found.append((process / "cmdline").read_bytes())
         return b"".join(found).decode(errors="replace")
 
-    said = asking.run("-p", "--verbose", f"results/tiny/summaries/{SHARD}.parquet")
+    said = connected.run("-p", "--verbose", f"results/tiny/summaries/{SHARD}.parquet")
     assert server.seen[0].authorization == f"Bearer {KEY}"
     assert KEY not in said.stdout + said.stderr + listed()
     server.key = "another"
-    asking.edit("summaries.openai.model", "n")
-    refused = asking.snakemake(f"results/tiny/summaries/{SHARD}.parquet")
+    connected.edit("summaries.openai.model", "n")
+    refused = connected.snakemake(f"results/tiny/summaries/{SHARD}.parquet")
     assert refused.returncode != 0 and VARIABLE in refused.stderr and KEY not in refused.stdout + refused.stderr
-    holding = [path for path in asking.folder.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]
+    holding = [path for path in connected.folder.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]
     assert holding == []

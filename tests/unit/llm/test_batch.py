@@ -387,14 +387,14 @@ def test_the_key_is_in_no_file_log_or_error(server: ChatServer, caplog: pytest.L
     caplog.set_level(logging.DEBUG)
     server.batches.ends = ("completed", "failed")
     server.batches.script = always(status(400))
-    told = str(_ask(server, _requests(1)))
+    messages = str(_ask(server, _requests(1)))
     for problem in (lambda: None, lambda: setattr(server, "key", "another")):
         problem()
         with pytest.raises(EndpointError) as error:
             _ask(server, _requests(2))
-        told += f"{error.value!r} {error.value.__cause__}"
-    assert f"environment variable {VARIABLE}" in told and not _open_records()
-    assert KEY not in told + caplog.text
+        messages += f"{error.value!r} {error.value.__cause__}"
+    assert f"environment variable {VARIABLE}" in messages and not _open_records()
+    assert KEY not in messages + caplog.text
     files = [path.read_bytes() for path in Path().rglob("*") if path.is_file()]
     assert files and KEY.encode() not in b"".join(files)
 

@@ -81,8 +81,8 @@ def test_each_group_ends_as_a_row_with_its_tokens(folder: Path) -> None:
 
     model = load_chat_model("summaries.transformers.model", folder)
     prompt = model.prompt([{"role": "user", "content": "<1> A dog on a beach.\n<2> A beach.\n"}])
-    told = len(model.tokenizer(GOOD)["input_ids"]) + 1  # the end mark
-    assert (good.prompt_tokens, good.completion_tokens) == (len(prompt), told)
+    expected = len(model.tokenizer(GOOD)["input_ids"]) + 1  # the end mark
+    assert (good.prompt_tokens, good.completion_tokens) == (len(prompt), expected)
 
 
 def test_an_unusable_answer_is_repaired_once(folder: Path) -> None:

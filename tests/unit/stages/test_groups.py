@@ -91,7 +91,7 @@ def test_ties_between_different_vectors_go_to_the_lower_column() -> None:
     assert nearest(query, corpus, 5).columns.tolist() == [[0, 1, 2, 3, 4]]
 
 
-# the corpus asking itself takes half the products and another order of rows than its own rows asking it
+# with the corpus itself as queries, half the products and another order of rows are computed
 @pytest.mark.parametrize("itself", [True, False])
 @pytest.mark.parametrize("k", [1, 6, 80])
 @pytest.mark.usefixtures("small_blocks")

@@ -108,7 +108,7 @@ def test_limits_are_read_as_slurm_writes_them(limit: str, expected: float | None
 def test_partitions_and_accounts_are_read(bin_folder: Path) -> None:
     _command(bin_folder, "sinfo", SINFO)
     assert slurm.partitions()["spare"] == Partition("spare", 60)
-    assert slurm.accounts() == set()  # no sacctmgr: nothing can be told
+    assert slurm.accounts() == set()  # no sacctmgr: the accounts are unknown
     _command(bin_folder, "sacctmgr", "Lab\nroot\n")
     assert slurm.accounts() == {"lab", "root"}
 

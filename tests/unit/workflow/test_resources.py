@@ -182,9 +182,9 @@ def test_a_table_made_anew_is_looked_at_again():
 
 
 def test_a_missing_input_is_left_to_snakemake():
-    with pytest.raises(FileNotFoundError) as told:
+    with pytest.raises(FileNotFoundError) as error:
         ask(JOBS.memory(100, embeddings=5), embeddings="not/there.parquet")
-    assert told.value.filename == "not/there.parquet"
+    assert error.value.filename == "not/there.parquet"
 
 
 def test_a_broken_table_is_left_to_the_job():
