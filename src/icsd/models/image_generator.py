@@ -1,4 +1,4 @@
-"""Drawing of sentences by a diffusers pipeline: it denoises one batch while it encodes the PNG files of the last."""
+"""Drawing of sentences by a diffusers pipeline; it denoises a batch while the files of the one before are encoded."""
 
 import inspect
 import io

@@ -4,6 +4,6 @@ resources  the memory and time that a job requests
 failures   the causes of earlier attempts' failures, from SLURM's logs
 profile    checks of the profile's keys, partitions and accounts
 slurm      SLURM's commands and their output as values
-head       the process that submits a run's jobs, and how to go on after its death
+head       the process that submits a run's jobs, and how to resume after its end
 start      all checks before the first job
 """

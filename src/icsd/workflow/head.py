@@ -1,4 +1,4 @@
-"""The head of a run: the Snakemake process that submits its jobs. The jobs survive it, and `resume` goes on."""
+"""The head of a run: the Snakemake process that submits its jobs. They outlive it; `icsd resume` continues the run."""
 
 import atexit
 import logging

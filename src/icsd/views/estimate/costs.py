@@ -29,7 +29,7 @@ class Costs:
 def costs(counts: Counts, config: Config) -> Costs:
     """The costs of `counts`.
 
-    Repairs of finished requests are guessed like those of the others. So totals stay the same while the run goes on,
+    Repairs of finished requests are guessed like those of the others. So totals stay the same while the run continues,
     and can be compared with the money spent in the end.
     """
     rates, requests = config.estimate, counts.requests
