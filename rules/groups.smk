@@ -2,7 +2,7 @@
 #
 # in:  <results>/embeddings/{shard,all}.parquet    EMBEDDINGS
 # out: <results>/groups/neighbors/{shard}.parquet  NEIGHBORS: the k nearest of the shard's captions among all
-#      <results>/groups/all.parquet                GROUPS, in the shard of the head caption's id; a row group a shard
+#      <results>/groups/all.parquet                GROUPS, in the shard of the anchor caption's id; a row group a shard
 #      <results>/groups/group_times.parquet        GROUP_TIMES: how many groups each caption is in
 #
 # and with groups.index ivf or hnsw, for corpora too large to compare all with all:

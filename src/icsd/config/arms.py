@@ -1,4 +1,11 @@
-"""The arms of the comparison, as data: a new arm is an entry of ARMS and its test."""
+"""The arms of the comparison, as data: a new arm is an entry of ARMS and its test.
+
+An arm whose sentences come from elsewhere than summaries, captions or pairs needs a new value of `Arm.sentences`. It
+decides in four more places: the choice in `stages.sentences` with its rule in rules/images.smk, the candidates and the
+reason of those not drawn in `stages.dataset`, and the number of images in `views.estimate.counts`. An image's id is the
+arm and the number of its group or caption (`core.ids.drawn_image_id`): an arm that draws a caption twice needs other
+numbers for the second image.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -20,9 +20,13 @@ class SpiceConfig(Section):
 class EvaluationConfig(Section):
     """Scores on the test pictures."""
 
-    beams: Count = tracked(3, "Width of the beam search.")
-    min_tokens: Annotated[int, Field(ge=0)] = tracked(5, "Shortest caption in tokens, prefix included.")
-    max_tokens: Count = tracked(30, "Longest caption in tokens, prefix included.")
+    beams: Count = tracked(
+        3, "Width of the beam search. Captions of validation pictures choose the checkpoint: it reruns the training."
+    )
+    min_tokens: Annotated[int, Field(ge=0)] = tracked(
+        5, "Shortest caption in tokens, prefix included; reruns the training too."
+    )
+    max_tokens: Count = tracked(30, "Longest caption in tokens, prefix included; reruns the training too.")
     metrics: Annotated[list[Literal["BLEU", "METEOR", "ROUGE_L", "CIDEr", "SPICE"]], Field(min_length=1)] = tracked(
         ["BLEU", "METEOR", "ROUGE_L", "CIDEr"], "Metrics of coco-caption."
     )

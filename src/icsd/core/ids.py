@@ -1,4 +1,7 @@
-"""Ids: shard, seed and drawing order of an item are functions of its id alone; ids of real pictures."""
+"""Ids of items and images. An item's shard, seed and drawing order follow from its id, whatever the order of work.
+
+The seed also depends on the seed of the run, the shard on the number of shards.
+"""
 
 import hashlib
 
@@ -32,6 +35,16 @@ def drawing_order(number: int) -> tuple[int, int]:
     It is the same for both, so that the captions of `single` are the anchors of the groups of `multi`, if usable.
     """
     return item_seed(f"order of {number}", 0), number
+
+
+def drawn_image_id(arm: str, number: int) -> str:
+    """The id of an image that the arm draws from the group or the caption with this number."""
+    return f"{arm}-{number}"
+
+
+def image_number(image_id: str) -> int:
+    """The number in an image's id, after the arm: of its group, its caption, or its photograph in the corpus."""
+    return int(image_id.rpartition("-")[2])
 
 
 def real_image_id(image_id: int) -> str:

@@ -8,8 +8,9 @@ lock is needed: network file systems keep locks badly. A segment is a sequence o
     entries  for each record its key (32 bytes), its length and its CRC-32
     values   the bytes of the records
 
-A reader reads headers and entries, and the values that it wants. It stops where a writer was killed in the middle of a
-block, and ignores damaged values. Any segment may be deleted, at the price of making its records again.
+A reader reads headers and entries, and the values that it wants. Where a writer was killed in the middle of a block, it
+still reads the whole records before the cut; it ignores damaged values. Any segment may be deleted, at the price of
+making its records again.
 """
 
 import logging

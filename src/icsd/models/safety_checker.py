@@ -1,4 +1,4 @@
-"""Scores of pictures by Stable Diffusion's safety checker."""
+"""Scores of pictures by Stable Diffusion's safety checker; `stages.safety` decides by them which are unsafe."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass

@@ -10,7 +10,7 @@ from typing import Any
 from icsd.config.arms import ARMS, METHOD
 from icsd.core import tables
 from icsd.core.errors import InputError, check_drop_share
-from icsd.core.ids import drawing_order, real_image_id
+from icsd.core.ids import drawing_order, drawn_image_id, image_number, real_image_id
 
 Row = Mapping[str, Any]
 _log = logging.getLogger(__name__)
@@ -151,7 +151,7 @@ def _balance(arm: str, safe: Sequence[str], paths: DrawnTables) -> Step:
         problem = f"{len(safe):,} safe pictures are fewer than the {wanted:,} that {METHOD} has"
         hint = "raise images.spare in config/config.yaml, or lower images.max_summaries if all captions are drawn"
         raise InputError(paths.safety[0].parent, arm, problem, hint)
-    in_order = sorted(safe, key=lambda image_id: drawing_order(int(image_id.rpartition("-")[2])))
+    in_order = sorted(safe, key=lambda image_id: drawing_order(image_number(image_id)))
     reason = f"not among the first {wanted:,} safe ones, as many as {METHOD} has"
     return Step("balance", safe, dict.fromkeys(in_order[wanted:], reason))
 
@@ -160,12 +160,12 @@ def _candidates(arm: str, paths: DrawnTables, captions: Mapping[int, str]) -> tu
     """Return the steps before sentences were chosen, and the ids of all images that could have been drawn."""
     drawn_by = ARMS[arm].drawn_by
     if drawn_by.sentences != "summaries":
-        return [], [f"{drawn_by.name}-{caption_id}" for caption_id in sorted(captions)]
+        return [], [drawn_image_id(drawn_by.name, caption_id) for caption_id in sorted(captions)]
     columns = ["group_id", "status", "reason"]
     rows = tables.concat(paths.summaries, tables.SUMMARIES, columns=columns).sort_by("group_id").to_pylist()
     dropped = {str(row["group_id"]): row["reason"] or "no reason" for row in rows if row["status"] != "ok"}
     step = Step("summaries", [str(row["group_id"]) for row in rows], dropped)
-    return [step], [f"{drawn_by.name}-{group_id}" for group_id in step.kept]
+    return [step], [drawn_image_id(drawn_by.name, int(group_id)) for group_id in step.kept]
 
 
 def _drop_reason(check: Row) -> str:

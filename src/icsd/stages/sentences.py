@@ -8,7 +8,7 @@ from typing import Any
 
 from icsd.config.arms import ARMS
 from icsd.core import tables
-from icsd.core.ids import drawing_order, item_seed, shard_of
+from icsd.core.ids import drawing_order, drawn_image_id, item_seed, shard_of
 
 Row = Mapping[str, Any]
 _log = logging.getLogger(__name__)
@@ -78,6 +78,6 @@ def _of_caption(arm: str, row: Row, seed: int) -> dict[str, Any]:
 
 
 def _sentence(arm: str, number: int, sentence: str, captions: Sequence[int], seed: int) -> dict[str, Any]:
-    image_id = f"{arm}-{number}"
+    image_id = drawn_image_id(arm, number)
     row = {"image_id": image_id, "arm": arm, "sentence": sentence, "caption_ids": list(captions)}
     return row | {"seed": item_seed(image_id, seed), "group_id": None, "prompt_hash": None}

@@ -1,4 +1,7 @@
-"""All checks before the first job is submitted. Only this module reads Snakemake's own objects."""
+"""The workflow's handlers: all checks before the first job is submitted, and an explanation of jobs that failed.
+
+Only this module reads Snakemake's own objects.
+"""
 
 import logging
 import re

@@ -11,9 +11,10 @@ from typing import Any, TextIO
 from icsd.config.arms import ARMS
 from icsd.core import tables
 from icsd.core.files import atomic_path
+from icsd.core.ids import image_number
 from icsd.views.export.card import dataset_card
 from icsd.views.export.facts import facts_of
-from icsd.views.export.manifest import ExportedPicture, Manifest, number_of, read_manifest
+from icsd.views.export.manifest import ExportedPicture, Manifest, read_manifest
 
 ROWS = 100  # of a row group: what a reader holds of one shard
 Write = Callable[[Manifest, Path], None]
@@ -136,7 +137,7 @@ def _annotations(manifest: Manifest) -> Iterator[dict[str, Any]]:
     for batch in manifest.pairs.to_batches(max_chunksize=10_000):
         for row in batch.to_pylist():
             number += 1
-            image_id = number_of(row["image_id"])
+            image_id = image_number(row["image_id"])
             yield {"id": number, "image_id": image_id, "caption": row["caption"], "caption_id": row["caption_id"]}
 
 

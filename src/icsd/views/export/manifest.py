@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from icsd.core import tables
 from icsd.core.errors import InputError
+from icsd.core.ids import image_number
 from icsd.core.pictures import naming, read_header
 
 SUFFIXES = {"JPEG": "jpg"}  # of files; other formats have their name as suffix
@@ -32,17 +33,12 @@ class ExportedPicture:
     @property
     def number(self) -> int:
         """The number in its id."""
-        return number_of(self.image_id)
+        return image_number(self.image_id)
 
     @property
     def name(self) -> str:
         """The name of its file."""
         return f"{self.image_id}.{self.suffix}"
-
-
-def number_of(image_id: str) -> int:
-    """The number in a picture's id, after the arm."""
-    return int(image_id.rpartition("-")[2])
 
 
 @dataclass(frozen=True)

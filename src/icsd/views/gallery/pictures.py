@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from icsd.config.arms import arms_with_pictures_of
-from icsd.core.ids import corpus_image_id, drawing_order, real_image_id, shard_of
+from icsd.core.ids import corpus_image_id, drawing_order, image_number, real_image_id, shard_of
 from icsd.core.metrics import cider, plain_tokens, read_references
 from icsd.views.run import Run, RunTable
 
@@ -90,7 +90,7 @@ class GalleryPicture:
 def drawn_pictures(run: Run, arm: str, limit: int) -> tuple[list[GalleryPicture], int]:
     """The first `limit` pictures that the arm draws, in drawing order, and the number of all."""
     sentences = run.sentences(arm).rows().to_pylist()
-    sentences.sort(key=lambda row: drawing_order(_number(row["image_id"])))
+    sentences.sort(key=lambda row: drawing_order(image_number(row["image_id"])))
     rows = _arm_rows(run, arm, sentences[:limit])
     return [_drawn(row, run, rows) for row in sentences[:limit]], len(sentences)
 
@@ -127,7 +127,7 @@ def _drawn(row: Row, run: Run, rows: _ArmRows) -> GalleryPicture:
     return GalleryPicture(
         image_id,
         row["arm"],
-        _number(image_id),
+        image_number(image_id),
         row["sentence"],
         run.shards[shard_of(image_id, len(run.shards))] if run.shards else "",
         check.get("verdict", NOT_CHECKED if image_id in rows.models else NOT_DRAWN),
@@ -185,10 +185,6 @@ def _datasets(run: Run, arms: Iterable[str], ids: Sequence[str]) -> dict[str, di
     return found
 
 
-def _number(image_id: str) -> int:
-    return int(image_id.rpartition("-")[2])
-
-
 def _by(rows: pa.Table, key: str) -> dict[Any, Row]:
     return {row[key]: row for row in rows.to_pylist()}
 
@@ -215,7 +211,7 @@ def read_predictions(run: Run, test: str) -> Predictions:
     """A test set with the predictions that are there."""
     paths = run.photograph_captions(test).there
     references = read_references(paths[0]) if paths else {}
-    ids = sorted(references, key=_number)
+    ids = sorted(references, key=image_number)
     found = {}
     for arm, seed in run.captioners:
         rows = run.predictions(arm, seed, test).rows().to_pylist()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from icsd.core.errors import InputError
+from icsd.core.ids import image_number
 from icsd.views.options import Commands, add_results
 from icsd.views.run import Run, RunTable, found_run
 from icsd.views.trace.lineage import CaptionTrace, GroupTrace, ImageTrace, trace_caption, trace_group, trace_image
@@ -99,7 +100,7 @@ def _unknown_image(run: Run, image_id: str) -> InputError:
         arms = ", ".join(_drawn_arms(run)) or "none"
         hint = f"an id is an arm and a number, or group-12, caption-12; arms with images there: {arms}"
         return InputError(run.folder, image_id, "no image of that id", hint)
-    by_number = {int(each.rpartition("-")[2]): each for each in known}
+    by_number = {image_number(each): each for each in known}
     nearest = _nearest(list(by_number), int(number) if number.isdecimal() else 0)
     hint = f"the nearest are {', '.join(by_number[other] for other in nearest)}"
     return InputError(run.folder, image_id, f"no image of that id among the {len(known):,} of {arm}", hint)
@@ -132,7 +133,7 @@ def _known_ids(run: Run, arm: str) -> list[str]:
     else:
         found = [run.sentences(arm)] if arm in run.drawn else []
     ids = {image_id for table in found for image_id in _ids(table)}
-    return sorted(ids, key=lambda image_id: int(image_id.rpartition("-")[2]))
+    return sorted(ids, key=image_number)
 
 
 def _ids(found: RunTable) -> list[Any]:
