@@ -38,7 +38,7 @@ report: setup
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/pytest $(TESTS) --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
-# The tests that need no whole run of the workflow and no browser.
+# The tests that need no whole job, no whole run of the workflow and no browser.
 test-unit: TESTS = tests/unit
 test-unit: test
 

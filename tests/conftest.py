@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-LONGEST = ("tests/unit/llm/test_faults.py", "tests/workflow")  # each with one costly run that its tests share
+LONGEST = ("tests/jobs/test_faults.py", "tests/workflow")  # each with one costly run that its tests share
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -36,7 +36,7 @@ FOLLOWED = {  # word for word, by a test of the page's own
 }
 TESTED = {  # beginning of a command -> file and name of the test that runs it
     "torchrun --nnodes 2 ": (
-        "tests/unit/stages/captioner/test_processes.py",
+        "tests/jobs/test_torchrun.py",
         "test_two_killed_and_restarted_processes_have_the_curve_of_one",
     ),
     "generate-slurm-partition-config": (

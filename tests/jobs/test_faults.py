@@ -28,7 +28,7 @@ from icsd.llm.request import Request, Sampling
 from icsd.stages.summaries import summarize_groups
 from icsd.stages.summaries.prompts import load_prompt
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 GROUPS, MEMBERS = 20_000, 3
 KILLS, KILLED_GROUPS = 50, 10_000  # each of the fifty jobs renders all prompts, to see which are stored
 PROMPT = "{% for caption in captions %}\n<{{ loop.index }}> {{ caption }}\n{% endfor %}"
