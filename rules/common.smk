@@ -32,6 +32,20 @@ def arms_where(holds):
     return "|".join(name for name, arm in ARMS.items() if holds(arm))
 
 
+def dataset_tables(wildcards):
+    """Return the inputs of the dataset of an arm with drawn pictures."""
+    arm = ARMS[wildcards.arm]
+    drawn_by = arm.drawn_by.name
+    return {
+        "captions": "<results>/captions/all.parquet",
+        "summaries": collect("<results>/summaries/{shard}.parquet", shard=SHARDS),
+        "sentences": f"<results>/images/{drawn_by}/sentences.parquet",
+        "images": arm_images(wildcards),
+        "safety": collect(f"<results>/safety/{drawn_by}/{{shard}}.parquet", shard=SHARDS),
+        "balance": f"<results>/dataset/{METHOD}/pairs.parquet" if arm.balanced else [],
+    }
+
+
 def model_input(*models):
     """Return the manifests of the downloaded models, as inputs of jobs that load them; none for shipped models."""
     return cfg.downloads.markers(*models)

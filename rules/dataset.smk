@@ -11,20 +11,6 @@
 #      <results>/dataset/{arm}/ledger.parquet            LEDGER: input = kept + dropped, with reasons
 
 
-def dataset_tables(wildcards):
-    """Return the inputs of the dataset of an arm with drawn pictures."""
-    arm = ARMS[wildcards.arm]
-    drawn_by = arm.drawn_by.name
-    return {
-        "captions": "<results>/captions/all.parquet",
-        "summaries": collect("<results>/summaries/{shard}.parquet", shard=SHARDS),
-        "sentences": f"<results>/images/{drawn_by}/sentences.parquet",
-        "images": arm_images(wildcards),
-        "safety": collect(f"<results>/safety/{drawn_by}/{{shard}}.parquet", shard=SHARDS),
-        "balance": f"<results>/dataset/{METHOD}/pairs.parquet" if arm.balanced else [],
-    }
-
-
 rule build_dataset:
     input:
         unpack(dataset_tables),

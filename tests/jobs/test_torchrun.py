@@ -218,7 +218,7 @@ def test_interleaved_shares_have_the_original_order():
 def test_a_process_without_its_torchrun_ends(caplog: pytest.LogCaptureFixture):
     ends: list[int] = []
     exit_with_parent(os.getppid() + 1, ends.append)
-    assert ends == [1] and "torchrun, which started this process, is gone" in caplog.text
+    assert ends == [1] and "torchrun, the parent of this process, has ended" in caplog.text
 
 
 def test_a_gpu_that_is_not_there_is_one_message(monkeypatch: pytest.MonkeyPatch):

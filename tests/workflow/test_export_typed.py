@@ -107,7 +107,7 @@ def test_the_pages_traces_lead_both_ways(exported: Checkout) -> None:
     image, group, caption, both = said
     assert "captioner multi/seed-0" in image and "prompt" in image and "seed" in image
     assert f"image     multi-{number}" in group and "selected" in group
-    assert f"group     {number}: selected, as its head (1.000)" in caption
+    assert f"group     {number}: selected, as its anchor (1.000)" in caption
     assert '"caption": {' in both and '"group": {' in both
 
 

@@ -54,8 +54,8 @@ def test_the_picture_has_the_jobs_that_an_edited_prompt_reruns(done: Checkout) -
     done.edit("summaries.prompt", "strict")
     graph = rule_graph(done.run("--dag", "dot").stdout)
     assert graph.runs == done.planned()
-    assert graph.said("read_captions") == "stays as it is"
-    assert graph.said("generate_images") == "3 of 3 jobs run"
+    assert graph.status("read_captions") == "stays as it is"
+    assert graph.status("generate_images") == "3 of 3 jobs run"
 
 
 def test_the_picture_in_the_guide_has_the_workflows_rules() -> None:

@@ -10,7 +10,7 @@ NAMES = sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py"))
 
 
 def _make(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = ["make", "benchmark", *arguments, "--dry-run"]
+    command = ["make", "--no-print-directory", "benchmark", *arguments, "--dry-run"]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
