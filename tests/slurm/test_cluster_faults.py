@@ -50,12 +50,12 @@ def test_a_section_that_snakemake_passes_over_is_refused(submit: Submit, faulty:
 
 
 def test_a_node_that_does_not_see_the_results_says_so(submit: Submit, overlay: Config, tmp_path: Path) -> None:
-    """The head's lease is taken away, which is what such a node sees."""
+    """The head's lock is taken away, which is what such a node sees."""
     checkout = check_out(tmp_path / "icsd", overlay | {"run": "unseen"})
     blind = checkout.folder / "rules" / "cluster.smk"
     blind.write_text(
         blind.read_text()
-        .replace('check_shared(Path(f"results/{cfg.run}"))', 'check_shared(Path(f"elsewhere/{cfg.run}"), late_s=1.0)')
+        .replace("check_shared(Path(cfg.results))", 'check_shared(Path(f"elsewhere/{cfg.run}"), delay_s=1.0)')
     )  # fmt: skip
     assert "elsewhere" in blind.read_text()
     head = submit(checkout.folder, "results/unseen/captions/all.parquet", "--configfile", OVERLAY, "--retries=0")
