@@ -28,8 +28,13 @@ SINGLE_FILES = {
 }
 
 
+# the safety checker rounds its scores to three digits, as diffusers does: another batch can tip the last one
+TOLERANCES = {"safety/multi": 1.01e-3}
+
+
 def assert_same(one: Checkout, other: Checkout, name: str) -> None:
-    """Equal rows and texts; numbers to 1e-5; pictures up to rounding."""
+    """Assert equal rows and texts, numbers to 1e-5 or to their last digit, and pictures up to rounding."""
+    tolerance = TOLERANCES.get(name, 1e-5)
     left, right = rows_of(one, name), rows_of(other, name)
     assert len(left) == len(right) > 0
     for column in left.schema:
@@ -37,7 +42,7 @@ def assert_same(one: Checkout, other: Checkout, name: str) -> None:
         if column.name == "image":
             _assert_pictures_same(*(value.to_pylist() for value in values))
         elif pa.types.is_floating(column.type):
-            np.testing.assert_allclose(*values, atol=1e-5)
+            np.testing.assert_allclose(*values, atol=tolerance)
         elif pa.types.is_list(column.type) and pa.types.is_floating(column.type.value_type):
             np.testing.assert_allclose(*(value.flatten() for value in values), atol=1e-5)
         else:
