@@ -19,7 +19,7 @@ rule in_array:
         mem_mb=400,
         runtime=10,
     shell:
-        "[ $SLURM_ARRAY_TASK_ID = 2 ] || sleep 20; echo done > {output}"
+        "[ $SLURM_ARRAY_TASK_ID = 2 ] || sleep 60; echo done > {output}"
 
 
 rule in_group:
