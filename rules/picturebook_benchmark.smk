@@ -1,14 +1,17 @@
-# picturebook_benchmark: what the small models can do, and whether many contexts beat one
+# picturebook_benchmark: what the small models can do, and the measures by which runs of the claim are compared
 #
 # in:  resources/picturebook/{clip,stable-diffusion,probe}/               the models as they are shipped
 #      <results>/evaluation/{arm}/seed-{seed}/{test}/predictions.parquet  PREDICTIONS of all arms and seeds
+#      <results>/captioner/{arm}/seed-{seed}/history.parquet              HISTORY: their scores on val
 #      <results>/dataset/{arm}/pairs.parquet, <results>/images/           PAIRS and their IMAGES
 #      <results>/pictures/{test}/{images,captions}.parquet                IMAGES, CAPTIONS of pictures.test
 # out: results/benchmark/picturebook/quality.parquet, quality.md, drawn.png  QUALITY, its page, and pictures drawn for it
-#      <results>/benchmark/pairs/{arm}.parquet                            QUALITY of an arm's training pairs
-#      <results>/benchmark/claim.parquet, claim.md                        SCORES by the probe, and the arms compared
+#      <results>/benchmark/arms/{arm}.parquet                             QUALITY: an arm's sizes, pairs and score on val
+#      <results>/benchmark/counts.parquet                                 CAPTION_COUNTS of all captioners
+#      <results>/benchmark/test.parquet                                   QUALITY of the test pictures' captions
 #
-# `make benchmark NAME=picturebook` runs both, the second with config/runs/claim.yaml, and puts the pages into the documents.
+# `make benchmark NAME=picturebook` runs the first, `make benchmark NAME=claim` the others for several drawings and
+# settings, and compares them.
 
 
 rule measure_picturebook:
@@ -36,17 +39,18 @@ rule measure_picturebook:
         "../scripts/measure_picturebook.py"
 
 
-rule measure_picturebook_pairs:
+rule measure_picturebook_arm:
     input:
         pairs="<results>/dataset/{arm}/pairs.parquet",
         images=arm_images,
+        histories=expand("<results>/captioner/{{arm}}/seed-{seed}/history.parquet", seed=cfg.captioner.seeds),
         probe=shipped("resources/picturebook/probe"),
     output:
-        table="<results>/benchmark/pairs/{arm}.parquet",
+        table="<results>/benchmark/arms/{arm}.parquet",
     params:
         revision=REVISIONS["picturebook_benchmark"],
     log:
-        "<results>/logs/measure_picturebook_pairs/{arm}.log",
+        "<results>/logs/measure_picturebook_arm/{arm}.log",
     conda:
         "../envs/icsd.yaml"
     threads: 1
@@ -54,10 +58,10 @@ rule measure_picturebook_pairs:
         mem_mb=jobs.memory(3000),
         runtime=jobs.minutes(30),
     script:
-        "../scripts/measure_picturebook_pairs.py"
+        "../scripts/measure_picturebook_arm.py"
 
 
-rule measure_picturebook_claim:
+rule count_picturebook_captions:
     input:
         predictions=expand(
             "<results>/evaluation/{arm}/seed-{seed}/{test}/predictions.parquet",
@@ -65,22 +69,18 @@ rule measure_picturebook_claim:
             seed=cfg.captioner.seeds,
             test=cfg.pictures.test.name,
         ),
-        pairs=expand("<results>/dataset/{arm}/pairs.parquet", arm=cfg.arms),
-        probed_pairs=expand("<results>/benchmark/pairs/{arm}.parquet", arm=cfg.arms),
         images=f"<results>/pictures/{cfg.pictures.test.name}/images.parquet",
         captions=f"<results>/pictures/{cfg.pictures.test.name}/captions.parquet",
         probe=shipped("resources/picturebook/probe"),
     output:
-        table="<results>/benchmark/claim.parquet",
-        page="<results>/benchmark/claim.md",
+        counts="<results>/benchmark/counts.parquet",
+        quality="<results>/benchmark/test.parquet",
     params:
         revision=REVISIONS["picturebook_benchmark"],
         arms=cfg.arms,
         seeds=cfg.captioner.seeds,
-        test=cfg.pictures.test.name,
-        samples=cfg.evaluation.bootstrap_samples,
     log:
-        "<results>/logs/measure_picturebook_claim.log",
+        "<results>/logs/count_picturebook_captions.log",
     conda:
         "../envs/icsd.yaml"
     threads: 1
@@ -88,10 +88,11 @@ rule measure_picturebook_claim:
         mem_mb=jobs.memory(3000),
         runtime=jobs.minutes(30),
     script:
-        "../scripts/measure_picturebook_claim.py"
+        "../scripts/count_picturebook_captions.py"
 
 
 rule picturebook_claim:
     input:
-        "<results>/benchmark/claim.md",
+        "<results>/benchmark/counts.parquet",
+        expand("<results>/benchmark/arms/{arm}.parquet", arm=cfg.arms),
         "<results>/evaluation/scores.md",

@@ -3,7 +3,7 @@
 REVISIONS = {
     "picturebook": 1,
     "picturebook_models": 1,
-    "picturebook_benchmark": 2,
+    "picturebook_benchmark": 3,
     "captions": 1,
     "pictures": 2,
     "embeddings": 1,

@@ -145,6 +145,15 @@ SCORES = _table(
 QUALITY = _table(
     "quality", {"model": TEXT, "measure": TEXT, "value": NUMBER, "items": pa.int64()}, ["model", "measure"]
 )
+# a captioner's caption of a test picture: CIDEr, the counts that BLEU sums, objects named, and those that are true
+CAPTION_COUNTS = _table(
+    "caption_counts",
+    {
+        "arm": TEXT, "seed": ID, "image_id": TEXT, "cider": pa.float32(), "bleu": pa.list_(pa.float32()),
+        "named": pa.float32(), "true": pa.float32(),
+    },
+    ["arm", "seed", "image_id"],
+)  # fmt: skip
 
 
 def write(path: Path | str, table: Table, rows: Rows, about: Mapping[str, str] | None = None) -> None:
