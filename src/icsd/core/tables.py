@@ -37,13 +37,17 @@ IMAGE = pa.struct([("bytes", pa.binary()), ("path", TEXT)])  # as the datasets l
 
 @dataclass(frozen=True)
 class Table:
-    """A kind of table. `key` columns together are unique; `image` names the column that `datasets` shows as images."""
+    """A kind of table. `key` columns together are unique; `image` names the column that `datasets` shows as images.
+
+    Columns that are `optional` are null in files that were written before they were introduced.
+    """
 
     name: str
     version: int
     schema: pa.Schema
     key: tuple[str, ...]
     image: str | None = None
+    optional: tuple[str, ...] = ()
 
     @property
     def stamp(self) -> bytes:
@@ -67,9 +71,14 @@ def _feature(field: pa.Field, image: str) -> dict[str, Any]:
 
 
 def _table(
-    name: str, columns: Mapping[str, pa.DataType], key: Sequence[str], version: int = 1, image: str | None = None
+    name: str,
+    columns: Mapping[str, pa.DataType],
+    key: Sequence[str],
+    version: int = 1,
+    image: str | None = None,
+    optional: Sequence[str] = (),
 ) -> Table:
-    return Table(name, version, pa.schema(list(columns.items())), tuple(key), image)
+    return Table(name, version, pa.schema(list(columns.items())), tuple(key), image, tuple(optional))
 
 
 CAPTIONS = _table("captions", {"caption_id": ID, "image_id": ID, "caption": TEXT, "split": TEXT}, ["caption_id"])
@@ -112,7 +121,15 @@ IMAGES = _table(
 )
 DOMAINS = _table("domains", {"image_id": ID, "domain": TEXT}, ["image_id"])
 SAFETY = _table("safety", {"image_id": TEXT, "score": pa.float32(), "verdict": TEXT}, ["image_id"])
-PAIRS = _table("pairs", {"image_id": TEXT, "caption_id": ID, "caption": TEXT}, ["image_id", "caption_id"])
+# how well an image shows a caption, or, where caption_id is null, the sentence that it was drawn from
+ALIGNMENT = _table("alignment", {"image_id": TEXT, "caption_id": ID, "score": pa.float32()}, ["image_id", "caption_id"])
+# the weight of a pair in the loss of the training; null counts as 1
+PAIRS = _table(
+    "pairs",
+    {"image_id": TEXT, "caption_id": ID, "caption": TEXT, "weight": pa.float32()},
+    ["image_id", "caption_id"],
+    optional=["weight"],
+)
 # the exported dataset: a picture with all its captions in PAIRS
 EXPORTED = _table(
     "exported",
@@ -206,6 +223,8 @@ def parts(path: Path | str, table: Table, columns: Sequence[str] | None = None) 
 
 
 def _cast(data: pa.Table, table: Table, names: Sequence[str]) -> pa.Table:
+    for name in set(table.optional) & set(names) - set(data.column_names):
+        data = data.append_column(name, pa.nulls(len(data), table.schema.field(name).type))
     # Parquet calls a list's field "element" where Arrow says "item": the cast makes them equal
     return data.select(names).cast(pa.schema([table.schema.field(name) for name in names]))
 
@@ -262,7 +281,7 @@ def _check(path: Path | str, table: Table, schema: pa.Schema) -> None:
         found = truncated(stamp.decode(errors="replace")) if stamp else "a Parquet file without this project's stamp"
         problem = f"is not a table {table.name} of version {table.version} but {found}"
         raise InputError(path, "", problem, AGAIN)
-    missing = [name for name in table.schema.names if name not in schema.names]
+    missing = [name for name in table.schema.names if name not in {*schema.names, *table.optional}]
     if missing:
         raise InputError(path, missing[0], f"the column is missing from the table {table.name}", AGAIN)
 

@@ -119,16 +119,21 @@ def fitted(image: Image.Image, size: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Cleaned captions [n] sorted by image and caption id, and the row [n] of the picture of each."""
+    """Cleaned captions [n] sorted by image and caption id, and the row [n] of the picture of each.
+
+    `weights` [n] float32 are those of the pairs in the loss; None: all weigh the same.
+    """
 
     captions: list[str]
     rows: np.ndarray
     pictures: Pictures
+    weights: np.ndarray | None = None
 
     def digest(self) -> str:
         """Hash the captions and their pictures; the number of shards does not change it."""
         ids = [self.pictures.ids[row] for row in self.rows]
-        text = json.dumps([self.pictures.digest, ids, self.captions])
+        weights = [] if self.weights is None else [self.weights.tolist()]
+        text = json.dumps([self.pictures.digest, ids, self.captions, *weights])
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -147,17 +152,31 @@ class Validation:
 def read_pairs(files: Files, size: int, max_words: int, processes: Processes, threads: int) -> Pairs:
     """Read the training pairs; pairs whose caption has no word after cleaning are left out, and the log counts them."""
     table = tables.read(files.pairs, tables.PAIRS)
-    rows = sorted((row["image_id"], row["caption_id"], row["caption"]) for row in table.to_pylist())
-    cleaned = [(image_id, clean_caption(caption, max_words)) for image_id, _, caption in rows]
-    pairs = [(image_id, caption) for image_id, caption in cleaned if caption]
+    rows = sorted(table.to_pylist(), key=lambda row: (row["image_id"], row["caption_id"]))
+    cleaned = [(row["image_id"], clean_caption(row["caption"], max_words), row["weight"]) for row in rows]
+    pairs = [pair for pair in cleaned if pair[1]]
     if len(pairs) < len(rows):
         _log.warning("%d of %d pairs have a caption without a word and are left out", len(rows) - len(pairs), len(rows))
     if not pairs:
         hint = "the ledger beside it has the reason for every dropped picture"
         raise InputError(files.pairs, "", "holds no pair to train on", hint)
-    wanted, file = [image_id for image_id, _ in pairs], files.resume / PICTURES
+    wanted, file = [image_id for image_id, _, _ in pairs], files.resume / PICTURES
     pictures = map_pictures(files.images, size, wanted, files.pairs, file, processes, threads)
-    return Pairs([caption for _, caption in pairs], pictures.rows_of(wanted), pictures)
+    weights = _weights(files.pairs, [weight for _, _, weight in pairs])
+    return Pairs([caption for _, caption, _ in pairs], pictures.rows_of(wanted), pictures, weights)
+
+
+def _weights(path: Path | str, weights: Sequence[float | None]) -> np.ndarray | None:
+    """The weights [n], 1 where one is missing; None if all are. InputError for one that is no number above 0."""
+    if all(weight is None for weight in weights):
+        return None
+    values = np.asarray([1.0 if weight is None else weight for weight in weights], np.float32)
+    wrong = np.flatnonzero(~(np.isfinite(values) & (values >= 0)))
+    if len(wrong) or not values.any():
+        place = f"pair {wrong[0]}" if len(wrong) else ""
+        problem = f"its weight is {values[wrong[0]]}" if len(wrong) else "the weight of every pair is 0"
+        raise InputError(path, place, f"{problem}: weights are 0 or more, and some are above 0", "make it again")
+    return values
 
 
 def read_validation(files: Files, size: int, at_most: int, processes: Processes, threads: int) -> Validation:

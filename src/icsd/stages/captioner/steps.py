@@ -132,6 +132,8 @@ def step_parts(setup: Setup, step: int) -> list[Part]:
     rows = step_rows(step, settings.batch_size, len(setup.pairs.captions), setup.seed)
     views = random_views(len(rows), Augmentation(settings.flip, settings.crop), np.random.default_rng(seeds[0]))
     counts = setup.tokens.lengths[rows] - setup.tokens.prompt  # tokens in the loss, with the end token
+    if setup.pairs.weights is not None:
+        counts = counts * setup.pairs.weights[rows]
     return [
         Part(
             rows[places],
@@ -143,13 +145,22 @@ def step_parts(setup: Setup, step: int) -> list[Part]:
     ]
 
 
-def caption_loss(logits: torch.Tensor, labels: torch.Tensor, smoothing: float) -> torch.Tensor:
+def caption_loss(
+    logits: torch.Tensor, labels: torch.Tensor, smoothing: float, weights: torch.Tensor | None = None
+) -> torch.Tensor:
     """Compute the label-smoothed mean cross-entropy of the tokens whose label is not IGNORED.
 
-    logits [b, length, vocabulary], labels [b, length].
+    logits [b, length, vocabulary], labels [b, length]. With `weights` [b] the mean is weighted: a token counts as its
+    caption does.
     """
-    flat = logits.float().flatten(0, 1)
-    return functional.cross_entropy(flat, labels.flatten(), ignore_index=IGNORED, label_smoothing=smoothing)
+    flat, wanted = logits.float().flatten(0, 1), labels.flatten()
+    if weights is None:
+        return functional.cross_entropy(flat, wanted, ignore_index=IGNORED, label_smoothing=smoothing)
+    losses = functional.cross_entropy(
+        flat, wanted, ignore_index=IGNORED, label_smoothing=smoothing, reduction="none"
+    ).view_as(labels)
+    by_token = (labels != IGNORED) * weights[:, None]
+    return (losses * by_token).sum() / by_token.sum().clamp_min(torch.finfo(torch.float32).tiny)
 
 
 def decoder_batch(tokens: TokenizedCaptions, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -204,4 +215,6 @@ def _loss(setup: Setup, part: Part) -> torch.Tensor:
         logits = setup.network(
             pixel_values=pixels, decoder_input_ids=ids, decoder_attention_mask=mask, use_cache=False
         ).logits
-    return caption_loss(logits, labels, settings.label_smoothing)
+    weights = setup.pairs.weights
+    chosen = None if weights is None else torch.from_numpy(weights[part.rows]).to(device)
+    return caption_loss(logits, labels, settings.label_smoothing, chosen)

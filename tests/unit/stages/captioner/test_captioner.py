@@ -99,6 +99,40 @@ def test_loss_does_not_depend_on_the_logits_of_the_prefix():
     assert caption_loss(logits, labels, 0.1) == caption_loss(other, labels, 0.1)
 
 
+def test_a_caption_counts_in_the_loss_by_its_weight():
+    torch.manual_seed(0)
+    logits = torch.randn(3, 5, 7)
+    labels = torch.tensor([[IGNORED, 3, 4, 2, IGNORED], [IGNORED, 5, 2, IGNORED, IGNORED], [IGNORED, 6, 6, 6, 2]])
+    alone = [caption_loss(logits[[row]], labels[[row]], 0.1) for row in range(3)]
+    weighted = caption_loss(logits, labels, 0.1, torch.tensor([2.0, 0.0, 1.0]))
+    assert weighted == pytest.approx(float((2 * 3 * alone[0] + 4 * alone[2]) / (2 * 3 + 4)))
+    assert caption_loss(logits, labels, 0.1, torch.full((3,), 0.5)) == pytest.approx(
+        float(caption_loss(logits, labels, 0.1))
+    )
+
+
+def test_weights_change_the_training_and_equal_ones_do_not(paths: Files, settings: CaptionerConfig):
+    def losses(weights: list[float | None]) -> list[float]:
+        rows = tables.read(paths.pairs, tables.PAIRS).to_pylist()
+        tables.write(paths.pairs, tables.PAIRS, [row | {"weight": weights[n % 2]} for n, row in enumerate(rows)])
+        run(paths, settings.model_copy(update={"batch_parts": 2}))
+        return [row["loss"] for row in outputs(paths)[0] if row["metric"] is None]
+
+    plain = losses([None, None])
+    assert losses([1.0, None]) == pytest.approx(plain, rel=1e-4)
+    assert losses([2.0, 0.5]) != pytest.approx(plain, rel=1e-3)
+
+
+@pytest.mark.parametrize(("weight", "named"), [(-1.0, r"pair 0: its weight is -1"), (float("nan"), "nan")])
+def test_a_weight_that_is_no_number_above_0_is_named(
+    paths: Files, settings: CaptionerConfig, weight: float, named: str
+):
+    rows = tables.read(paths.pairs, tables.PAIRS).to_pylist()
+    tables.write(paths.pairs, tables.PAIRS, [row | {"weight": weight} for row in rows])
+    with pytest.raises(InputError, match=named):
+        run(paths, settings)
+
+
 def test_training_tells_two_kinds_of_picture_apart(paths: Files, settings: CaptionerConfig, tmp_path: Path):
     run(paths, settings)
     predicted, results = predict(paths, tmp_path)
