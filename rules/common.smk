@@ -16,6 +16,8 @@ wildcard_constraints:
     shard=r"\d{4}-of-\d{4}",
     seed=r"\d+",
     arm="|".join(ARMS),
+    drawing=rf"({'|'.join(ARMS)})(/candidate-\d+)?",
+    number=r"\d+",
     test="|".join(cfg.pictures.tests),
 
 
@@ -24,12 +26,30 @@ def arm_images(wildcards):
     arm = ARMS[wildcards.arm].drawn_by
     if arm.photographs:
         return ["<results>/pictures/real/images.parquet"]
-    return collect(f"<results>/images/{arm.name}/{{shard}}.parquet", shard=SHARDS)
+    return drawn_shards("images", arm.name)
+
+
+def drawn_shards(stage, *arms):
+    """The tables of a stage for all pictures that are drawn for these arms, further candidates included."""
+    drawings = [drawing for arm in arms for drawing in cfg.drawings(arm)]
+    return collect(f"<results>/{stage}/{{drawing}}/{{shard}}.parquet", drawing=drawings, shard=SHARDS)
+
+
+def drawn_sentences(*arms):
+    """The SENTENCES of these arms, further candidates included."""
+    return collect(
+        "<results>/images/{drawing}/sentences.parquet", drawing=[d for arm in arms for d in cfg.drawings(arm)]
+    )
 
 
 def arms_where(holds):
     """A wildcard's pattern: the arms for which `holds`."""
     return "|".join(name for name, arm in ARMS.items() if holds(arm))
+
+
+DRAWN = (
+    rf"({arms_where(lambda arm: arm.sentences)})(/candidate-\d+)?"  # the wildcard `drawing` where pictures are drawn
+)
 
 
 def dataset_tables(wildcards):
@@ -39,10 +59,12 @@ def dataset_tables(wildcards):
     return {
         "captions": "<results>/captions/all.parquet",
         "summaries": collect("<results>/summaries/{shard}.parquet", shard=SHARDS),
-        "sentences": f"<results>/images/{drawn_by}/sentences.parquet",
+        "sentences": drawn_sentences(drawn_by),
         "images": arm_images(wildcards),
-        "safety": collect(f"<results>/safety/{drawn_by}/{{shard}}.parquet", shard=SHARDS),
-        "balance": f"<results>/dataset/{METHOD}/pairs.parquet" if arm.balanced else [],
+        "safety": drawn_shards("safety", drawn_by),
+        "alignment": drawn_shards("alignment", drawn_by) if cfg.alignment.scores else [],
+        "matches": collect(f"<results>/alignment/{drawn_by}/matches/{{shard}}.parquet", shard=MATCHED),
+        "balance": f"<results>/dataset/{METHOD}/ledger.parquet" if arm.balanced else [],
     }
 
 

@@ -2,13 +2,19 @@
 #
 # in:  <results>/captions/all.parquet                    CAPTIONS   } of an arm with drawn pictures, all shards; an
 #      <results>/summaries/{shard}.parquet               SUMMARIES  } arm may have the pictures of another one
-#      <results>/images/{arm}/sentences.parquet          SENTENCES  } (src/icsd/config/arms.py)
-#      <results>/images/{arm}/{shard}.parquet            IMAGES     }
-#      <results>/safety/{arm}/{shard}.parquet            SAFETY     }
-#      <results>/dataset/multi/pairs.parquet             PAIRS: for an arm that is to have as many pictures
+#      <results>/images/{drawing}/sentences.parquet      SENTENCES  } (src/icsd/config/arms.py)
+#      <results>/images/{drawing}/{shard}.parquet        IMAGES     }
+#      <results>/safety/{drawing}/{shard}.parquet        SAFETY     }
+#      <results>/alignment/{drawing}/{shard}.parquet     ALIGNMENT: where images are scored
+#      <results>/alignment/{arm}/matches/{shard}.parquet ALIGNMENT: with alignment.rematch
+#      <results>/dataset/multi/ledger.parquet            LEDGER: for an arm that is to have as many pictures
 #      <results>/pictures/real/{ledger,captions}.parquet LEDGER, CAPTIONS: of the photographs, for the arm real
 # out: <results>/dataset/{arm}/pairs.parquet             PAIRS: a picture with a caption
 #      <results>/dataset/{arm}/ledger.parquet            LEDGER: input = kept + dropped, with reasons
+
+
+# none where nothing is scored, so that finished runs without scores stay as they are
+ALIGNMENT_PARAMS = cfg.alignment.params(without=("model", "score")) if cfg.alignment.selects else {}
 
 
 rule build_dataset:
@@ -23,6 +29,7 @@ rule build_dataset:
         arm="{arm}",
         revision=REVISIONS["dataset"],
         max_drop_share=cfg.dataset.max_drop_share,
+        alignment=ALIGNMENT_PARAMS,
     log:
         "<results>/logs/build_dataset/{arm}.log",
     conda:

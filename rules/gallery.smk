@@ -2,9 +2,9 @@
 #
 # in:  <results>/{captions,groups}/all.parquet              CAPTIONS, GROUPS  } if any arm draws pictures
 #      <results>/summaries/{shard}.parquet                  SUMMARIES         }
-#      <results>/images/{arm}/sentences.parquet             SENTENCES  }
-#      <results>/images/{arm}/{shard}.parquet               IMAGES     } of the arms that draw
-#      <results>/safety/{arm}/{shard}.parquet               SAFETY     }
+#      <results>/images/{drawing}/sentences.parquet         SENTENCES  }
+#      <results>/images/{drawing}/{shard}.parquet           IMAGES     } of the arms that draw
+#      <results>/safety/{drawing}/{shard}.parquet           SAFETY     }
 #      <results>/dataset/{arm}/{pairs,ledger}.parquet       PAIRS, LEDGER
 #      <results>/pictures/{real,<test>}/{images,captions}.parquet  IMAGES, CAPTIONS
 #      <results>/evaluation/{arm}/seed-{seed}/{test}/predictions.parquet  PREDICTIONS
@@ -20,9 +20,9 @@ rule write_gallery:
         captions="<results>/captions/all.parquet" if cfg.drawn_arms else [],
         groups="<results>/groups/all.parquet" if cfg.drawn_arms else [],
         summaries=collect("<results>/summaries/{shard}.parquet", shard=SHARDS) if cfg.drawn_arms else [],
-        sentences=collect("<results>/images/{arm}/sentences.parquet", arm=cfg.drawn_arms),
-        images=collect("<results>/images/{arm}/{shard}.parquet", arm=cfg.drawn_arms, shard=SHARDS),
-        safety=collect("<results>/safety/{arm}/{shard}.parquet", arm=cfg.drawn_arms, shard=SHARDS),
+        sentences=drawn_sentences(*cfg.drawn_arms),
+        images=drawn_shards("images", *cfg.drawn_arms),
+        safety=drawn_shards("safety", *cfg.drawn_arms),
         datasets=collect("<results>/dataset/{arm}/{table}.parquet", arm=cfg.arms, table=["pairs", "ledger"]),
         pictures=collect(
             "<results>/pictures/{split}/{table}.parquet", split=GALLERY_PICTURES, table=["images", "captions"]
@@ -44,6 +44,7 @@ rule write_gallery:
             "shards": SHARDS,
             "seeds": cfg.captioner.seeds,
             "tests": list(cfg.pictures.tests),
+            **({"candidates": cfg.images.candidates} if cfg.images.candidates > 1 else {}),
         },
         pictures=cfg.gallery.pictures,
     log:

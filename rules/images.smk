@@ -3,13 +3,21 @@
 # in:  <results>/summaries/{shard}.parquet             SUMMARIES, all shards
 #      <results>/captions/all.parquet                  CAPTIONS
 #      <results>/dataset/multi/pairs.parquet           PAIRS: for arms that draw the captions of these
-# out: <results>/images/{arm}/sentences.parquet        SENTENCES: what to draw, in the shard of the image's id; a row
+#      <results>/alignment/{drawing}/{shard}.parquet   ALIGNMENT: where images.redraw_below decides what is drawn again
+# out: <results>/images/{drawing}/sentences.parquet    SENTENCES: what to draw, in the shard of the image's id; a row
 #                                                      group a shard
-#      <results>/images/{arm}/{shard}.parquet          IMAGES
-#      <results>/images/{arm}/{shard}.png              a contact sheet of the shard's first pictures
+#      <results>/images/{drawing}/{shard}.parquet      IMAGES
+#      <results>/images/{drawing}/{shard}.png          a contact sheet of the shard's first pictures
+#
+# A drawing is an arm, such as multi, and with images.candidates of 3 also multi/candidate-1 and multi/candidate-2.
+#
 # own: results/drawn/                                  each picture under the hash of all that determined it, so that
 #      a killed or changed run draws only what is new (config: images.store), shared by runs. No output, since
 #      Snakemake deletes those of a killed job. Deleting it costs time.
+
+
+# keys of `images` that decide what is drawn, and not how
+NOT_DRAWING = ("max_summaries", "spare", "seed", "candidates", "redraw_below", "max_images")
 
 
 rule select_sentences:
@@ -62,22 +70,60 @@ rule select_matched_sentences:
         "../scripts/select_matched_sentences.py"
 
 
-rule generate_images:
+def earlier_drawings(wildcards):
+    """The drawings of the candidates before this one."""
+    return cfg.drawings(wildcards.arm)[: int(wildcards.number)]
+
+
+def earlier_scores(wildcards):
+    """The scores of all earlier candidates, where they decide what is drawn again."""
+    if cfg.images.redraw_below is None:
+        return []
+    return collect("<results>/alignment/{drawing}/{shard}.parquet", drawing=earlier_drawings(wildcards), shard=SHARDS)
+
+
+rule select_candidates:
     input:
         sentences="<results>/images/{arm}/sentences.parquet",
-        model=model_input(cfg.images.model),
+        earlier=lambda wildcards: collect(
+            "<results>/images/{drawing}/sentences.parquet", drawing=earlier_drawings(wildcards)[1:]
+        ),
+        alignment=earlier_scores,
     output:
-        images="<results>/images/{arm}/{shard}.parquet",
-        contact_sheet="<results>/images/{arm}/{shard}.png",
-    wildcard_constraints:
-        arm=arms_where(lambda arm: arm.sentences),
+        sentences="<results>/images/{arm}/candidate-{number}/sentences.parquet",
     params:
         revision=REVISIONS["images"],
-        settings=cfg.images.params(without=("max_summaries", "spare", "seed")),
+        shards=cfg.shards,
+        seed=cfg.images.seed,
+        which=cfg.images.params("redraw_below", "max_images"),
     log:
-        "<results>/logs/generate_images/{arm}/{shard}.log",
+        "<results>/logs/select_candidates/{arm}-{number}.log",
+    conda:
+        "../envs/icsd.yaml"
+    threads: 1
+    resources:
+        mem_mb=jobs.memory(4000),
+        runtime=jobs.minutes(30),
+    script:
+        "../scripts/select_candidates.py"
+
+
+rule generate_images:
+    input:
+        sentences="<results>/images/{drawing}/sentences.parquet",
+        model=model_input(cfg.images.model),
+    output:
+        images="<results>/images/{drawing}/{shard}.parquet",
+        contact_sheet="<results>/images/{drawing}/{shard}.png",
+    wildcard_constraints:
+        drawing=DRAWN,
+    params:
+        revision=REVISIONS["images"],
+        settings=cfg.images.params(without=NOT_DRAWING),
+    log:
+        "<results>/logs/generate_images/{drawing}/{shard}.log",
     benchmark:
-        "<results>/benchmarks/generate_images/{arm}/{shard}.tsv"
+        "<results>/benchmarks/generate_images/{drawing}/{shard}.tsv"
     conda:
         "../envs/icsd.yaml"
     threads: 1

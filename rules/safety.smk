@@ -1,25 +1,25 @@
 # safety: which pictures may be used
 #
-# in:  <results>/images/{arm}/{shard}.parquet  IMAGES
-# out: <results>/safety/{arm}/{shard}.parquet  SAFETY: the checker's score, and safe, unsafe or blank
+# in:  <results>/images/{drawing}/{shard}.parquet  IMAGES
+# out: <results>/safety/{drawing}/{shard}.parquet  SAFETY: the checker's score, and safe, unsafe or blank
 
 
 rule check_safety:
     input:
-        images="<results>/images/{arm}/{shard}.parquet",
+        images="<results>/images/{drawing}/{shard}.parquet",
         model=model_input(cfg.safety.model or cfg.images.model),
     output:
-        safety="<results>/safety/{arm}/{shard}.parquet",
+        safety="<results>/safety/{drawing}/{shard}.parquet",
     wildcard_constraints:
-        arm=arms_where(lambda arm: arm.sentences),
+        drawing=DRAWN,
     params:
         revision=REVISIONS["safety"],
         model=cfg.safety.model or cfg.images.model,
         blank_std=cfg.safety.blank_std,
     log:
-        "<results>/logs/check_safety/{arm}/{shard}.log",
+        "<results>/logs/check_safety/{drawing}/{shard}.log",
     benchmark:
-        "<results>/benchmarks/check_safety/{arm}/{shard}.tsv"
+        "<results>/benchmarks/check_safety/{drawing}/{shard}.tsv"
     conda:
         "../envs/icsd.yaml"
     threads: 1

@@ -1,18 +1,15 @@
 from pathlib import Path
 
+from icsd.config import AlignmentConfig
 from icsd.core.logs import job_log
-from icsd.stages.dataset import DrawnTables, build_dataset
+from icsd.stages.dataset.building import DrawnTables, build_dataset
 
 with job_log(snakemake.log[0]):
-    inputs = snakemake.input
+    inputs, params = snakemake.input, snakemake.params
     balance = inputs.get("balance")
-    tables_of_arm = DrawnTables(
-        Path(inputs.captions),
-        [Path(path) for path in inputs.summaries],
-        Path(inputs.sentences),
-        [Path(path) for path in inputs.images],
-        [Path(path) for path in inputs.safety],
-        Path(balance) if balance else None,
-    )
+    lists = ("summaries", "sentences", "images", "safety", "alignment", "matches")
+    shards = {name: [Path(path) for path in inputs.get(name, ())] for name in lists}
+    tables_of_arm = DrawnTables(Path(inputs.captions), **shards, balance=Path(balance) if balance else None)
     pairs, ledger = Path(snakemake.output.pairs), Path(snakemake.output.ledger)
-    build_dataset(snakemake.params.arm, tables_of_arm, pairs, ledger, snakemake.params.max_drop_share)
+    settings = AlignmentConfig(**params.alignment)
+    build_dataset(params.arm, tables_of_arm, pairs, ledger, params.max_drop_share, settings)

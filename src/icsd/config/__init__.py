@@ -6,7 +6,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
-from icsd.config.arms import ARMS, METHOD, Arm, ArmName, arms_with_pictures_of, drawn_arms
+from icsd.config.arms import ARMS, METHOD, Arm, ArmName, arms_with_pictures_of, drawing_names, drawn_arms
 from icsd.config.captioner import CaptionerConfig, CaptionerDecoderConfig
 from icsd.config.corpus import CaptionsConfig, Columns, PicturesConfig, PicturesSplit
 from icsd.config.downloads import DownloadsConfig
@@ -14,7 +14,7 @@ from icsd.config.embeddings import EmbeddingsConfig, GroupsConfig
 from icsd.config.estimate import EstimateConfig
 from icsd.config.evaluation import EvaluationConfig, SpiceConfig
 from icsd.config.export import ExportConfig, provenance
-from icsd.config.images import DatasetConfig, GalleryConfig, ImagesConfig, SafetyConfig
+from icsd.config.images import AlignmentConfig, DatasetConfig, GalleryConfig, ImagesConfig, SafetyConfig
 from icsd.config.section import Section, known_keys, mistake, tracked
 from icsd.config.shipped import shipped_path, with_defaults
 from icsd.config.summaries import BatchConfig, QualityConfig, SummariesConfig
@@ -22,7 +22,8 @@ from icsd.core.errors import ConfigError
 from icsd.core.ids import shard_names
 
 __all__ = [
-    "ARMS", "METHOD", "Arm", "BatchConfig", "CaptionerConfig", "CaptionerDecoderConfig", "CaptionsConfig", "Columns",
+    "ARMS", "METHOD", "AlignmentConfig", "Arm", "BatchConfig", "CaptionerConfig", "CaptionerDecoderConfig",
+    "CaptionsConfig", "Columns",
     "Config", "DatasetConfig", "DownloadsConfig", "EmbeddingsConfig", "EstimateConfig", "EvaluationConfig",
     "ExportConfig", "GalleryConfig", "GroupsConfig", "ImagesConfig", "PicturesConfig", "PicturesSplit", "QualityConfig",
     "SafetyConfig", "SpiceConfig", "SummariesConfig", "arms_with_pictures_of", "drawn_arms", "job_config", "known_keys",
@@ -33,8 +34,8 @@ SOURCE = "config/config.yaml, or in the file given with --configfile"
 
 # keys that accept the hub id of a model in `downloads`. Not summaries.openai.model: an endpoint's models are its own
 MODEL_KEYS = (
-    "embeddings.model", "images.model", "safety.model", "captioner.vision_model", "captioner.tokenizer",
-    "captioner.decoder_weights", "summaries.transformers.model", "summaries.quality.image_model",
+    "embeddings.model", "images.model", "alignment.model", "safety.model", "captioner.vision_model",
+    "captioner.tokenizer", "captioner.decoder_weights", "summaries.transformers.model", "summaries.quality.image_model",
     "evaluation.clip_model",
 )  # fmt: skip
 
@@ -53,6 +54,7 @@ class Config(Section):
     groups: GroupsConfig = GroupsConfig()
     summaries: SummariesConfig = SummariesConfig()
     images: ImagesConfig
+    alignment: AlignmentConfig = AlignmentConfig()
     safety: SafetyConfig = SafetyConfig()
     dataset: DatasetConfig = DatasetConfig()
     captioner: CaptionerConfig
@@ -87,6 +89,10 @@ class Config(Section):
         """The arms that pictures are drawn for."""
         return drawn_arms(self.arms)
 
+    def drawings(self, arm: str) -> list[str]:
+        """The folders of an arm's drawn pictures, below images/: the first candidates' and those of further ones."""
+        return drawing_names(arm, self.images.candidates)
+
     @property
     def has_photographs(self) -> bool:
         """True if an arm consists of the corpus's photographs."""
@@ -100,6 +106,19 @@ class Config(Section):
             raise ValueError("the arm real needs pictures.real, which is null")
         if foreign := set(self.export.arms or ()) - set(self.arms):
             raise ValueError(f"export.arms={self.export.arms}: {min(foreign)} is not among arms={self.arms}")
+        return self
+
+    @model_validator(mode="after")
+    def _alignment_has_scores(self) -> "Config":
+        drawn_again = self.images.candidates > 1
+        if not self.alignment.scores and (drawn_again or self.alignment.selects):
+            key = f"images.candidates={self.images.candidates}" if drawn_again else "alignment"
+            raise ValueError(f"{key} needs scores, and alignment.model is null: name a model of open_clip there")
+        if self.images.redraw_below is not None and not drawn_again:
+            raise ValueError("images.redraw_below needs images.candidates of 2 or more")
+        if self.alignment.rematch and self.alignment.score != "cosine":
+            problem = "alignment.rematch needs alignment.score=cosine"
+            raise ValueError(f"{problem}: only vectors of a model have nearest ones")
         return self
 
 

@@ -7,9 +7,9 @@ arm and the number of its group or caption (`core.ids.drawn_image_id`): an arm t
 numbers for the second image.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 METHOD = "multi"  # the arm that the others are compared with
 
@@ -47,6 +47,18 @@ class Arm:
         """The other arms without whose tables it cannot be made."""
         needed = {self.drawn_by.name} | ({METHOD} if self.balanced or self.sentences == "pairs" else set())
         return needed - {self.name}
+
+    def captions_of(self, sentence: Mapping[str, Any]) -> list[int]:
+        """The captions that go with a picture of this row of SENTENCES: all of its own, or the first of them."""
+        if self.captions is None:
+            return list(sentence["caption_ids"])
+        return captions_with_anchor(sentence)[: self.captions]
+
+
+def captions_with_anchor(sentence: Mapping[str, Any]) -> list[int]:
+    """The captions of a row of SENTENCES, its group's anchor first, which need not be among those selected."""
+    anchor = [] if sentence["group_id"] is None else [sentence["group_id"]]
+    return list(dict.fromkeys([*anchor, *sentence["caption_ids"]]))
 
 
 ARMS = {
@@ -97,3 +109,11 @@ def drawn_arms(arms: Iterable[str]) -> list[str]:
 def arms_with_pictures_of(name: str) -> list[str]:
     """The arms that have the pictures of the arm `name`: itself, and those that share them."""
     return [name, *(arm.name for arm in ARMS.values() if arm.pictures == name)]
+
+
+def drawing_names(arm: str, candidates: int) -> list[str]:
+    """The names of an arm's drawings: the first candidates of its sentences, and each number of further candidates.
+
+    They are paths, as its images, verdicts and scores have them below their stage's folder: multi, multi/candidate-1.
+    """
+    return [arm, *(f"{arm}/candidate-{number}" for number in range(1, candidates))]

@@ -38,6 +38,9 @@ class EstimateConfig(Section):
     images_per_second: Rate = untracked(
         1.0, "Pictures a second of Stable Diffusion 1.4, 512 by 512 pixels, in 20 steps; a guess."
     )
+    alignments_per_second: Rate = untracked(
+        100.0, "Pictures a second through CLIP ViT-B/32, each with its captions; a guess."
+    )
     checks_per_second: Rate = untracked(100.0, "Pictures a second through its safety checker; a guess.")
     training_steps_per_second: Rate = untracked(
         3.0, "Steps of 64 pairs a second, CLIP ViT-B/32 and BERT base, validations included; a guess."

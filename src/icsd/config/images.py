@@ -1,4 +1,4 @@
-"""Pictures, their safety, the dataset and the gallery."""
+"""Pictures, how well they show their captions, their safety, the dataset and the gallery."""
 
 from typing import Annotated, Any, Literal
 
@@ -38,9 +38,67 @@ class ImagesConfig(Section):
     )
     negative_prompt: str = tracked("", "Content that the pictures should not show.")
     seed: Seed = tracked(0, "Each picture's seed comes from this and its id.")
+    candidates: Annotated[int, Field(ge=1, le=100)] = tracked(
+        1, "Most pictures that are drawn of a sentence; the one that shows its captions best is used."
+    )
+    redraw_below: float | None = tracked(
+        None,
+        "A further candidate is drawn only where the mean score of the captions is below this in all earlier ones; "
+        "null draws all candidates of every sentence.",
+    )
+    max_images: Count | None = tracked(
+        None, "Most pictures that an arm draws, candidates included: the lowest scores come first; null: no limit."
+    )
     batch_size: Count = untracked(64, "Pictures at once, halved where memory runs out.")
     compile: bool = untracked(False, "Compile the denoiser at the first batch.")
     store: str = untracked("results/drawn", "All pictures, shared by runs; deleting it costs time.")
+
+
+class AlignmentConfig(Section):
+    """How well a picture shows each of its captions, and which pairs are dropped for it."""
+
+    model: str | None = tracked(
+        None, "An open_clip model, CLIP or SigLIP: architecture/pretrained, a folder, or an id of the hub; null: none."
+    )
+    score: Literal["cosine", "random", "probe"] = tracked(
+        "cosine",
+        "Score of a pair: cosine of the model's vectors of picture and caption; random, a control that needs no model; "
+        "probe, the share of the caption's objects that the picture book's detector sees, for its benchmark.",
+    )
+    min_score: float | None = tracked(None, "A pair with a lower score is dropped; null: none.")
+    drop_share: Annotated[float, Field(ge=0, lt=1)] = tracked(
+        0.0, "Share of an arm's pairs that are dropped, those with the lowest scores."
+    )
+    max_below_best: Annotated[float, Field(ge=0)] | None = tracked(
+        None,
+        "A pair is dropped if its score is further than this below the best of its picture; null: none.",
+    )
+    min_sentence_score: float | None = tracked(
+        None, "A picture is dropped with all its pairs if the score of its sentence is lower; null: none."
+    )
+    weight_temperature: Annotated[float, Field(gt=0)] | None = tracked(
+        None, "A pair weighs exp(score / temperature) in the training's loss, 1 on average; null: all weigh the same."
+    )
+    rematch: Annotated[int, Field(ge=0, le=1000)] = tracked(
+        0, "Nearest pictures of the arm of which a caption without a pair gets the best; 0: none."
+    )
+    batch_size: Count = untracked(256, "Pictures or captions at once.")
+
+    @property
+    def scores(self) -> bool:
+        """True if pairs get scores."""
+        return self.model is not None or self.score != "cosine"
+
+    @property
+    def selects(self) -> bool:
+        """True if a key drops, adds or weighs pairs."""
+        others = (self.min_score, self.max_below_best, self.min_sentence_score, self.weight_temperature)
+        return any(value is not None for value in others) or self.drop_share > 0 or self.rematch > 0
+
+    @property
+    def scorer(self) -> dict[str, Any]:
+        """The keys that determine the scores, for a rule's params."""
+        return self.params("score", *(["model"] if self.score == "cosine" else []))
 
 
 class SafetyConfig(Section):

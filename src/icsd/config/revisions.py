@@ -10,6 +10,7 @@ REVISIONS = {
     "groups": 1,
     "summaries": 2,
     "images": 1,
+    "alignment": 1,
     "safety": 1,
     "dataset": 1,
     "captioner": 2,

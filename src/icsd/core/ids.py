@@ -37,14 +37,23 @@ def drawing_order(number: int) -> tuple[int, int]:
     return item_seed(f"order of {number}", 0), number
 
 
-def drawn_image_id(arm: str, number: int) -> str:
-    """The id of an image that the arm draws from the group or the caption with this number."""
-    return f"{arm}-{number}"
+def drawn_image_id(arm: str, number: int, candidate: int = 0) -> str:
+    """The id of an image that the arm draws from the group or the caption with this number.
+
+    Of the candidates for one sentence the first, number 0, has the id of an image without candidates.
+    """
+    return f"{arm}-{number}_{candidate}" if candidate else f"{arm}-{number}"
 
 
 def image_number(image_id: str) -> int:
     """The number in an image's id, after the arm: of its group, its caption, or its photograph in the corpus."""
-    return int(image_id.rpartition("-")[2])
+    return int(image_id.rpartition("-")[2].partition("_")[0])
+
+
+def first_candidate_id(image_id: str) -> str:
+    """The id of the first candidate for the sentence that this image was drawn from."""
+    arm, _, number = image_id.rpartition("-")
+    return f"{arm}-{number.partition('_')[0]}"
 
 
 def real_image_id(image_id: int) -> str:

@@ -3,12 +3,13 @@
 import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from icsd.config.arms import ARMS
 from icsd.core import tables
-from icsd.core.ids import drawing_order, drawn_image_id, item_seed, shard_of
+from icsd.core.ids import drawing_order, drawn_image_id, first_candidate_id, image_number, item_seed, shard_of
 
 Row = Mapping[str, Any]
 _log = logging.getLogger(__name__)
@@ -43,6 +44,61 @@ def select_matched_sentences(arm: str, pairs: Path, captions: Path, sentences: P
     paired = set(tables.read(pairs, tables.PAIRS, columns=["caption_id"])["caption_id"].to_pylist())
     rows = [_of_caption(arm, row, seed) for row in _corpus(captions) if row["caption_id"] in paired]
     _write_sentences(arm, rows, sentences, shards)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Which sentences get one more candidate: candidate `number`, from 1, of `sentences`, the arm's first ones.
+
+    `earlier` are the ALIGNMENT tables of the candidates before it. With `redraw_below` only sentences get one whose
+    captions no earlier candidate shows with that mean score. `max_images` is the most that the arm may draw in all.
+    """
+
+    number: int
+    redraw_below: float | None
+    max_images: int | None
+
+
+def select_candidates(
+    sentences: Path, earlier: Sequence[Path], alignment: Sequence[Path], selected: Path, shards: int, seed: int,
+    which: Candidates,
+) -> None:  # fmt: skip
+    """Write the SENTENCES, out of `sentences`, of which a further candidate is drawn, each with a seed of its own.
+
+    `earlier` are the SENTENCES of the candidates between, `alignment` the ALIGNMENT of all earlier ones; it may be
+    empty without `redraw_below`. Where `max_images` leaves room for a part, the lowest scores come first; without
+    scores the order is that of drawing.
+    """
+    rows = tables.read(sentences, tables.SENTENCES).to_pylist()
+    best = _best_means(rows, alignment)
+    if which.redraw_below is not None:
+        rows = [row for row in rows if best.get(row["image_id"], -math.inf) < which.redraw_below]
+    rows.sort(key=lambda row: (best.get(row["image_id"], 0.0), drawing_order(image_number(row["image_id"]))))
+    if which.max_images is not None:
+        drawn = sum(tables.count(path, tables.SENTENCES) for path in (sentences, *earlier))
+        rows = rows[: max(0, which.max_images - drawn)]
+    found = [_candidate(row, which.number, seed) for row in rows]
+    _write_sentences(f"candidate {which.number}", found, selected, shards)
+
+
+def _best_means(rows: Sequence[Row], alignment: Sequence[Path]) -> dict[str, float]:
+    """The highest mean score of the captions over all candidates of each sentence, rounded; empty without scores."""
+    if not alignment:
+        return {}
+    scores: dict[str, list[float]] = {}
+    for row in tables.concat(alignment, tables.ALIGNMENT).to_pylist():
+        if row["caption_id"] is not None:
+            scores.setdefault(row["image_id"], []).append(row["score"])
+    best = dict[str, float]()
+    for image_id, values in scores.items():
+        first = first_candidate_id(image_id)
+        best[first] = max(best.get(first, -math.inf), round(math.fsum(values) / len(values), 6))
+    return best
+
+
+def _candidate(row: Row, number: int, seed: int) -> dict[str, Any]:
+    image_id = drawn_image_id(row["arm"], image_number(row["image_id"]), number)
+    return {**row, "image_id": image_id, "seed": item_seed(image_id, seed)}
 
 
 def choose_groups(summaries: Iterable[Row], pictures: int) -> list[Row]:

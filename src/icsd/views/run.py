@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from icsd.config import ARMS, Config
+from icsd.config.arms import drawing_names
 from icsd.core import tables
 from icsd.core.errors import InputError
 from icsd.core.ids import shard_names, shard_number
@@ -112,7 +113,8 @@ class RunTable:
 class Run:
     """A run's folder, and the arms, shards, seeds and test sets that its tables are of.
 
-    `drawn` are the arms that have pictures of their own: multi_head has those of multi. `skip_damaged`: see RunTable.
+    `drawn` are the arms that have pictures of their own: multi_head has those of multi. `candidates` is how many are
+    drawn of a sentence at most. `skip_damaged`: see RunTable.
     """
 
     folder: Path
@@ -121,6 +123,7 @@ class Run:
     shards: Sequence[str] = ()
     seeds: Sequence[int] = ()
     tests: Sequence[str] = ()
+    candidates: int = 1
     skip_damaged: bool = False
 
     @property
@@ -171,16 +174,25 @@ class Run:
         return self._sharded("summaries", "summaries", tables.SUMMARIES)
 
     def sentences(self, arm: str) -> RunTable:
-        """The sentences that an arm draws."""
-        return self._file(f"images/{arm}/sentences", f"sentences of {arm}", tables.SENTENCES)
+        """The sentences that an arm draws, once for each candidate."""
+        names = [f"images/{drawing}/sentences" for drawing in self.drawings(arm)]
+        return self._files(names, f"sentences of {arm}", tables.SENTENCES)
 
     def images(self, arm: str) -> RunTable:
-        """The pictures that an arm has drawn."""
-        return self._sharded(f"images/{arm}", f"pictures of {arm}", tables.IMAGES)
+        """The pictures that an arm has drawn, all candidates."""
+        return self._drawn("images", arm, f"pictures of {arm}", tables.IMAGES)
 
     def safety(self, arm: str) -> RunTable:
         """The safety verdicts on an arm's pictures."""
-        return self._sharded(f"safety/{arm}", f"verdicts on those of {arm}", tables.SAFETY)
+        return self._drawn("safety", arm, f"verdicts on those of {arm}", tables.SAFETY)
+
+    def alignment(self, arm: str) -> RunTable:
+        """The scores of an arm's pictures with their captions."""
+        return self._drawn("alignment", arm, f"scores of those of {arm}", tables.ALIGNMENT)
+
+    def drawings(self, arm: str) -> list[str]:
+        """The folders of an arm's pictures below images/: the first candidates, and further ones."""
+        return drawing_names(arm, self.candidates)
 
     def photographs(self, split: str) -> RunTable:
         """The real pictures of a split, such as "real", "val" or a test set."""
@@ -221,11 +233,21 @@ class Run:
         return self._file("evaluation/scores", "scores", tables.SCORES)
 
     def _file(self, name: str, title: str, table: Table) -> RunTable:
-        return RunTable(name, title, table, (self.folder / f"{name}.parquet",), self.skip_damaged)
+        return self._files([name], title, table)
+
+    def _files(self, names: Sequence[str], title: str, table: Table) -> RunTable:
+        paths = tuple(self.folder / f"{name}.parquet" for name in names)
+        return RunTable(names[0], title, table, paths, self.skip_damaged)
 
     def _sharded(self, name: str, title: str, table: Table) -> RunTable:
-        paths = tuple(self.folder / name / f"{shard}.parquet" for shard in self.shards)
-        return RunTable(name, title, table, paths, self.skip_damaged)
+        return RunTable(name, title, table, tuple(self._shards_of(name)), self.skip_damaged)
+
+    def _drawn(self, stage: str, arm: str, title: str, table: Table) -> RunTable:
+        paths = [path for drawing in self.drawings(arm) for path in self._shards_of(f"{stage}/{drawing}")]
+        return RunTable(f"{stage}/{arm}", title, table, tuple(paths), self.skip_damaged)
+
+    def _shards_of(self, name: str) -> list[Path]:
+        return [self.folder / name / f"{shard}.parquet" for shard in self.shards]
 
     # --- Other files --------------------------------------------------------------------------------------------------
 
@@ -270,7 +292,7 @@ def configured_run(config: Config, folder: Path | None = None) -> Run:
     """The run that a config describes, in its folder or another one; damaged tables count as not there."""
     return Run(
         run_folder(config.run) if folder is None else folder, list(config.arms), config.drawn_arms, config.shard_names,
-        config.captioner.seeds, list(config.pictures.tests), skip_damaged=True,
+        config.captioner.seeds, list(config.pictures.tests), config.images.candidates, skip_damaged=True,
     )  # fmt: skip
 
 
@@ -289,7 +311,15 @@ def found_run(folder: Path) -> Run:
     seeds = sorted({int(path.name.removeprefix("seed-")) for path in trained})
     tests = [path.name for path in sorted(folder.glob("pictures/*/")) if path.name not in NO_TEST]
     drawn = [arm for arm in ARMS if ARMS[arm].sentences and (folder / "images" / arm).is_dir()]
-    return Run(folder, _found_arms(folder), drawn or ["multi"], _found_shards(folder), seeds or [0], tests or ["test"])
+    return Run(
+        folder, _found_arms(folder), drawn or ["multi"], _found_shards(folder), seeds or [0], tests or ["test"],
+        _found_candidates(folder),
+    )  # fmt: skip
+
+
+def _found_candidates(folder: Path) -> int:
+    numbers = [int(path.name.removeprefix("candidate-")) for path in folder.glob("images/*/candidate-*")]
+    return max(numbers, default=0) + 1
 
 
 def _found_arms(folder: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""Dataset: an arm's training pairs, and a ledger of all kept and dropped items with reasons."""
+"""The tables of an arm to its training pairs, step by step; a ledger has all kept and dropped items with reasons."""
 
 import logging
 from collections import Counter
@@ -7,10 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from icsd.config import AlignmentConfig
 from icsd.config.arms import ARMS, METHOD
 from icsd.core import tables
 from icsd.core.errors import InputError, check_drop_share
-from icsd.core.ids import drawing_order, drawn_image_id, image_number, real_image_id
+from icsd.core.ids import drawing_order, drawn_image_id, first_candidate_id, image_number, real_image_id
+from icsd.stages.dataset.alignment import (  # fmt: skip
+    Pair,
+    Scores,
+    losing_candidates,
+    low_pairs,
+    matched_pairs,
+    read_scores,
+    unshown_sentences,
+    weights,
+)
 
 Row = Mapping[str, Any]
 _log = logging.getLogger(__name__)
@@ -20,14 +31,18 @@ _log = logging.getLogger(__name__)
 class DrawnTables:
     """The tables that the dataset of an arm with drawn pictures is made of.
 
-    `balance` is the PAIRS of the method, where the arm is to have as many pictures.
+    `sentences` has a file for each number of candidates. `alignment` are the scores of pairs, `matches` those of
+    captions with their nearest images; both may be empty. `balance` is the LEDGER of the method, where the arm is to
+    have as many pictures.
     """
 
     captions: Path
     summaries: Sequence[Path]
-    sentences: Path
+    sentences: Sequence[Path]
     images: Sequence[Path]
     safety: Sequence[Path]
+    alignment: Sequence[Path] = ()
+    matches: Sequence[Path] = ()
     balance: Path | None = None
 
 
@@ -60,22 +75,19 @@ class Step:
         return f"{self.stage}: {kept:,} of {len(self.entered):,} kept"
 
 
-def build_dataset(arm: str, paths: DrawnTables, pairs: Path, ledger: Path, max_drop_share: float) -> None:
+def build_dataset(
+    arm: str, paths: DrawnTables, pairs: Path, ledger: Path, max_drop_share: float, settings: AlignmentConfig
+) -> None:
     """Write the PAIRS of an arm with drawn pictures, by image and caption id, and its LEDGER.
 
-    TooManyDroppedError if the checks drop a larger share of the pictures than `max_drop_share`. InputError if no pair
-    is left, or if the tables do not belong together.
+    `settings` tell which pairs the scores drop, add and weigh. TooManyDroppedError if the checks drop a larger share of
+    the pictures than `max_drop_share`. InputError if no pair is left, or if the tables do not belong together.
     """
-    sentences = tables.read(paths.sentences, tables.SENTENCES).to_pylist()
+    sentences = tables.concat(paths.sentences, tables.SENTENCES).to_pylist()
     captions = _captions(paths.captions)
-    steps = _steps(arm, paths, sentences, captions)
-    kept = set(steps[-1].kept)
-    rows = [row for row in sentences if row["image_id"] in kept]
-    found = [
-        _pair(row["image_id"], caption_id, captions, paths.sentences)
-        for row in rows
-        for caption_id in _captions_of(row, ARMS[arm].captions)
-    ]
+    by_image = {row["image_id"]: ARMS[arm].captions_of(row) for row in sentences}
+    scores = read_scores(paths.alignment, paths.matches) if paths.alignment else None
+    steps = _steps(arm, paths, by_image, captions, scores)
     safety = next(step for step in steps if step.stage == "safety")
     check_drop_share(
         safety.dropped,
@@ -85,15 +97,40 @@ def build_dataset(arm: str, paths: DrawnTables, pairs: Path, ledger: Path, max_d
         limit=max_drop_share,
         hint=f"Look at the contact sheets in {paths.images[0].parent}",
     )
-    _write(arm, steps, found, pairs, ledger)
+    found: dict[Pair, float | None] = {
+        (image_id, caption_id): None for image_id in steps[-1].kept for caption_id in by_image[image_id]
+    }
+    if scores and settings.selects:
+        more, found = _aligned(list(found), steps[-1].kept, scores, settings)
+        steps += more
+    rows = [
+        _pair(image_id, caption_id, captions, paths.sentences[0]) | {"weight": weight}
+        for (image_id, caption_id), weight in found.items()
+    ]
+    _write(arm, steps, rows, pairs, ledger)
 
 
-def _captions_of(row: Row, limit: int | None) -> Sequence[int]:
-    """The captions that go with a picture: all of its sentence, or at most `limit`, the group's anchor first."""
-    if limit is None:
-        return list(row["caption_ids"])
-    anchor = [] if row["group_id"] is None else [row["group_id"]]
-    return list(dict.fromkeys([*anchor, *row["caption_ids"]]))[:limit]
+def _aligned(
+    pairs: Sequence[Pair], images: Sequence[str], scores: Scores, settings: AlignmentConfig
+) -> tuple[list[Step], dict[Pair, float | None]]:
+    """The steps that follow from the scores, and the pairs that are left or made, with their weights."""
+    shown = Step("alignment", images, unshown_sentences(images, scores, settings))
+    pairs = [pair for pair in pairs if pair[0] not in shown.dropped]
+    dropped, line = low_pairs(pairs, scores, settings)
+    steps = [shown, Step("pairs", [_name(pair) for pair in pairs], {_name(pair): why for pair, why in dropped.items()})]
+    found = {pair: scores.of(*pair) for pair in pairs if pair not in dropped}
+    if settings.rematch:
+        without = sorted({caption_id for _, caption_id in pairs} - {caption_id for _, caption_id in found})
+        made, unmatched = matched_pairs(without, set(shown.kept), set(pairs), scores, line)
+        reasons = {f"caption {caption_id}": why for caption_id, why in unmatched.items()}
+        steps.append(Step("rematch", [f"caption {caption_id}" for caption_id in without], reasons))
+        found |= dict(made)
+    return steps, dict(zip(found, weights(list(found.values()), settings.weight_temperature), strict=True))
+
+
+def _name(pair: Pair) -> str:
+    """The id of a pair in the ledger."""
+    return f"{pair[0]}/{pair[1]}"
 
 
 def build_real_dataset(pictures: Path, captions: Path, pairs: Path, ledger: Path) -> None:
@@ -118,21 +155,33 @@ def build_real_dataset(pictures: Path, captions: Path, pairs: Path, ledger: Path
     _write("real", [step], found, pairs, ledger)
 
 
-def _steps(arm: str, paths: DrawnTables, sentences: Sequence[Row], captions: Mapping[int, str]) -> list[Step]:
-    """Return the steps to the arm's pictures; what one keeps enters the next."""
-    drawn = {row["image_id"] for row in sentences}
-    first, candidates = _candidates(arm, paths, captions)
-    _check_same(paths.sentences, "the captions or summaries", drawn - set(candidates), set())
-    reason = _REASONS[ARMS[arm].drawn_by.sentences or ""].format(count=f"{len(drawn):,}")
-    images = Step("images", candidates, {item: reason for item in candidates if item not in drawn})
+def _steps(
+    arm: str,
+    paths: DrawnTables,
+    by_image: Mapping[str, Sequence[int]],
+    captions: Mapping[int, str],
+    scores: Scores | None,
+) -> list[Step]:
+    """Return the steps to the arm's pictures; what one keeps enters the next.
+
+    `by_image` has the captions of each drawn image. Without `scores` no sentence has several candidates.
+    """
+    drawn, firsts = set(by_image), {first_candidate_id(image_id) for image_id in by_image}
+    first, possible = _possible_images(arm, paths, captions)
+    _check_same(paths.sentences[0], "the captions or summaries", firsts - set(possible), set())
+    reason = _REASONS[ARMS[arm].drawn_by.sentences or ""].format(count=f"{len(firsts):,}")
+    entered = [*possible, *sorted(drawn - firsts)]
+    images = Step("images", entered, {item: reason for item in possible if item not in drawn})
     made = set(tables.concat(paths.images, tables.IMAGES, columns=["image_id"])["image_id"].to_pylist())
     _check_same(paths.images[0].parent, "the sentences", made, set(images.kept))
     checks = {row["image_id"]: row for row in tables.concat(paths.safety, tables.SAFETY).to_pylist()}
     _check_same(paths.safety[0].parent, "the images", set(checks), made)
     dropped = {image_id: _drop_reason(row) for image_id, row in checks.items() if row["verdict"] != "safe"}
-    safety = Step("safety", images.kept, dropped)
-    balance = [_balance(arm, safety.kept, paths)] if ARMS[arm].balanced else []
-    return [*first, images, safety, *balance]
+    steps = [*first, images, Step("safety", images.kept, dropped)]
+    if scores and len(paths.sentences) > 1:
+        safe = steps[-1].kept
+        steps.append(Step("candidates", safe, losing_candidates({each: by_image[each] for each in safe}, scores)))
+    return [*steps, _balance(arm, steps[-1].kept, paths)] if ARMS[arm].balanced else steps
 
 
 _REASONS = {  # why an item was not drawn, by what the arm's sentences are
@@ -145,8 +194,8 @@ _REASONS = {  # why an item was not drawn, by what the arm's sentences are
 def _balance(arm: str, safe: Sequence[str], paths: DrawnTables) -> Step:
     """Keep as many pictures as the method has, those that were chosen first."""
     if paths.balance is None:
-        raise ValueError(f"the arm {arm} needs the pairs of {METHOD}")
-    wanted = len(set(tables.read(paths.balance, tables.PAIRS, columns=["image_id"])["image_id"].to_pylist()))
+        raise ValueError(f"the arm {arm} needs the ledger of {METHOD}")
+    wanted = _pictures_before_alignment(paths.balance)
     if len(safe) < wanted:
         problem = f"{len(safe):,} safe pictures are fewer than the {wanted:,} that {METHOD} has"
         hint = "raise images.spare in config/config.yaml, or lower images.max_summaries if all captions are drawn"
@@ -156,7 +205,13 @@ def _balance(arm: str, safe: Sequence[str], paths: DrawnTables) -> Step:
     return Step("balance", safe, dict.fromkeys(in_order[wanted:], reason))
 
 
-def _candidates(arm: str, paths: DrawnTables, captions: Mapping[int, str]) -> tuple[list[Step], list[str]]:
+def _pictures_before_alignment(ledger: Path) -> int:
+    """The pictures of the arm of this LEDGER that are safe and used, before their scores drop any."""
+    kept = Counter(row["stage"] for row in tables.read(ledger, tables.LEDGER).to_pylist() if row["kept"])
+    return kept["candidates"] or kept["safety"]
+
+
+def _possible_images(arm: str, paths: DrawnTables, captions: Mapping[int, str]) -> tuple[list[Step], list[str]]:
     """Return the steps before sentences were chosen, and the ids of all images that could have been drawn."""
     drawn_by = ARMS[arm].drawn_by
     if drawn_by.sentences != "summaries":

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from icsd.config import AlignmentConfig
 from icsd.config.arms import ARMS, Arm
 from icsd.core import tables
 from icsd.core.errors import InputError, TooManyDroppedError
 from icsd.core.ids import drawing_order
-from icsd.stages.dataset import DrawnTables, Step, _captions_of, build_dataset, build_real_dataset
+from icsd.stages.dataset.building import DrawnTables, Step, build_dataset, build_real_dataset
 
 SUMMARY = {"prompt_tokens": None, "completion_tokens": None, "model": "merge", "prompt_hash": "abc"}
 # groups 1, 2, 4 and 5 are usable, 1, 2 and 4 are drawn, 4 is unsafe
@@ -52,19 +53,23 @@ def make(tmp_path: Path) -> Make:
         return DrawnTables(
             _file(tmp_path / "captions.parquet", tables.CAPTIONS, captions),
             _shards(tmp_path / "summaries", tables.SUMMARIES, SUMMARIES),
-            _file(tmp_path / "sentences.parquet", tables.SENTENCES, sentences),
+            [_file(tmp_path / "sentences.parquet", tables.SENTENCES, sentences)],
             _shards(tmp_path / "images", tables.IMAGES, images),
             _shards(tmp_path / "safety", tables.SAFETY, checks),
-            _pairs_of_multi(tmp_path / "multi.parquet", 2) if arm == "single" else None,
+            balance=_ledger_of_multi(tmp_path / "multi.parquet", 2) if arm == "single" else None,
         )
 
     return write
 
 
-def _pairs_of_multi(path: Path, pictures: int) -> Path:
-    """Pairs of so many pictures, two each."""
-    rows = [{"image_id": f"multi-{i}", "caption_id": i + j, "caption": "c"} for i in range(pictures) for j in range(2)]
-    tables.write(path, tables.PAIRS, rows)
+def _ledger_of_multi(path: Path, pictures: int) -> Path:
+    """A ledger of so many safe pictures, and one that is not."""
+    reasons = [*[None] * pictures, "blank"]
+    rows = [
+        {"stage": "safety", "item_id": f"multi-{i}", "kept": reason is None, "reason": reason}
+        for i, reason in enumerate(reasons)
+    ]
+    tables.write(path, tables.LEDGER, rows)
     return path
 
 
@@ -82,7 +87,7 @@ def _shards(folder: Path, table: tables.Table, rows: list[dict]) -> list[Path]:
 
 
 def _build(folder: Path, arm: str, paths: DrawnTables, limit: float = 0.9) -> tuple[list[tuple], list[tuple]]:
-    build_dataset(arm, paths, folder / "pairs.parquet", folder / "ledger.parquet", limit)
+    build_dataset(arm, paths, folder / "pairs.parquet", folder / "ledger.parquet", limit, AlignmentConfig())
     return _read(folder)
 
 
@@ -128,17 +133,11 @@ def test_an_added_arm_pairs_the_pictures_and_captions_that_its_entry_names(
     pairs, ledger = _build(tmp_path / "two", "multi_two", make("multi"))
     assert pairs == [("multi-1", 1), ("multi-1", 2), ("multi-2", 2), ("multi-2", 3)]
     assert ledger == _build(tmp_path / "multi", "multi", make("multi"))[1]
-    paths = replace(make("matched"), balance=_pairs_of_multi(tmp_path / "pairs.parquet", 1))
+    paths = replace(make("matched"), balance=_ledger_of_multi(tmp_path / "few.parquet", 1))
     pairs, ledger = _build(tmp_path / "matched", "matched", paths)
     first, second = sorted((1, 2), key=drawing_order)
     assert pairs == [(f"matched-{first}", first)]
     assert ("balance", f"matched-{second}", "not among the first 1 safe ones, as many as multi has") in ledger
-
-
-def test_an_arm_of_two_captions_has_the_groups_anchor_first() -> None:
-    row = {"group_id": 7, "caption_ids": [3, 5, 7]}
-    assert [_captions_of(row, limit) for limit in (1, 2, None)] == [[7], [7, 3], [3, 5, 7]]
-    assert _captions_of({"group_id": None, "caption_ids": [4]}, 2) == [4]
 
 
 def test_single_pairs_as_many_pictures_as_multi_with_their_captions(tmp_path: Path, make: Make) -> None:
@@ -153,7 +152,7 @@ def test_single_pairs_as_many_pictures_as_multi_with_their_captions(tmp_path: Pa
 
 
 def test_fewer_safe_pictures_than_multi_has_are_one_message(tmp_path: Path, make: Make) -> None:
-    paths = replace(make("single"), balance=_pairs_of_multi(tmp_path / "more.parquet", 4))
+    paths = replace(make("single"), balance=_ledger_of_multi(tmp_path / "more.parquet", 4))
     with pytest.raises(InputError, match=r"single: 3 safe pictures are fewer than the 4 that multi has.*images\.spare"):
         _build(tmp_path / "out", "single", paths)
     assert not list((tmp_path).glob("out/*"))

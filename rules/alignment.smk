@@ -1,0 +1,76 @@
+# alignment: how well each picture shows its sentence and its captions
+#
+# in:  <results>/images/{drawing}/sentences.parquet        SENTENCES, a row group a shard
+#      <results>/images/{drawing}/{shard}.parquet          IMAGES
+#      <results>/captions/all.parquet                      CAPTIONS
+# out: <results>/alignment/{drawing}/{shard}.parquet       ALIGNMENT: a score for each pair, and for the sentence
+#
+# and with alignment.rematch, for captions that their own pictures do not show:
+#      <results>/alignment/{drawing}/vectors/{shard}.parquet  CLIP_VECTORS of pictures and captions
+#      <results>/alignment/{arm}/matches/{shard}.parquet      ALIGNMENT: each caption and its nearest pictures of the arm
+#
+# What is dropped for its score is decided by the dataset: another threshold scores nothing again.
+
+
+MATCHED = SHARDS if cfg.alignment.rematch else []
+VECTORS = {"vectors": "<results>/alignment/{drawing}/vectors/{shard}.parquet"} if MATCHED else {}
+
+
+# alignment.score=probe: rules/picturebook_benchmark.smk writes these tables
+if cfg.alignment.score != "probe":
+
+    rule score_alignment:
+        input:
+            sentences="<results>/images/{drawing}/sentences.parquet",
+            images="<results>/images/{drawing}/{shard}.parquet",
+            captions="<results>/captions/all.parquet",
+            model=model_input(cfg.alignment.model),
+        output:
+            **VECTORS,
+            alignment="<results>/alignment/{drawing}/{shard}.parquet",
+        wildcard_constraints:
+            drawing=DRAWN,
+        params:
+            revision=REVISIONS["alignment"],
+            scorer=cfg.alignment.scorer,
+        log:
+            "<results>/logs/score_alignment/{drawing}/{shard}.log",
+        benchmark:
+            "<results>/benchmarks/score_alignment/{drawing}/{shard}.tsv"
+        conda:
+            "../envs/icsd.yaml"
+        threads: 1
+        resources:
+            mem_mb=jobs.memory(4000),
+            runtime=jobs.minutes(15, "images", rate=cfg.estimate.alignments_per_second),
+            gpu=0,
+        script:
+            "../scripts/score_alignment.py"
+
+
+rule match_captions:
+    input:
+        shard="<results>/alignment/{arm}/vectors/{shard}.parquet",
+        vectors=lambda wildcards: collect(
+            "<results>/alignment/{drawing}/vectors/{shard}.parquet",
+            drawing=cfg.drawings(wildcards.arm),
+            shard=SHARDS,
+        ),
+    output:
+        matches="<results>/alignment/{arm}/matches/{shard}.parquet",
+    params:
+        revision=REVISIONS["alignment"],
+        k=cfg.alignment.rematch,
+    log:
+        "<results>/logs/match_captions/{arm}/{shard}.log",
+    benchmark:
+        "<results>/benchmarks/match_captions/{arm}/{shard}.tsv"
+    conda:
+        "../envs/icsd.yaml"
+    threads: 1
+    resources:
+        mem_mb=jobs.memory(1500, vectors=5),
+        runtime=jobs.minutes(15, "shard", "vectors", rate=cfg.estimate.comparisons_per_second),
+        gpu=0,
+    script:
+        "../scripts/match_captions.py"
