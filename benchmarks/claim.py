@@ -71,6 +71,7 @@ SETTINGS = {
     "redraw": Setting(PAIR, {"alignment": CLIP, "images": {"candidates": 4, "redraw_below": 0.47}}),
 }
 DRAWINGS = (1, 2, 3)  # images.seed
+SCORES = {"cosine": "filtered", "random": "random", "probe": "oracle"}  # and a setting that has each
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ def collect(plan: Plan, root: Path = ROOT) -> tuple[str, str]:
     headline = [side for side in results.trained if side[0] in ("base", "photographs")]
     headline += [side for pair in best for side in pair]
     readme = "\n".join([introduction(results), "", *sides_table(results, dict.fromkeys(headline))])
-    return claim_page(results, questions(plan, best)), readme
+    return claim_page(results, questions(plan, best), SCORES), readme
 
 
 def best_pairs(plan: Plan, results: Results) -> list[Question]:

@@ -4,11 +4,14 @@
 #      <results>/evaluation/{arm}/seed-{seed}/{test}/predictions.parquet  PREDICTIONS of all arms and seeds
 #      <results>/captioner/{arm}/seed-{seed}/history.parquet              HISTORY: their scores on val
 #      <results>/dataset/{arm}/pairs.parquet, <results>/images/           PAIRS and their IMAGES
+#      <results>/alignment/{arm}/{shard}.parquet                          ALIGNMENT, where pairs have scores
 #      <results>/pictures/{test}/{images,captions}.parquet                IMAGES, CAPTIONS of pictures.test
 # out: results/benchmark/picturebook/quality.parquet, quality.md, drawn.png  QUALITY, its page, and pictures drawn for it
 #      <results>/benchmark/arms/{arm}.parquet                             QUALITY: an arm's sizes, pairs and score on val
 #      <results>/benchmark/counts.parquet                                 CAPTION_COUNTS of all captioners
 #      <results>/benchmark/test.parquet                                   QUALITY of the test pictures' captions
+#      <results>/benchmark/alignment.parquet, alignment.md                QUALITY of the scores of pairs, and its page
+#      <results>/alignment/{drawing}/{shard}.parquet                      ALIGNMENT, with alignment.score=probe
 #
 # `make benchmark NAME=picturebook` runs the first, `make benchmark NAME=claim` the others for several drawings and
 # settings, and compares them.
@@ -91,8 +94,60 @@ rule count_picturebook_captions:
         "../scripts/count_picturebook_captions.py"
 
 
+if cfg.alignment.score == "probe":
+
+    rule score_pairs_by_probe:
+        input:
+            sentences="<results>/images/{drawing}/sentences.parquet",
+            images="<results>/images/{drawing}/{shard}.parquet",
+            captions="<results>/captions/all.parquet",
+            probe=shipped("resources/picturebook/probe"),
+        output:
+            alignment="<results>/alignment/{drawing}/{shard}.parquet",
+        wildcard_constraints:
+            drawing=DRAWN,
+        params:
+            revision=REVISIONS["picturebook_benchmark"],
+        log:
+            "<results>/logs/score_pairs_by_probe/{drawing}/{shard}.log",
+        conda:
+            "../envs/icsd.yaml"
+        threads: 1
+        resources:
+            mem_mb=jobs.memory(3000),
+            runtime=jobs.minutes(30),
+        script:
+            "../scripts/score_pairs_by_probe.py"
+
+
+rule measure_picturebook_alignment:
+    input:
+        alignment=collect("<results>/alignment/{arm}/{shard}.parquet", arm=cfg.drawn_arms, shard=SHARDS),
+        sentences=collect("<results>/images/{arm}/sentences.parquet", arm=cfg.drawn_arms),
+        images=collect("<results>/images/{arm}/{shard}.parquet", arm=cfg.drawn_arms, shard=SHARDS),
+        captions="<results>/captions/all.parquet",
+        probe=shipped("resources/picturebook/probe"),
+    output:
+        table="<results>/benchmark/alignment.parquet",
+        page="<results>/benchmark/alignment.md",
+    params:
+        revision=REVISIONS["picturebook_benchmark"],
+        score=cfg.alignment.score,
+    log:
+        "<results>/logs/measure_picturebook_alignment.log",
+    conda:
+        "../envs/icsd.yaml"
+    threads: 1
+    resources:
+        mem_mb=jobs.memory(3000),
+        runtime=jobs.minutes(30),
+    script:
+        "../scripts/measure_picturebook_alignment.py"
+
+
 rule picturebook_claim:
     input:
+        "<results>/benchmark/alignment.md" if cfg.alignment.scores else [],
         "<results>/benchmark/counts.parquet",
         expand("<results>/benchmark/arms/{arm}.parquet", arm=cfg.arms),
         "<results>/evaluation/scores.md",

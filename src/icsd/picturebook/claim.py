@@ -91,9 +91,12 @@ def _best_on_val(history: str) -> float:
     return max(sums.values())
 
 
-def read_arm(table: str | Path) -> dict[str, float]:
-    """Return the measures that `measure_arm` wrote."""
-    return {row["measure"]: row["value"] for row in tables.read(table, tables.QUALITY).to_pylist()}
+def read_quality(table: str | Path) -> dict[str, dict[str, float]]:
+    """Return the measures in a QUALITY table by model, such as an arm."""
+    measures: dict[str, dict[str, float]] = defaultdict(dict)
+    for row in tables.read(table, tables.QUALITY).to_pylist():
+        measures[row["model"]][row["measure"]] = row["value"]
+    return dict(measures)
 
 
 def read_probed(images: str, captions: str, probe: str) -> ProbedPictures:

@@ -4,13 +4,16 @@ import runpy
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import yaml
 
+from icsd.config import load_config
 from icsd.core import tables
 
-claim = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[3] / "benchmarks" / "claim.py")))
+ROOT = Path(__file__).parents[3]
+claim = SimpleNamespace(**runpy.run_path(str(ROOT / "benchmarks/claim.py")))
 PLAN = claim.Plan(
     "claim",
     {
@@ -29,6 +32,16 @@ def test_an_overlay_has_the_run_the_drawing_and_the_keys_of_all_parts() -> None:
         "arms": ["multi"],
         "images": {"candidates": 4, "max_summaries": 9, "seed": 3},
     }
+
+
+@pytest.mark.parametrize(
+    ("plan", "setting"), [(plan, setting) for plan in (claim.WHOLE, claim.QUICK) for setting in plan.settings]
+)
+def test_every_setting_is_a_valid_config(plan: Any, setting: str) -> None:
+    base = yaml.safe_load((ROOT / claim.OVERLAY).read_text(encoding="utf-8"))
+    config = load_config(claim.merged(base, yaml.safe_load(plan.overlay(setting, 2))), ROOT)
+    assert config.images.seed == 2 and config.run == plan.run(setting, 2)
+    assert config.arms == list(plan.settings[setting].arms)
 
 
 def test_every_question_is_about_settings_and_arms_that_are_run() -> None:
@@ -118,10 +131,10 @@ def _finish(root: Path, setting: str, drawing: int, cider: dict[str, float]) -> 
     tables.write(folder / "counts.parquet", tables.CAPTION_COUNTS, rows)
     for arm, value in cider.items():
         sizes = {"pictures drawn": 600, "pictures kept": 500, "pairs": 4000, "of them seen": 0.9}
-        _write_quality(folder / f"arms/{arm}.parquet", sizes | {"CIDEr + BLEU-4 on val": 2 * value})
-    _write_quality(folder / "test.parquet", {"objects named": 1.5, "of them seen": 0.98})
+        _write_quality(folder / f"arms/{arm}.parquet", arm, sizes | {"CIDEr + BLEU-4 on val": 2 * value})
+    _write_quality(folder / "test.parquet", "test", {"objects named": 1.5, "of them seen": 0.98})
 
 
-def _write_quality(path: Path, measures: dict[str, float]) -> None:
-    rows = [{"model": "x", "measure": name, "value": value, "items": 1} for name, value in measures.items()]
+def _write_quality(path: Path, model: str, measures: dict[str, float]) -> None:
+    rows = [{"model": model, "measure": name, "value": value, "items": 1} for name, value in measures.items()]
     tables.write(path, tables.QUALITY, rows)

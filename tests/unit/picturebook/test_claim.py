@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from icsd.core import tables
 from icsd.core.errors import InputError
 from icsd.picturebook import claim
-from icsd.picturebook.claim import ProbedPictures, count_captions, measure_arm, read_arm, read_counts
+from icsd.picturebook.claim import ProbedPictures, count_captions, measure_arm, read_counts, read_quality
 from icsd.picturebook.drawing import render
 from icsd.picturebook.mentions import count_objects, named_objects
 from icsd.picturebook.probe import Probe, detect_objects, load_probe
@@ -81,8 +81,8 @@ def test_counts_are_read_as_they_were_written(test_set: ProbedPictures, tmp_path
     for run, each in counted.items():
         assert found[run].cider == pytest.approx(each.cider, rel=1e-6)
         assert (found[run].bleu == each.bleu).all()
-    assert read_arm(quality)["objects named"] == 1.25  # 5 objects in 4 captions
-    assert read_arm(quality)["of them seen"] == 1
+    assert read_quality(quality)["test"]["objects named"] == 1.25  # 5 objects in 4 captions
+    assert read_quality(quality)["test"]["of them seen"] == 1
 
 
 def test_a_picture_without_a_caption_is_one_message(test_set: ProbedPictures, tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_an_arm_is_measured_by_its_pairs_pictures_and_trainings(
         "of them named": (3 / 4, 4),  # all but the kite
     }  # fmt: skip
     measure_arm("real", str(tmp_path / "pairs.parquet"), images, histories, "probe", table)
-    assert read_arm(table)["pictures drawn"] == 0
+    assert read_quality(table)["real"]["pictures drawn"] == 0
 
 
 def _write_images(path: Path, ids: list[str]) -> str:

@@ -15,6 +15,7 @@ from icsd.picturebook.comparison import Run, best_setting, claim_page, read_run,
 MEASURES = {
     "pictures drawn": 600.0, "pictures kept": 500.0, "pairs": 4000.0, "CIDEr + BLEU-4 on val": 2.0, "of them seen": 0.9,
 }  # fmt: skip
+AREAS = {"true captions": 0.8, "AUC of captions": 0.843, "AUC of sentences": 0.79}
 TEST = {"objects named": 1.5, "of them seen": 0.98}
 PICTURES = ["real-0", "real-1"]
 
@@ -68,6 +69,14 @@ def test_photographs_cost_no_picture() -> None:
     assert _row(page, "base", "real", "1", "2", "0", "500") and _row(page, "66.7", "–")
 
 
+def test_the_page_has_the_auc_of_each_score_by_drawing() -> None:
+    scored = replace(_run(multi=1.8), arms={"multi": MEASURES | AREAS})
+    runs = {("base", 1): _run(multi=1.5), ("filtered", 2): scored, ("filtered", 1): scored}
+    page = claim_page(score_runs(runs, samples=10), {}, {"cosine": "filtered", "random": "base", "probe": "oracle"})
+    assert _row(page, "cosine", "multi", "80.0", "0.843, 0.843", "0.790, 0.790")
+    assert "| random" not in page and "| probe" not in page
+
+
 def test_the_best_setting_is_chosen_on_val_of_those_with_most_drawings() -> None:
     runs = {
         ("base", 1): _run(multi=1.9, on_val=2.0),
@@ -96,11 +105,17 @@ def test_a_run_is_read_from_its_folder(tmp_path: Path) -> None:
         for image_id in PICTURES
     ]
     tables.write(tmp_path / "benchmark/counts.parquet", tables.CAPTION_COUNTS, rows)
-    for path, measures in (("arms/multi", MEASURES), ("test", TEST)):
-        quality = [{"model": "x", "measure": name, "value": value, "items": 1} for name, value in measures.items()]
-        tables.write(tmp_path / f"benchmark/{path}.parquet", tables.QUALITY, quality)
+    for path, model, measures in (("arms/multi", "multi", MEASURES), ("test", "test", TEST)):
+        _write_quality(tmp_path / f"benchmark/{path}.parquet", model, measures)
     run = read_run(tmp_path, ["multi"])
     assert run.pictures == PICTURES and run.arms == {"multi": MEASURES} and run.test == TEST
     assert list(run.counts) == [("multi", 0)] and run.counts["multi", 0].cider.tolist() == [1.5, 1.5]
+    _write_quality(tmp_path / "benchmark/alignment.parquet", "multi", AREAS)
+    assert read_run(tmp_path, ["multi"]).arms == {"multi": MEASURES | AREAS}
     with pytest.raises(InputError, match="multi_head"):
         read_run(tmp_path, ["multi", "multi_head"])
+
+
+def _write_quality(path: Path, model: str, measures: dict[str, float]) -> None:
+    rows = [{"model": model, "measure": name, "value": value, "items": 1} for name, value in measures.items()]
+    tables.write(path, tables.QUALITY, rows)
