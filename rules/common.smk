@@ -57,7 +57,7 @@ def dataset_tables(wildcards):
     arm = ARMS[wildcards.arm]
     drawn_by = arm.drawn_by.name
     return {
-        "captions": "<results>/captions/all.parquet",
+        "captions": KEPT,
         "summaries": collect("<results>/summaries/{shard}.parquet", shard=SHARDS),
         "sentences": drawn_sentences(drawn_by),
         "images": arm_images(wildcards),

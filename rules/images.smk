@@ -23,7 +23,7 @@ NOT_DRAWING = ("max_summaries", "spare", "seed", "candidates", "redraw_below", "
 rule select_sentences:
     input:
         summaries=collect("<results>/summaries/{shard}.parquet", shard=SHARDS),
-        captions="<results>/captions/all.parquet",
+        captions=KEPT,
     output:
         sentences="<results>/images/{arm}/sentences.parquet",
     wildcard_constraints:

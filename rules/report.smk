@@ -1,6 +1,7 @@
 # report: the tables of a run -> plots and pages for people, and Snakemake's page of them
 #
 # in:  <results>/captions/all.parquet, <results>/groups/, <results>/summaries/    sizes of groups, words, examples
+#      <results>/captions/guard.parquet                                           what the guard found, where it is on
 #      <results>/images/{arm}/{shard}.png                                         contact sheets
 #      <results>/dataset/{arm}/{ledger,pairs}.parquet                             the funnel
 #      <results>/captioner/{arm}/seed-{seed}/history.parquet                      training curves
@@ -38,6 +39,7 @@ rule draw_report:
         ),
         ledgers=expand("<results>/dataset/{arm}/ledger.parquet", arm=cfg.arms),
         groups="<results>/groups/group_times.parquet",
+        guard=GUARD,
     output:
         **report_parts("<results>/report", REPORT),
         sheets=report(

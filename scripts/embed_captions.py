@@ -6,5 +6,6 @@ from icsd.stages.embeddings import embed_captions
 
 with job_log(snakemake.log[0]):
     captions, embeddings = Path(snakemake.input.captions), Path(snakemake.output.embeddings)
-    config, encoder, shard = job_config(snakemake).embeddings, snakemake.params.encoder, snakemake.wildcards.shard
+    config, encoder = job_config(snakemake).embeddings, snakemake.params.encoder
+    shard = snakemake.wildcards.get("shard")  # none for references, which are a table of their own
     embed_captions(captions, embeddings, encoder, config.batch_tokens, config.device, shard)

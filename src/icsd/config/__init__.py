@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from icsd.config.arms import ARMS, METHOD, Arm, ArmName, arms_with_pictures_of, drawing_names, drawn_arms
 from icsd.config.captioner import CaptionerConfig, CaptionerDecoderConfig
-from icsd.config.corpus import CaptionsConfig, Columns, PicturesConfig, PicturesSplit
+from icsd.config.corpus import CaptionsConfig, Columns, GuardConfig, PicturesConfig, PicturesSplit
 from icsd.config.downloads import DownloadsConfig
 from icsd.config.embeddings import EmbeddingsConfig, GroupsConfig
 from icsd.config.estimate import EstimateConfig
@@ -25,9 +25,9 @@ __all__ = [
     "ARMS", "METHOD", "AlignmentConfig", "Arm", "BatchConfig", "CaptionerConfig", "CaptionerDecoderConfig",
     "CaptionsConfig", "Columns",
     "Config", "DatasetConfig", "DownloadsConfig", "EmbeddingsConfig", "EstimateConfig", "EvaluationConfig",
-    "ExportConfig", "GalleryConfig", "GroupsConfig", "ImagesConfig", "PicturesConfig", "PicturesSplit", "QualityConfig",
-    "SafetyConfig", "SpiceConfig", "SummariesConfig", "arms_with_pictures_of", "drawn_arms", "job_config", "known_keys",
-    "load_config", "shipped_path",
+    "ExportConfig", "GalleryConfig", "GroupsConfig", "GuardConfig", "ImagesConfig", "PicturesConfig", "PicturesSplit",
+    "QualityConfig", "SafetyConfig", "SpiceConfig", "SummariesConfig", "arms_with_pictures_of", "drawn_arms",
+    "job_config", "known_keys", "load_config", "shipped_path",
 ]  # fmt: skip
 
 SOURCE = "config/config.yaml, or in the file given with --configfile"
@@ -51,6 +51,7 @@ class Config(Section):
     captions: CaptionsConfig
     pictures: PicturesConfig
     embeddings: EmbeddingsConfig
+    guard: GuardConfig = GuardConfig()
     groups: GroupsConfig = GroupsConfig()
     summaries: SummariesConfig = SummariesConfig()
     images: ImagesConfig

@@ -1,5 +1,6 @@
-"""The corpora of captions and photographs."""
+"""The corpora of captions and photographs, and the guard on captions."""
 
+from collections.abc import Set
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -108,6 +109,11 @@ class PicturesConfig(Section):
         real = {} if self.real is None else {"real": self.real}
         return real | {"val": self.val} | self.tests
 
+    @property
+    def references(self) -> list[str]:
+        """The splits whose captions are references: val, which chooses checkpoints, and the test sets."""
+        return ["val", *self.tests]
+
     @model_validator(mode="after")
     def _names_differ(self) -> "PicturesConfig":
         taken = {"real", "val", self.test.name} & self.more_tests.keys() | {"real", "val"} & {self.test.name}
@@ -116,6 +122,53 @@ class PicturesConfig(Section):
                 f"the test set {min(taken)} needs another name: real, val and pictures.test.name are taken"
             )
         return self
+
+
+def _off(value: Any) -> Any:
+    return "off" if value is False else value  # YAML reads off as false
+
+
+Action = Annotated[Literal["off", "report", "drop"], BeforeValidator(_off)]
+
+
+class GuardConfig(Section):
+    """Captions that repeat another caption, or a reference of val or of a test set."""
+
+    duplicates: Action = tracked(
+        "off",
+        "Captions with the words of another one, or nearly: off looks for none, report counts them in the report, drop "
+        "keeps the one with the lowest id.",
+    )
+    references: Action = tracked(
+        "off", "Captions that are a reference of val or of a test set, or nearly: off, report or drop."
+    )
+    ngram: Count = tracked(2, "Words of an n-gram; case and punctuation do not count.")
+    min_jaccard: Annotated[float, Field(ge=0.5, le=1)] = tracked(
+        0.8, "Texts are nearly the same if their sets of n-grams have this Jaccard index or more."
+    )
+    min_cosine: Annotated[float, Field(gt=0, le=1)] | None = tracked(
+        0.97, "A caption is nearly a reference, too, if their vectors have this cosine or more; null for n-grams alone."
+    )
+
+    @property
+    def is_on(self) -> bool:
+        """True if captions are looked for."""
+        return {self.duplicates, self.references} != {"off"}
+
+    @property
+    def drops(self) -> bool:
+        """True if captions are dropped."""
+        return "drop" in (self.duplicates, self.references)
+
+    @property
+    def uses_vectors(self) -> bool:
+        """True if vectors of captions and references are compared."""
+        return self.references != "off" and self.min_cosine is not None
+
+    @property
+    def unused(self) -> Set[str]:
+        """The keys that other values of the section turn off: cosines are those with references."""
+        return {"min_cosine"} if self.references == "off" else set()
 
 
 def _listed(paths: Paths) -> list[str]:

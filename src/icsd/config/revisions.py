@@ -7,6 +7,7 @@ REVISIONS = {
     "captions": 1,
     "pictures": 2,
     "embeddings": 1,
+    "guard": 1,
     "groups": 1,
     "summaries": 2,
     "images": 1,

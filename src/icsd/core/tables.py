@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from icsd.core import files
@@ -268,9 +269,11 @@ def concat(paths: Sequence[Path | str], table: Table, columns: Sequence[str] | N
     return pa.concat_tables([read(path, table, columns) for path in paths])
 
 
-def gather(paths: Sequence[Path | str], table: Table, path: Path | str) -> None:
-    """Write the rows of several files of this kind into one, for jobs that need them all."""
+def gather(paths: Sequence[Path | str], table: Table, path: Path | str, wanted: pa.ChunkedArray | None = None) -> None:
+    """Write the rows of several files of this kind into one, for jobs that need them all; or those of `wanted` keys."""
     rows = concat(paths, table)
+    if wanted is not None:
+        rows = rows.filter(pc.is_in(rows[table.key[0]], value_set=wanted.combine_chunks()))
     write(path, table, rows)
     _log.info("%s: %s rows of %s shards", table.name, f"{len(rows):,}", f"{len(paths):,}")
 

@@ -48,14 +48,15 @@ def _encode(
     return to_lists(distinct[[row_of[text] for text in texts]]), about
 
 
-def gather_embeddings(shards: Sequence[Path | str], embeddings: Path | str) -> None:
-    """Join the EMBEDDINGS of all shards; InputError if several encoders made them."""
+def gather_embeddings(shards: Sequence[Path | str], embeddings: Path | str, kept: Path | str | None = None) -> None:
+    """Join the EMBEDDINGS of all shards, or of the CAPTIONS in `kept`; InputError if several encoders made them."""
     abouts = [(str(path), tables.about(path, tables.EMBEDDINGS)) for path in shards]
     filled = [(path, about) for path, about in abouts if about is not None]
     for path, about in filled:
         if about != filled[0][1]:
             _refuse_mixture(path, about, *filled[0])
-    tables.gather(shards, tables.EMBEDDINGS, embeddings)
+    wanted = None if kept is None else tables.read(kept, tables.CAPTIONS, columns=["caption_id"])["caption_id"]
+    tables.gather(shards, tables.EMBEDDINGS, embeddings, wanted)
 
 
 def _refuse_mixture(path: str, about: Mapping[str, str], first: str, other: Mapping[str, str]) -> None:

@@ -153,10 +153,12 @@ def _check_unit(path: Path, ids: np.ndarray, vectors: np.ndarray) -> None:
 def find_neighbors(shard: Path, embeddings: Sequence[Path], neighbors: Path, k: int, index: Path | None = None) -> None:
     """Write the NEIGHBORS of the captions in the EMBEDDINGS file `shard` among all those in `embeddings`.
 
-    The search is exact, or limited to the candidates of `index`, which `index_captions` wrote for the same captions.
+    Captions that are not among all those have no row: the guard has dropped them. The search is exact, or limited to
+    the candidates of `index`, which `index_captions` wrote for the same captions.
     """
     corpus = _read_enough(embeddings, k)
     anchors = tables.read(shard, tables.EMBEDDINGS, columns=["caption_id"])["caption_id"].to_numpy()
+    anchors = anchors[np.isin(anchors, corpus.ids)]
     members = nearest_captions(anchors, corpus, k, _exact_search if index is None else _index_search(index))
     ids, similarities = to_lists(members.ids), to_lists(members.similarities)
     columns = {"caption_id": anchors, "neighbor_ids": ids, "similarities": similarities}

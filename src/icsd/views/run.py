@@ -6,7 +6,7 @@ views read a run through it, and a run need not be finished: a table that is not
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 from pathlib import Path
@@ -114,7 +114,8 @@ class Run:
     """A run's folder, and the arms, shards, seeds and test sets that its tables are of.
 
     `drawn` are the arms that have pictures of their own: multi_head has those of multi. `candidates` is how many are
-    drawn of a sentence at most. `skip_damaged`: see RunTable.
+    drawn of a sentence at most. `guarded` is true if captions were compared with each other or with references.
+    `skip_damaged`: see RunTable.
     """
 
     folder: Path
@@ -124,6 +125,7 @@ class Run:
     seeds: Sequence[int] = ()
     tests: Sequence[str] = ()
     candidates: int = 1
+    guarded: bool = False
     skip_damaged: bool = False
 
     @property
@@ -152,6 +154,12 @@ class Run:
     def embeddings(self) -> RunTable:
         """The vectors of the captions."""
         return self._sharded("embeddings", "embeddings", tables.EMBEDDINGS)
+
+    @property
+    def guard(self) -> RunTable:
+        """The captions that repeat another one or a reference, with reasons; no file in a run without the guard."""
+        found = self._file("captions/guard", "ledger of captions", tables.LEDGER)
+        return found if self.guarded else replace(found, paths=())
 
     @property
     def neighbors(self) -> RunTable:
@@ -292,7 +300,8 @@ def configured_run(config: Config, folder: Path | None = None) -> Run:
     """The run that a config describes, in its folder or another one; damaged tables count as not there."""
     return Run(
         run_folder(config.run) if folder is None else folder, list(config.arms), config.drawn_arms, config.shard_names,
-        config.captioner.seeds, list(config.pictures.tests), config.images.candidates, skip_damaged=True,
+        config.captioner.seeds, list(config.pictures.tests), config.images.candidates, config.guard.is_on,
+        skip_damaged=True,
     )  # fmt: skip
 
 
@@ -313,7 +322,7 @@ def found_run(folder: Path) -> Run:
     drawn = [arm for arm in ARMS if ARMS[arm].sentences and (folder / "images" / arm).is_dir()]
     return Run(
         folder, _found_arms(folder), drawn or ["multi"], _found_shards(folder), seeds or [0], tests or ["test"],
-        _found_candidates(folder),
+        _found_candidates(folder), (folder / "captions/guard.parquet").is_file(),
     )  # fmt: skip
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from report_world import NAME, PROMPT, ROOT, SHARD, SHOWN, config_json, small_config, small_run
+from report_world import CAPTIONS, NAME, NASTY, PROMPT, ROOT, SHARD, SHOWN, config_json, small_config, small_run
 
 from icsd.config import ARMS, load_config
+from icsd.core import tables
 from icsd.views.report import draw_report
 from icsd.views.report.costs import duration
 from icsd.views.report.style import ARM_STYLES, PARTS, HtmlTable, compact, html_page
@@ -117,6 +118,39 @@ def test_the_funnel_is_counted(report: Path) -> None:
         ["", "unsafe", "", "1", ""],
         ["step", "reason", "taken in", "dropped", "kept"],
     ]
+
+
+def test_the_guard_is_counted_and_begins_the_funnel(run: Path, tmp_path: Path) -> None:
+    """One of four captions is dropped, and the others are the anchors of three groups."""
+    near = f'nearly a reference: test, caption 7, "{NASTY}", cosine 0.981'
+    ledger = [
+        {"stage": stage, "item_id": str(number), "kept": why is None or stage == "references", "reason": why}
+        for stage, reasons in {"references": {2: near}, "duplicates": {3: "same text: caption 1"}}.items()
+        for number in range(1, 5)
+        for why in [reasons.get(number)]
+    ]
+    tables.write(run / "captions/guard.parquet", tables.LEDGER, ledger)
+    config = small_config(guard={"duplicates": "drop", "references": "report"})
+    draw_report(config, PROMPT, run, tmp_path / "report", finished=True)
+    page = _Reader(tmp_path / "report/funnel.html")
+    assert page.rows[1:5] == [
+        ["references: captions that are no reference", "", "4", "0", "4"],
+        ["duplicates: captions that repeat none", "", "4", "1", "3"],
+        ["", "same text", "", "1", ""],
+        ["groups: captions as anchors of groups", "", "3", "0", "3"],
+    ]
+    assert ["pictures: photographs", "", "1", "0", "1"] in page.rows  # real has no guard
+    assert page.rows[-6:] == [
+        ["step", "found", "they are", "captions"],
+        ["references", "nearly a reference", "reported", "1"],
+        ["duplicates", "same text", "dropped", "1"],
+        ["caption", "text", "it is"],
+        ["2", CAPTIONS[1], near.replace(NASTY, SHOWN)],
+        ["3", CAPTIONS[2], "same text: caption 1"],
+    ]
+    assert "script" not in page.tags
+    state = _Reader(tmp_path / "report/state.html")
+    assert ["captions", "ledger of captions", "1", "1", ""] in state.rows
 
 
 def test_scores_and_costs_are_those_of_the_tables(report: Path) -> None:

@@ -111,7 +111,11 @@ def test_the_page_names_a_cluster_without_accounting() -> None:
 
 def test_every_job_of_the_stages_has_a_rule(config: Config) -> None:
     rules = "".join(path.read_text() for path in (ROOT / "rules").glob("*.smk"))
-    for _, jobs in stages(configured_run(config)):
+    guarded = load_config(config.model_dump() | {"guard": {"duplicates": "report"}})
+    found = dict(stages(configured_run(guarded)))
+    assert [job.name for job in found["guard"]] == ["guard_captions"]
+    assert found.keys() - dict(stages(configured_run(config))).keys() == {"guard"}
+    for jobs in found.values():
         for job in jobs:
             assert f"rule {job.rule}:" in rules or f" as {job.rule} with:" in rules
 

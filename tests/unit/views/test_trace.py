@@ -228,6 +228,22 @@ def test_a_caption_shows_its_groups_images_and_pairs(grouped: Path, capsys: pyte
     assert "groups    in none" in _trace(grouped, "caption-3", capsys)
 
 
+def test_a_caption_shows_why_the_guard_dropped_it(grouped: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    reasons = [
+        ("references", True, "nearly a reference: val, caption 8"),
+        ("duplicates", False, "same text: caption 1"),
+    ]
+    rows = [{"stage": stage, "item_id": "3", "kept": kept, "reason": reason} for stage, kept, reason in reasons]
+    rows += [row | {"item_id": "4", "kept": True, "reason": None} for row in rows]
+    tables.write(grouped / "captions/guard.parquet", tables.LEDGER, rows)
+    assert _trace(grouped, "caption-3", capsys).splitlines()[2:] == [
+        "guard     kept, nearly a reference: val, caption 8",
+        "guard     dropped, same text: caption 1",
+        "groups    in none",
+    ]
+    assert "guard" not in _trace(grouped, "caption-4", capsys)
+
+
 def test_a_number_alone_is_a_caption_and_the_group_that_it_anchors(
     grouped: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -77,6 +77,8 @@ def _write_state(run: Run, page: Path, finished: bool) -> list[RunTable]:
 def _tables_shown(run: Run) -> Iterator[RunTable]:
     """Yield all tables that the report is made of, in the order of the stages."""
     yield run.captions
+    if run.guarded:
+        yield run.guard
     if run.drawn:
         yield from (run.groups, run.group_times, run.summaries)
     for arm in run.drawn:

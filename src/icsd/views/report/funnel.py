@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -31,7 +33,10 @@ LABEL = 44  # characters of a reason in the plot
 NOTICE = "No arm has its pairs yet: the jobs build_dataset are still to come."
 ABOUT = "Each step takes in what the step before it kept: taken in = kept + dropped. Every drop has a reason."
 SAME_SET = "the same captions as another's group"
+EXAMPLES = 5  # captions of each reason of the guard
+GUARD = "The guard: captions that repeat another one, or a reference"
 UNITS = {
+    "references": "captions that are no reference", "duplicates": "captions that repeat none",
     "groups": "captions as anchors of groups", "summaries": "groups with a summary", "images": "chosen to be drawn",
     "safety": "pictures that may be used", "balance": "as many as multi has", "pictures": "photographs",
 }  # fmt: skip
@@ -51,7 +56,7 @@ def draw_funnel(run: Run, plot: Path, page: Path) -> None:
     funnels = [funnel for arm in run.arms for funnel in _funnels(run, arm)]
     missing = [arm for arm in run.arms if run.ledger(arm).missing]
     note = f"missing: {', '.join(missing)}" if missing else ""
-    save_page(page, TITLE, [ABOUT, note], [_table(funnel) for funnel in funnels])
+    save_page(page, TITLE, [ABOUT, note], [*(_table(funnel) for funnel in funnels), *_guard_tables(run)])
     if not funnels:
         save_notice(plot, TITLE, NOTICE)
         return
@@ -65,12 +70,15 @@ def _funnels(run: Run, arm: str) -> list[Funnel]:
     rows = run.ledger(arm).rows(["stage", "kept", "reason"])
     if not len(rows):
         return []
-    return [Funnel(arm, [*_group_step(run, arm), *funnel_steps(rows)], run.pairs(arm).count())]
+    guard = [] if ARMS[arm].photographs else funnel_steps(run.guard.rows(["stage", "kept", "reason"]))
+    captions = guard[-1].kept if guard else run.captions.count()
+    steps = [*guard, *_group_step(run, arm, captions), *funnel_steps(rows)]
+    return [Funnel(arm, steps, run.pairs(arm).count())]
 
 
-def _group_step(run: Run, arm: str) -> list[FunnelStep]:
+def _group_step(run: Run, arm: str, captions: int) -> list[FunnelStep]:
     """The step that keeps identical groups once; it is in no ledger, since only kept groups have a row."""
-    captions, groups = run.captions.count(), run.groups.count()
+    groups = run.groups.count()
     if ARMS[arm].drawn_by.sentences != "summaries" or not captions or run.groups.missing:
         return []
     return [FunnelStep("groups", captions, Counter({SAME_SET: captions - groups} if captions > groups else {}))]
@@ -96,6 +104,36 @@ def _lines(step: FunnelStep) -> list[list[str]]:
 
 def _unit(step: FunnelStep) -> str:
     return f"{step.name}: {UNITS[step.name]}" if step.name in UNITS else step.name
+
+
+# --- The guard --------------------------------------------------------------------------------------------------------
+
+
+def _guard_tables(run: Run) -> list[HtmlTable]:
+    """Count the captions that the guard reported or dropped, by reason, and show the first of each."""
+    rows = run.guard.rows()
+    if not len(rows):
+        return []
+    found = rows.filter(pc.is_valid(rows["reason"]))
+    found = found.append_column("kind", pc.replace_substring_regex(found["reason"], "(?s):.*", ""))
+    counted = found.group_by(["stage", "kind", "kept"], use_threads=False).aggregate([([], "count_all")]).to_pylist()
+    cells = [
+        [row["stage"], row["kind"], "reported" if row["kept"] else "dropped", f"{row['count_all']:,}"]
+        for row in counted
+    ]
+    idle = set(pc.unique(rows["stage"]).to_pylist()) - {row["stage"] for row in counted}
+    nothing = [[stage, "none", "", "0"] for stage in sorted(idle)]
+    counts = HtmlTable(GUARD, ["step", "found", "they are", "captions"], [*cells, *nothing], left=3)
+    return [counts, *_guard_examples(run, found)]
+
+
+def _guard_examples(run: Run, found: pa.Table) -> list[HtmlTable]:
+    kinds = pc.unique(found["kind"]).to_pylist()
+    first = [row for kind in kinds for row in found.filter(pc.equal(found["kind"], kind))[:EXAMPLES].to_pylist()]
+    captions = run.captions.select([int(row["item_id"]) for row in first], ["caption_id", "caption"])
+    texts = dict(zip(captions["caption_id"].to_pylist(), captions["caption"].to_pylist(), strict=True))
+    cells = [[row["item_id"], texts.get(int(row["item_id"]), ""), row["reason"]] for row in first]
+    return [HtmlTable("The first of them", ["caption", "text", "it is"], cells, left=3)] if cells else []
 
 
 # --- The plot ---------------------------------------------------------------------------------------------------------

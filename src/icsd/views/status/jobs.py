@@ -48,6 +48,8 @@ def stages(run: Run) -> Iterator[tuple[str, list[StageJob]]]:
     """Yield the stages of the default target with their jobs, in the order of the work."""
     yield "captions", [StageJob("read_captions", (), run.captions.paths[0], "read_captions", tables.CAPTIONS)]
     yield "embeddings", _sharded("embed_captions", run, run.embeddings)
+    if run.guarded:
+        yield "guard", _guard(run)
     form_groups = StageJob("form_groups", (), run.group_times.paths[0], "form_groups")
     yield "groups", [*_sharded("find_neighbors", run, run.neighbors), form_groups]
     yield "summaries", _sharded("summarize_groups", run, run.summaries) if run.drawn else []
@@ -56,6 +58,10 @@ def stages(run: Run) -> Iterator[tuple[str, list[StageJob]]]:
     yield "dataset", [_dataset(run, arm) for arm in dict.fromkeys([*run.drawn[:1], *run.arms])]
     yield "captioner", [_training(run, arm, seed) for arm, seed in run.captioners]
     yield "evaluation", [_predicting(run, *each, test) for each, test in product(run.captioners, run.tests)]
+
+
+def _guard(run: Run) -> list[StageJob]:
+    return [StageJob("guard_captions", (), run.guard.paths[0], "guard_captions")]
 
 
 def _sharded(rule: str, run: Run, table: RunTable, *arm: str) -> list[StageJob]:

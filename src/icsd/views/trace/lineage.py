@@ -82,7 +82,7 @@ class CaptionTrace:
     """Everything in a run's tables about a caption.
 
     `groups` is None where they are not formed yet; `images` are those drawn or to be drawn from a sentence made of the
-    caption; `pairs` counts by arm.
+    caption; `pairs` counts by arm; `guard` has the steps of the guard that found the caption.
     """
 
     caption: Row
@@ -90,6 +90,7 @@ class CaptionTrace:
     images: Sequence[str]
     pairs: Mapping[str, int]
     captioners: Sequence[str]
+    guard: Sequence[Row] = ()
 
 
 # --- Images -----------------------------------------------------------------------------------------------------------
@@ -193,7 +194,8 @@ def trace_caption(run: Run, caption_id: int) -> CaptionTrace | None:
         return None
     pairs = _pairs(run, caption_id)
     images = [row["image_id"] for arm in run.drawn for row in _holding(run.sentences(arm), caption_id)]
-    return CaptionTrace(caption, _groups(run, caption_id), images, pairs, _captioners(run, pairs))
+    guard = [row for row in run.guard.select([str(caption_id)], key="item_id").to_pylist() if row["reason"]]
+    return CaptionTrace(caption, _groups(run, caption_id), images, pairs, _captioners(run, pairs), guard)
 
 
 def _groups(run: Run, caption_id: int) -> list[GroupOfCaption] | None:

@@ -106,6 +106,7 @@ def _caption_lines(found: CaptionTrace) -> Iterator[Line]:
     row = found.caption
     yield "caption", f"{row['caption_id']}: {row['caption']}"
     yield "corpus", f"image {row['image_id']}, split {row['split']}"
+    yield from (("guard", f"{'kept' if row['kept'] else 'dropped'}, {row['reason']}") for row in found.guard)
     yield from _lines_of_groups(found.groups)
     yield from (("image", image_id) for image_id in found.images)
     yield from (("dataset", f"{arm}: {_membership(Membership(count))}") for arm, count in found.pairs.items())

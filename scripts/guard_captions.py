@@ -1,0 +1,16 @@
+from pathlib import Path
+
+from icsd.config import job_config
+from icsd.core.logs import job_log
+from icsd.stages.guard import ReferenceTables, guard_captions
+
+with job_log(snakemake.log[0]):
+    inputs, output, splits = snakemake.input, snakemake.output, snakemake.params.references
+    embeddings = inputs.reference_embeddings or [None] * len(splits)
+    references = [
+        ReferenceTables(split, Path(captions), Path(vectors) if vectors else None)
+        for split, captions, vectors in zip(splits, inputs.references, embeddings, strict=True)
+    ]
+    shards, kept = [Path(path) for path in inputs.embeddings], output.get("kept")
+    settings, ledger = job_config(snakemake).guard, Path(output.guard)
+    guard_captions(Path(inputs.captions), shards, references, settings, ledger, Path(kept) if kept else None)
