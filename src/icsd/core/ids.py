@@ -56,6 +56,11 @@ def first_candidate_id(image_id: str) -> str:
     return f"{arm}-{number.partition('_')[0]}"
 
 
+def candidate_number(image_id: str) -> int:
+    """The number of an image among the candidates for its sentence, from 0."""
+    return int(image_id.rpartition("-")[2].partition("_")[2] or 0)
+
+
 def real_image_id(image_id: int) -> str:
     """The id that a photograph of the corpus has in the IMAGES tables."""
     return f"real-{image_id}"

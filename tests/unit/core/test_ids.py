@@ -2,7 +2,15 @@ from collections import Counter
 
 import pytest
 
-from icsd.core.ids import item_seed, shard_names, shard_of
+from icsd.core.ids import (
+    candidate_number,
+    drawn_image_id,
+    first_candidate_id,
+    image_number,
+    item_seed,
+    shard_names,
+    shard_of,
+)
 
 
 def test_shard_is_the_same_on_every_machine() -> None:
@@ -32,3 +40,10 @@ def test_seeds_differ_by_item_and_by_run() -> None:
     assert len(seeds) == 1_000
     assert min(seeds) >= 0
     assert 2**60 < max(seeds) < 2**62
+
+
+def test_a_candidate_has_the_number_of_its_group_and_its_own() -> None:
+    for candidate, image_id in enumerate(["multi_head-12", "multi_head-12_1"]):
+        assert drawn_image_id("multi_head", 12, candidate) == image_id
+        assert (image_number(image_id), candidate_number(image_id)) == (12, candidate)
+        assert first_candidate_id(image_id) == "multi_head-12"

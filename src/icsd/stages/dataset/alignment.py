@@ -9,7 +9,7 @@ import numpy as np
 from icsd.config import AlignmentConfig
 from icsd.core import tables
 from icsd.core.errors import InputError
-from icsd.core.ids import first_candidate_id
+from icsd.core.ids import candidate_number, first_candidate_id
 
 Pair = tuple[str, int]  # an image and a caption
 AGAIN = "delete it and run snakemake again"
@@ -76,13 +76,13 @@ def losing_candidates(captions: Mapping[str, Sequence[int]], scores: Scores) -> 
     for image_id, mean in means.items():
         highest, used = best[first_candidate_id(image_id)]
         if used != image_id:
-            reasons[image_id] = f"shows its captions with a mean of {mean:.3f}, {used} with {highest:.3f}"
+            reasons[image_id] = f"another candidate is used: its captions' mean is {mean:.3f}, {used} has {highest:.3f}"
     return reasons
 
 
 def candidate_order(image_id: str) -> tuple[str, int]:
     """The sort key by sentence and number of the candidate."""
-    return first_candidate_id(image_id), int(image_id.rpartition("-")[2].partition("_")[2] or 0)
+    return first_candidate_id(image_id), candidate_number(image_id)
 
 
 def unshown_sentences(image_ids: Iterable[str], scores: Scores, settings: AlignmentConfig) -> dict[str, str]:
@@ -91,8 +91,8 @@ def unshown_sentences(image_ids: Iterable[str], scores: Scores, settings: Alignm
     if limit is None:
         return {}
     low = ((image_id, scores.of_sentence(image_id)) for image_id in image_ids)
-    reason = "its sentence's score {:.3f} is below alignment.min_sentence_score={}"
-    return {image_id: reason.format(score, limit) for image_id, score in low if score < limit}
+    reason = f"below alignment.min_sentence_score={limit}"
+    return {image_id: f"{reason}: its sentence's score is {score:.3f}" for image_id, score in low if score < limit}
 
 
 def low_pairs(pairs: Sequence[Pair], scores: Scores, settings: AlignmentConfig) -> tuple[dict[Pair, str], float]:
@@ -100,7 +100,7 @@ def low_pairs(pairs: Sequence[Pair], scores: Scores, settings: AlignmentConfig) 
     scored = {pair: scores.of(*pair) for pair in pairs}
     line = -np.inf if settings.min_score is None else settings.min_score
     dropped = {
-        pair: f"its score {score:.3f} is below alignment.min_score={line}"
+        pair: f"below alignment.min_score={line}: its score is {score:.3f}"
         for pair, score in scored.items()
         if score < line
     }
@@ -108,15 +108,15 @@ def low_pairs(pairs: Sequence[Pair], scores: Scores, settings: AlignmentConfig) 
     if lowest:
         share_line = scored[lowest[-1]]
         reason = f"among the lowest {settings.drop_share:g} of the arm's scores (alignment.drop_share)"
-        dropped |= {pair: f"its score {scored[pair]:.3f} is {reason}" for pair in lowest if pair not in dropped}
+        dropped |= {pair: f"{reason}: its score is {scored[pair]:.3f}" for pair in lowest if pair not in dropped}
         line = max(line, share_line)
     if settings.max_below_best is not None:
         best = dict[str, float]()
         for (image_id, _), score in scored.items():
             best[image_id] = max(best.get(image_id, -np.inf), score)
         dropped |= {
-            pair: f"its score {score:.3f} is more than alignment.max_below_best={settings.max_below_best} below "
-            f"{best[pair[0]]:.3f}, the best of its image"
+            pair: f"more than alignment.max_below_best={settings.max_below_best} below the best of its image: "
+            f"its score is {score:.3f}, the best {best[pair[0]]:.3f}"
             for pair, score in scored.items()
             if pair not in dropped and best[pair[0]] - score > settings.max_below_best
         }

@@ -115,7 +115,7 @@ def test_scores_alone_drop_nothing(build: Build) -> None:
 def test_a_pair_below_the_lowest_score_is_dropped_with_its_score(build: Build) -> None:
     pairs, ledger = build(min_score=0.25)
     assert set(pairs) == ALL - {("multi-1", 2), ("multi-3", 3)}
-    assert ledger["pairs", "multi-1/2"] == "its score 0.100 is below alignment.min_score=0.25"
+    assert ledger["pairs", "multi-1/2"] == "below alignment.min_score=0.25: its score is 0.100"
     assert ledger["pairs", "multi-1/1"] is None
 
 
@@ -134,20 +134,21 @@ def test_equal_scores_are_dropped_by_id(build: Build) -> None:
     equal = {image_id: dict.fromkeys(captions, 0.5) for image_id, captions in SCORES.items()}
     pairs, ledger = build(drop_share=0.4, scores=equal)
     assert set(pairs) == ALL - {("multi-1", 1), ("multi-1", 2)}
-    reason = "its score 0.500 is among the lowest 0.4 of the arm's scores (alignment.drop_share)"
+    reason = "among the lowest 0.4 of the arm's scores (alignment.drop_share): its score is 0.500"
     assert ledger["pairs", "multi-1/2"] == reason
 
 
 def test_a_pair_far_below_the_best_of_its_image_is_dropped(build: Build) -> None:
     pairs, ledger = build(max_below_best=0.35)
     assert set(pairs) == ALL - {("multi-1", 2)}
-    assert "more than alignment.max_below_best=0.35 below 0.500" in (ledger["pairs", "multi-1/2"] or "")
+    reason = "more than alignment.max_below_best=0.35 below the best of its image: its score is 0.100, the best 0.500"
+    assert ledger["pairs", "multi-1/2"] == reason
 
 
 def test_an_image_that_does_not_show_its_sentence_loses_all_pairs(build: Build) -> None:
     pairs, ledger = build(min_sentence_score=0.3)
     assert set(pairs) == ALL - {("multi-3", 3)}
-    reason = "its sentence's score 0.100 is below alignment.min_sentence_score=0.3"
+    reason = "below alignment.min_sentence_score=0.3: its sentence's score is 0.100"
     assert ledger["alignment", "multi-3"] == reason
     assert ("pairs", "multi-3/3") not in ledger
 
@@ -155,7 +156,7 @@ def test_an_image_that_does_not_show_its_sentence_loses_all_pairs(build: Build) 
 def test_the_candidate_that_shows_its_captions_best_is_used(build: Build) -> None:
     pairs, ledger = build(candidates=True)
     assert set(pairs) == ALL - {("multi-1", 1), ("multi-1", 2)} | {("multi-1_1", 1), ("multi-1_1", 2)}
-    reason = "shows its captions with a mean of 0.300, multi-1_1 with 0.400"
+    reason = "another candidate is used: its captions' mean is 0.300, multi-1_1 has 0.400"
     assert ledger["candidates", "multi-1"] == reason
 
 
