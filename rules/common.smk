@@ -29,6 +29,10 @@ def arm_images(wildcards):
     return drawn_shards("images", arm.name)
 
 
+# keys of `images` that decide what is drawn, and not how
+WHAT_IS_DRAWN = ("max_summaries", "spare", "seed", "candidates", "redraw_below", "max_images")
+
+
 def drawn_shards(stage, *arms):
     """The tables of a stage for all pictures that are drawn for these arms, further candidates included."""
     drawings = [drawing for arm in arms for drawing in cfg.drawings(arm)]
@@ -40,6 +44,18 @@ def drawn_sentences(*arms):
     return collect(
         "<results>/images/{drawing}/sentences.parquet", drawing=[d for arm in arms for d in cfg.drawings(arm)]
     )
+
+
+def earlier_drawings(wildcards):
+    """The drawings of the candidates before this one."""
+    return cfg.drawings(wildcards.arm)[: int(wildcards.number)]
+
+
+def earlier_scores(wildcards):
+    """The scores of all earlier candidates, where they decide what is drawn again."""
+    if cfg.images.redraw_below is None:
+        return []
+    return collect("<results>/alignment/{drawing}/{shard}.parquet", drawing=earlier_drawings(wildcards), shard=SHARDS)
 
 
 def arms_where(holds):

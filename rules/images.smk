@@ -16,10 +16,6 @@
 #      Snakemake deletes those of a killed job. Deleting it costs time.
 
 
-# keys of `images` that decide what is drawn, and not how
-NOT_DRAWING = ("max_summaries", "spare", "seed", "candidates", "redraw_below", "max_images")
-
-
 rule select_sentences:
     input:
         summaries=collect("<results>/summaries/{shard}.parquet", shard=SHARDS),
@@ -70,18 +66,6 @@ rule select_matched_sentences:
         "../scripts/select_matched_sentences.py"
 
 
-def earlier_drawings(wildcards):
-    """The drawings of the candidates before this one."""
-    return cfg.drawings(wildcards.arm)[: int(wildcards.number)]
-
-
-def earlier_scores(wildcards):
-    """The scores of all earlier candidates, where they decide what is drawn again."""
-    if cfg.images.redraw_below is None:
-        return []
-    return collect("<results>/alignment/{drawing}/{shard}.parquet", drawing=earlier_drawings(wildcards), shard=SHARDS)
-
-
 rule select_candidates:
     input:
         sentences="<results>/images/{arm}/sentences.parquet",
@@ -119,7 +103,7 @@ rule generate_images:
         drawing=DRAWN,
     params:
         revision=REVISIONS["images"],
-        settings=cfg.images.params(without=NOT_DRAWING),
+        settings=cfg.images.params(without=WHAT_IS_DRAWN),
     log:
         "<results>/logs/generate_images/{drawing}/{shard}.log",
     benchmark:

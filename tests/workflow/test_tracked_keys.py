@@ -34,6 +34,14 @@ VALUES: dict[str, Any] = {
     "pictures.more_tests": {"more": {"annotations": "value-more", "images": "value-folder"}},
     "summaries.prompts": ["value-one", "value-two"],
     "images.size": 48,
+    "images.candidates": 3,
+    "images.redraw_below": 0.61,
+    "images.max_images": 977,
+    "alignment.min_score": 0.19,
+    "alignment.drop_share": 0.37,
+    "alignment.max_below_best": 0.43,
+    "alignment.min_sentence_score": 0.29,
+    "alignment.weight_temperature": 0.83,
     "captioner.decoder.heads": 3,
     "captioner.decoder.hidden": 96,
     "captioner.batch_size": 36,
@@ -53,8 +61,19 @@ VALUES: dict[str, Any] = {
 }  # fmt: skip
 # what chooses one of several sections or keys
 VARIANTS: list[dict[str, Any]] = [
-    {"summaries.provider": "openai", "groups.index": "ivf", "embeddings.kind": "transformers"},
-    {"summaries.provider": "transformers", "groups.index": "hnsw", "captioner.epochs": 17, "captioner.steps": None},
+    {
+        "summaries.provider": "openai",
+        "groups.index": "ivf",
+        "embeddings.kind": "transformers",
+        "alignment.score": "random",
+    },
+    {
+        "summaries.provider": "transformers",
+        "groups.index": "hnsw",
+        "captioner.epochs": 17,
+        "captioner.steps": None,
+        "alignment.rematch": 7,
+    },
     {},
 ]
 ONLY_JOBS: dict[str, Any] = {"export.arms": ["single"], "export.formats": ["coco"]}  # which decide what is made

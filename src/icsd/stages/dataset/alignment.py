@@ -9,7 +9,7 @@ import numpy as np
 from icsd.config import AlignmentConfig
 from icsd.core import tables
 from icsd.core.errors import InputError
-from icsd.core.ids import candidate_number, first_candidate_id
+from icsd.core.ids import candidate_number, first_candidate_id, item_seed
 
 Pair = tuple[str, int]  # an image and a caption
 AGAIN = "delete it and run snakemake again"
@@ -104,7 +104,7 @@ def low_pairs(pairs: Sequence[Pair], scores: Scores, settings: AlignmentConfig) 
         for pair, score in scored.items()
         if score < line
     }
-    lowest = sorted(pairs, key=lambda pair: (scored[pair], pair))[: int(settings.drop_share * len(pairs))]
+    lowest = sorted(pairs, key=lambda pair: (scored[pair], _tie(pair)))[: int(settings.drop_share * len(pairs))]
     if lowest:
         share_line = scored[lowest[-1]]
         reason = f"among the lowest {settings.drop_share:g} of the arm's scores (alignment.drop_share)"
@@ -121,6 +121,11 @@ def low_pairs(pairs: Sequence[Pair], scores: Scores, settings: AlignmentConfig) 
             if pair not in dropped and best[pair[0]] - score > settings.max_below_best
         }
     return dropped, float(line)
+
+
+def _tie(pair: Pair) -> int:
+    """The order of pairs with equal scores: by a hash, so that no image or caption comes first for its number."""
+    return item_seed(f"{pair[0]}/{pair[1]}", 0)
 
 
 def matched_pairs(
