@@ -1,10 +1,11 @@
 """The arms of the comparison, as data: a new arm is an entry of ARMS and its test.
 
-An arm whose sentences come from elsewhere than summaries, captions or pairs needs a new value of `Arm.sentences`. It
-decides in four more places: the choice in `stages.sentences` with its rule in rules/images.smk, the candidates and the
-reason of those not drawn in `stages.dataset`, and the number of images in `views.estimate.counts`. An image's id is the
-arm and the number of its group or caption (`core.ids.drawn_image_id`): an arm that draws a caption twice needs other
-numbers for the second image.
+An arm whose sentences come from elsewhere than summaries, captions or pairs needs a new value of `Arm.sentences`, also
+in `uses_groups` and `needs`. Four more places branch on that value: the choice in `stages.sentences` with its rule in
+rules/images.smk, the possible images and the reason of those not drawn in `stages.dataset.building`, and the number of
+images in `views.estimate.counts`. An image's id is the arm and the number of its group or caption
+(`core.ids.drawn_image_id`): an arm that draws a caption twice needs another id for the second image, which
+`core.ids.image_number` must read.
 """
 
 from collections.abc import Iterable, Mapping

@@ -69,7 +69,7 @@ Load = Callable[[Path, Drawing], Generator]  # from the model's folder
 
 
 def image_store(folder: Path, run: str) -> Store:
-    """The store of drawn PNG files: a run reads those of all runs, and adds its own to a subfolder of its name."""
+    """The store of drawn PNG files: each job adds a file in its run's subfolder, and reads those of all runs."""
     return Store(folder, ".pictures", run)
 
 

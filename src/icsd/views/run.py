@@ -1,7 +1,7 @@
 """A run's folder: where its tables lie, which shards count, and how they are read.
 
-This is the only module of the library that spells a path below results/; rules spell the same paths for Snakemake. All
-views read a run through it, and a run need not be finished: a table that is not there yet has no rows.
+This is the only module of the library that spells the paths of a run's tables; rules spell the same ones for Snakemake.
+All views read a run through it, and a run need not be finished: a table that is not there yet has no rows.
 """
 
 import logging

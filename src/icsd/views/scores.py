@@ -33,7 +33,8 @@ def add_scores(commands: Commands) -> None:
         "--annotations", type=Path, required=True, metavar="FILE", help="COCO annotation JSON with the references"
     )
     command.add_argument(
-        "--metrics", nargs="+", choices=METRICS, default=METRICS[:-1], metavar="METRIC",
+        "--metrics", nargs="+", choices=METRICS, metavar="METRIC",
+        default=[name for name in METRICS if name != "SPICE"],
         help=f"of {', '.join(METRICS)} (default: all but SPICE)",
     )  # fmt: skip
     command.add_argument("--partial", action="store_true", help="accept a file without some of the annotations' images")

@@ -1,4 +1,7 @@
-"""Providers of summaries, chosen by summaries.provider: a server, a model in this process or the merger."""
+"""Providers of summaries, chosen by summaries.provider: a server, a model in this process or the merger.
+
+An unusable answer is requested once more here.
+"""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -62,7 +62,7 @@ def _covers(said: frozenset[str], caption: str) -> bool:
 # --- Content words ----------------------------------------------------------------------------------------------------
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")  # hyphens separate words: "t-shirt" is "t shirt", see _with_joined
 _ONES = frozenset(word for word, number in w.NUMBERS.items() if number == 1)
-# beyond the lists of `words`: function words of longer prose ("can't" and "won't" become "ca" and "wo"), and words that
+# beyond the lists of `words`: function words of longer prose ("can't" and "won't" become "ca" and "wo"), and
 # words about the picture itself, not its content
 _GLUE = frozenset(
     "whilst amidst adjacent whereas than then such any much more most including includes include despite throughout "
