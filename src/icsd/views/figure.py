@@ -96,14 +96,17 @@ def _captions(run: Run, wanted: Sequence[int]) -> list[str]:
 
 
 def _pictures(run: Run, arms: Iterable[str], sentences: Sequence[str]) -> dict[str, bytes]:
-    """Sentence -> picture file, of the first arm that has it."""
+    """Sentence -> picture file, of the first arm that has it; of several candidates the used one, or else the first."""
     found: dict[str, bytes] = {}
-    for path in (path for arm in arms for path in run.images(arm).there):
-        drawn = tables.read(path, tables.IMAGES, ["sentence"])["sentence"].to_pylist()
-        wanted = [row for row, sentence in enumerate(drawn) if sentence in sentences and sentence not in found]
-        if wanted:
-            images = tables.read(path, tables.IMAGES, ["image"])["image"].take(wanted).to_pylist()
-            found = {drawn[row]: image["bytes"] for row, image in zip(wanted, images, strict=True)} | found
+    for arm in arms:
+        unused = run.unused_candidates(arm)
+        for path in run.images(arm).there:
+            rows = tables.read(path, tables.IMAGES, ["image_id", "sentence"]).to_pylist()
+            drawn = ["" if row["image_id"] in unused else row["sentence"] for row in rows]
+            wanted = [row for row, sentence in enumerate(drawn) if sentence in sentences and sentence not in found]
+            if wanted:
+                images = tables.read(path, tables.IMAGES, ["image"])["image"].take(wanted).to_pylist()
+                found = {drawn[row]: image["bytes"] for row, image in zip(wanted, images, strict=True)} | found
     return found
 
 

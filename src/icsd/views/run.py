@@ -198,6 +198,10 @@ class Run:
         """The scores of an arm's pictures with their captions."""
         return self._drawn("alignment", arm, f"scores of those of {arm}", tables.ALIGNMENT)
 
+    def matches(self, arm: str) -> RunTable:
+        """The nearest of an arm's pictures for each of its captions, with alignment.rematch."""
+        return self._sharded(f"alignment/{arm}/matches", f"matches of {arm}", tables.ALIGNMENT)
+
     def drawings(self, arm: str) -> list[str]:
         """The folders of an arm's pictures below images/: the first candidates, and further ones."""
         return drawing_names(arm, self.candidates)
@@ -213,6 +217,14 @@ class Run:
     def ledger(self, arm: str) -> RunTable:
         """The items of an arm, kept or dropped with a reason, at each step."""
         return self._file(f"dataset/{arm}/ledger", f"ledger of {arm}", tables.LEDGER)
+
+    def unused_candidates(self, arm: str) -> set[str]:
+        """The images of an arm in whose place another candidate of their sentence is used, by its ledger."""
+        if self.candidates == 1:
+            return set()
+        rows = self.ledger(arm).rows(["stage", "item_id", "kept"])
+        rows = rows.filter(pc.and_(pc.equal(rows["stage"], "candidates"), pc.invert(rows["kept"])))
+        return set(rows["item_id"].to_pylist())
 
     def pairs(self, arm: str) -> RunTable:
         """The training pairs of an arm."""

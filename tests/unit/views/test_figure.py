@@ -56,6 +56,18 @@ def test_a_figure_has_five_different_captions_each_with_its_own_picture(results:
     assert (figure.sentence, figure.picture) == (SENTENCE, _png("black"))
 
 
+def test_of_several_candidates_the_used_one_is_shown(results: Path) -> None:
+    second = [_image("multi-0_1", SENTENCE, "white")]
+    tables.write(results / "images/multi/candidate-1/0000-of-0002.parquet", tables.IMAGES, [])
+    tables.write(results / "images/multi/candidate-1/0001-of-0002.parquet", tables.IMAGES, second)
+    assert read_figure(results, 0).picture == _png("black")  # no dataset has chosen one yet
+    rows = [("multi-0", False, "another candidate is used"), ("multi-0_1", True, None)]
+    columns = ("stage", "item_id", "kept", "reason")
+    ledger = [dict(zip(columns, ("candidates", *row), strict=True)) for row in rows]
+    tables.write(results / "dataset/multi/ledger.parquet", tables.LEDGER, ledger)
+    assert read_figure(results, 0).picture == _png("white")
+
+
 def test_the_drawing_shows_every_picture_and_is_the_same_every_time(results: Path) -> None:
     figure = read_figure(results, 0)
     drawn = draw_figure(figure)

@@ -14,7 +14,8 @@ from icsd.views.run import RunTable, found_run
 
 SOURCE = Path(__file__).parents[3] / "src/icsd"
 STAGES = (
-    "captions|embeddings|groups|summaries|images|safety|pictures|dataset|captioner|evaluation|benchmarks|logs|export"
+    "captions|embeddings|groups|summaries|images|alignment|safety|pictures|dataset|captioner|evaluation|benchmarks"
+    "|logs|export"
 )
 TABLE = re.compile(
     rf"^results/|^({STAGES})/|^(all|neighbors|sentences|pairs|ledger|history|predictions|scores|group_times)\.parquet$"

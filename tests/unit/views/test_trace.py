@@ -292,3 +292,107 @@ def test_a_closed_pipe_makes_no_traceback(grouped: Path) -> None:
     command = f"{shlex.quote(sys.executable)} -c {shlex.quote(code)} | true"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert done.stderr == ""
+
+
+# --- Scores, candidates, and pairs by their scores --------------------------------------------------------------------
+
+
+@pytest.fixture
+def scored(grouped: Path) -> Path:
+    """The same with two candidates of multi-4, of which the second is used; it lost caption 9, and got caption 5."""
+    second = _sentence(4) | {"image_id": "multi-4_1"}
+    folder = Path("multi/candidate-1")
+    _write(grouped / "images" / folder / "sentences.parquet", tables.SENTENCES, [second])
+    _write(grouped / "images" / folder / SHARD, tables.IMAGES, [_image("multi-4_1")])
+    _write(grouped / "safety" / folder / SHARD, tables.SAFETY, [_check("multi-4_1", -0.5, "safe")])
+    scores = {"multi-4": (0.25, 0.375, 0.125), "multi-4_1": (0.5, 0.75, 0.25)}
+    for path, image_id in ((Path("multi"), "multi-4"), (folder, "multi-4_1")):
+        rows = [
+            {"image_id": image_id, "caption_id": caption_id, "score": score}
+            for caption_id, score in zip((None, 4, 9), scores[image_id], strict=True)
+        ]
+        _write(grouped / "alignment" / path / SHARD, tables.ALIGNMENT, rows)
+    match = [{"image_id": "multi-4_1", "caption_id": 5, "score": 0.625}]
+    _write(grouped / "alignment" / "multi" / "matches" / SHARD, tables.ALIGNMENT, match)
+    ledger = [
+        _step("safety", "multi-4"), _step("safety", "multi-4_1"), _step("safety", "multi-7", "unsafe: 0.500"),
+        _step("candidates", "multi-4", "another candidate is used"), _step("candidates", "multi-4_1"),
+        _step("alignment", "multi-4_1"), _step("pairs", "multi-4_1/4"),
+        _step("pairs", "multi-4_1/9", "below alignment.min_score=0.5: its score is 0.250"),
+        _step("rematch", "caption 9", "none of its 1 nearest images shows it"), _step("rematch", "caption 5"),
+    ]  # fmt: skip
+    pairs = [
+        {"image_id": "multi-4_1", "caption_id": i, "caption": f"caption {i}", "weight": weight}
+        for i, weight in ((4, 1.25), (5, 0.75))
+    ]
+    _write(grouped / "dataset" / "multi" / "pairs.parquet", tables.PAIRS, pairs)
+    _write(grouped / "dataset" / "multi" / "ledger.parquet", tables.LEDGER, ledger)
+    shutil.rmtree(grouped / "dataset" / "multi_head")
+    return grouped
+
+
+def _step(stage: str, item_id: str, reason: str | None = None) -> dict:
+    return {"stage": stage, "item_id": item_id, "kept": reason is None, "reason": reason}
+
+
+def test_an_image_shows_its_scores_candidates_and_pairs(scored: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _trace(scored, "multi-4_1", capsys).splitlines() == [
+        "image     multi-4_1",
+        "sentence  a dog",
+        "seed      123",
+        "group     4, summarised from 2 captions",
+        "prompt    abc (merge)",
+        "caption   4: caption 4 (0.750)",
+        "caption   9: caption 9 (0.250)",
+        "score     0.500 for the sentence",
+        "candidate multi-4",
+        "candidate multi-4_1; this image; used by multi",
+        "model     tiny/model",
+        f"shard     {scored / 'images' / 'multi' / 'candidate-1' / SHARD}",
+        "safety    safe, score -0.500",
+        "dataset   multi: 2 pairs",
+        "pair      multi: caption 5 (0.625), weight 0.750, made by alignment.rematch",
+        "dropped   multi: caption 9, below alignment.min_score=0.5: its score is 0.250",
+        "captioner multi/seed-0",
+    ]
+    first = _trace(scored, "multi-4", capsys)
+    assert "candidate multi-4; this image\n" in first and "(0.375)" in first
+    assert "dataset   multi: not in it: another candidate is used" in first
+    assert "candidate" not in _trace(scored, "multi-7", capsys)
+
+
+def test_a_caption_shows_its_pairs_with_scores(scored: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "pair      multi: multi-4_1 (0.750), weight 1.250\n" in _trace(scored, "caption-4", capsys)
+    made = "pair      multi: multi-4_1 (0.625), weight 0.750, made by alignment.rematch\n"
+    assert made in _trace(scored, "caption-5", capsys)
+    dropped = _trace(scored, "caption-9", capsys).splitlines()
+    assert "dropped   multi: multi-4_1, below alignment.min_score=0.5: its score is 0.250" in dropped
+    assert "rematch   multi: none of its 1 nearest images shows it" in dropped
+    assert {"image     multi-4", "image     multi-4_1"} < set(dropped)
+
+
+def test_a_group_shows_the_candidate_that_is_used(scored: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "image     multi-4_1" in _trace(scored, "group-4", capsys).splitlines()
+    shutil.rmtree(scored / "dataset")
+    lines = _trace(scored, "group-4", capsys).splitlines()
+    assert "image     multi-4" in lines and "candidate multi-4_1" in lines
+
+
+def test_json_has_scores_and_pairs(scored: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image = _json(scored, "multi-4_1", capsys)["image"]
+    assert (image["sentence_score"], image["scores"]) == (0.5, {"4": 0.75, "9": 0.25})
+    assert image["candidates"] == {"image_ids": ["multi-4", "multi-4_1"], "used": {"multi": "multi-4_1"}}
+    assert [(pair["caption_id"], pair["matched"]) for pair in image["pairs"]] == [(4, False), (5, True), (9, False)]
+    assert _json(scored, "caption-9", capsys)["caption"]["scored_pairs"][0]["image_id"] == "multi-4_1"
+
+
+def test_an_unknown_candidate_names_the_first_one(scored: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["trace", "multi-4_7", "--results", str(scored)]) == 1
+    assert "the nearest are multi-4, multi-7" in capsys.readouterr().err
+    assert main(["trace", "--results", str(scored)]) == 0
+    assert "multi           3 known, such as multi-4, multi-4_1, multi-7" in capsys.readouterr().out
+
+
+def test_an_image_without_any_pair_left_says_so(scored: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _write(scored / "dataset" / "multi" / "pairs.parquet", tables.PAIRS, [])
+    assert "dataset   multi: not in it: all its pairs are dropped" in _trace(scored, "multi-4_1", capsys)

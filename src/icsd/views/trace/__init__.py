@@ -1,6 +1,7 @@
 """Trace: the origin of an image and the fate of a caption or a group, read from a run's tables.
 
 lineage    what the tables say of an image, a group or a caption
+alignment  what they say of its scores: candidates of a sentence, pairs that were dropped or made
 text       the same as lines for people, and as JSON
 """
 
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from icsd.core.errors import InputError
-from icsd.core.ids import image_number
+from icsd.core.ids import candidate_number, image_number
 from icsd.views.options import Commands, add_results
 from icsd.views.run import Run, RunTable, found_run
 from icsd.views.trace.lineage import CaptionTrace, GroupTrace, ImageTrace, trace_caption, trace_group, trace_image
@@ -32,8 +33,9 @@ def add_trace(commands: Commands) -> None:
         description="Show the origin of an image (sentence, captions, prompt, model, seed, verdict) and its fate; the "
         "captions of a group and the summary made of them; the fate of a caption.",
         epilog="An image's id is its arm and the id of its group or caption: multi-12, single-407, "
-        "single_matched-407, real-33. group-12 is the group with caption 12 as its anchor, caption-12 is the caption, "
-        "and 12 alone is both. Without an id, each arm is listed with some of its images.",
+        "single_matched-407, real-33; multi-12_1 is another candidate of the sentence of multi-12. group-12 is the "
+        "group with caption 12 as its anchor, caption-12 is the caption, and 12 alone is both. Without an id, each arm "
+        "is listed with some of its images.",
     )
     command.add_argument("id", nargs="?", help="such as multi-12, group-12 or caption-12")
     command.add_argument("--json", action="store_true", help="print JSON")
@@ -100,7 +102,8 @@ def _unknown_image(run: Run, image_id: str) -> InputError:
         arms = ", ".join(_drawn_arms(run)) or "none"
         hint = f"an id is an arm and a number, or group-12, caption-12; arms with images there: {arms}"
         return InputError(run.folder, image_id, "no image of that id", hint)
-    by_number = {image_number(each): each for each in known}
+    by_number = {image_number(each): each for each in reversed(known)}  # first candidates replace further ones
+    number = number.partition("_")[0]
     nearest = _nearest(list(by_number), int(number) if number.isdecimal() else 0)
     hint = f"the nearest are {', '.join(by_number[other] for other in nearest)}"
     return InputError(run.folder, image_id, f"no image of that id among the {len(known):,} of {arm}", hint)
@@ -133,7 +136,7 @@ def _known_ids(run: Run, arm: str) -> list[str]:
     else:
         found = [run.sentences(arm)] if arm in run.drawn else []
     ids = {image_id for table in found for image_id in _ids(table)}
-    return sorted(ids, key=image_number)
+    return sorted(ids, key=lambda image_id: (image_number(image_id), candidate_number(image_id)))
 
 
 def _ids(found: RunTable) -> list[Any]:

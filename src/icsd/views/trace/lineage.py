@@ -8,10 +8,19 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from icsd.config.arms import ARMS, arms_with_pictures_of
+from icsd.config.arms import ARMS, METHOD, arms_with_pictures_of
 from icsd.core import tables
-from icsd.core.ids import corpus_image_id
+from icsd.core.ids import corpus_image_id, drawn_image_id
 from icsd.views.run import Run, RunTable
+from icsd.views.trace.alignment import (
+    AlignedPair,
+    Candidates,
+    candidates_of,
+    pairs_of_caption,
+    pairs_of_image,
+    scores_of_image,
+    unmatched,
+)
 
 Row = Mapping[str, Any]
 
@@ -28,6 +37,7 @@ class Membership:
 class ImageTrace:
     """Everything in a run's tables about an image; None or empty where no stage has reached it.
 
+    `scores` are those of its captions, `pairs` the scored ones of each arm, dropped ones too.
     `predictions` are the captions that captioners write for a photograph.
     """
 
@@ -41,6 +51,10 @@ class ImageTrace:
     datasets: Mapping[str, Membership] = field(default_factory=dict)
     captioners: Sequence[str] = ()
     predictions: Mapping[str, str] = field(default_factory=dict)
+    candidates: Candidates | None = None
+    sentence_score: float | None = None
+    scores: Mapping[int, float] = field(default_factory=dict)
+    pairs: Sequence[AlignedPair] = ()
 
 
 @dataclass(frozen=True)
@@ -82,7 +96,9 @@ class CaptionTrace:
     """Everything in a run's tables about a caption.
 
     `groups` is None where they are not formed yet; `images` are those drawn or to be drawn from a sentence made of the
-    caption; `pairs` counts by arm; `guard` has the steps of the guard that found the caption.
+    caption; `pairs` counts by arm; `guard` has the steps of the guard that found the caption. `scored_pairs` are those
+    that have a score or were dropped or made for it; `unmatched` has the reason of each arm in which no other image
+    shows the caption.
     """
 
     caption: Row
@@ -91,6 +107,8 @@ class CaptionTrace:
     pairs: Mapping[str, int]
     captioners: Sequence[str]
     guard: Sequence[Row] = ()
+    scored_pairs: Sequence[AlignedPair] = ()
+    unmatched: Mapping[str, str] = field(default_factory=dict)
 
 
 # --- Images -----------------------------------------------------------------------------------------------------------
@@ -105,17 +123,23 @@ def trace_image(run: Run, image_id: str) -> ImageTrace | None:
 
 
 def _trace_drawn(run: Run, arm: str, number: str) -> ImageTrace | None:
-    image_id = f"{arm}-{number}"
+    image_id, group_id = f"{arm}-{number}", number.partition("_")[0]
     sentence = _row(run.sentences(arm), image_id)
     shard, image = run.images(arm).find(image_id, ["seed", "model"]) or (None, None)
     safety = _row(run.safety(arm), image_id)
-    summary = _row(run.summaries, int(number)) if ARMS[arm].sentences == "summaries" and number.isdecimal() else None
-    datasets = _memberships(run, arms_with_pictures_of(arm), image_id)
-    if not (sentence or summary or datasets):
+    drawn = ARMS[arm].sentences == "summaries" and group_id.isdecimal()
+    summary = _row(run.summaries, int(group_id)) if drawn else None
+    arms = arms_with_pictures_of(arm)
+    datasets = _memberships(run, arms, image_id)
+    if not (sentence or datasets or (summary and number == group_id)):  # not every group has several candidates
         return None
     captions = _captions(run, sentence["caption_ids"] if sentence else [])
-    captioners = _trained_on(run, datasets)
-    return ImageTrace(image_id, sentence, summary, captions, image, shard, safety, datasets, captioners)
+    sentence_score, scores = scores_of_image(run, arm, image_id)
+    return ImageTrace(
+        image_id, sentence, summary, captions, image, shard, safety, datasets, _trained_on(run, datasets), {},
+        candidates_of(run, arm, image_id), sentence_score, scores,
+        [pair for each in arms for pair in pairs_of_image(run, each, image_id, scores)],
+    )  # fmt: skip
 
 
 def _trace_real(run: Run, image_id: str) -> ImageTrace | None:
@@ -139,7 +163,7 @@ def _memberships(run: Run, arms: Iterable[str], image_id: str) -> dict[str, Memb
         if reasons:
             ids = run.pairs(arm).rows(["image_id"])["image_id"]
             count = pc.sum(pc.equal(ids, image_id)).as_py() or 0
-            found[arm] = Membership(count, None if count else reasons[-1])
+            found[arm] = Membership(count, None if count else reasons[-1] or "all its pairs are dropped")
     return found
 
 
@@ -167,12 +191,15 @@ def _predictions(run: Run, image_id: str) -> dict[str, str]:
 
 
 def trace_group(run: Run, group_id: int) -> GroupTrace | None:
-    """The trace of a group; None if it is in no table."""
+    """The trace of a group; None if it is in no table. Of several candidates the used one is its image."""
     group, summary = _row(run.groups, group_id), _row(run.summaries, group_id)
     if group is None and summary is None:
         return None
     members = _members(run, group, set(summary["selected"]) if summary else set()) if group else []
-    return GroupTrace(group_id, members, summary, trace_image(run, f"multi-{group_id}"))
+    image = trace_image(run, drawn_image_id(METHOD, group_id))
+    if image and image.candidates and (used := image.candidates.used.get(METHOD, image.image_id)) != image.image_id:
+        image = trace_image(run, used)
+    return GroupTrace(group_id, members, summary, image)
 
 
 def _members(run: Run, group: Row, selected: set[int]) -> list[GroupMember]:
@@ -195,7 +222,12 @@ def trace_caption(run: Run, caption_id: int) -> CaptionTrace | None:
     pairs = _pairs(run, caption_id)
     images = [row["image_id"] for arm in run.drawn for row in _holding(run.sentences(arm), caption_id)]
     guard = [row for row in run.guard.select([str(caption_id)], key="item_id").to_pylist() if row["reason"]]
-    return CaptionTrace(caption, _groups(run, caption_id), images, pairs, _captioners(run, pairs), guard)
+    arms = [arm for arm in run.arms if not ARMS[arm].photographs]
+    scored = [pair for arm in arms for pair in pairs_of_caption(run, arm, caption_id)]
+    return CaptionTrace(
+        caption, _groups(run, caption_id), images, pairs, _captioners(run, pairs), guard, scored,
+        unmatched(run, arms, caption_id),
+    )  # fmt: skip
 
 
 def _groups(run: Run, caption_id: int) -> list[GroupOfCaption] | None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from icsd.views.trace.alignment import AlignedPair, Candidates
 from icsd.views.trace.lineage import (
     CaptionTrace,
     GroupMember,
@@ -17,7 +18,7 @@ from icsd.views.trace.lineage import (
 
 Line = tuple[str, str]
 SHOWN = 3  # ids of each arm in the overview
-SHOWN_GROUPS = 10  # groups of a caption; JSON has all
+SHOWN_GROUPS = SHOWN_PAIRS = 10  # of a caption; JSON has all
 
 
 def as_lines(found: Sequence[ImageTrace | GroupTrace | CaptionTrace]) -> str:
@@ -61,12 +62,25 @@ def _image_lines(found: ImageTrace) -> Iterator[Line]:
         yield "group", f"{found.summary['group_id']}, {_state(found.summary)}"
         yield _prompt(found.summary)
     for row in found.captions:
-        yield "caption", f"{row['caption_id']}: {row['caption']}"
+        yield "caption", f"{row['caption_id']}: {row['caption']}{_in_brackets(found.scores.get(row['caption_id']))}"
+    yield from _score_lines(found)
     yield from _drawn_lines(found)
+
+
+def _score_lines(found: ImageTrace) -> Iterator[Line]:
+    """Lines with the score of the sentence, and of a group's anchor that is not among the captions."""
+    if found.sentence_score is not None:
+        yield "score", f"{found.sentence_score:.3f} for the sentence"
+    captions = {row["caption_id"] for row in found.captions}
+    for caption_id, score in found.scores.items():
+        if caption_id not in captions:
+            yield "score", f"{score:.3f} for caption {caption_id}"
 
 
 def _drawn_lines(found: ImageTrace) -> Iterator[Line]:
     """Lines on the drawn image, its verdict, datasets, captioners and predictions."""
+    if found.candidates is not None:
+        yield from _candidate_lines(found.candidates, found.image_id)
     if found.image is None:
         yield "drawn", "not yet" if found.sentence else "no"
     else:
@@ -75,8 +89,32 @@ def _drawn_lines(found: ImageTrace) -> Iterator[Line]:
     if found.safety is not None:
         yield "safety", f"{found.safety['verdict']}, score {found.safety['score']:.3f}"
     yield from (("dataset", f"{arm}: {_membership(member)}") for arm, member in found.datasets.items())
+    for pair in found.pairs:
+        if pair.reason or pair.matched:
+            yield _pair_line(pair, f"caption {pair.caption_id}")
     yield from (("captioner", name) for name in found.captioners)
     yield from (("predicted", f"{name}: {caption}") for name, caption in found.predictions.items())
+
+
+def _candidate_lines(candidates: Candidates, image_id: str) -> Iterator[Line]:
+    for each in candidates.image_ids:
+        used_by = [arm for arm, used in candidates.used.items() if used == each]
+        notes = [*(["this image"] if each == image_id else []), *([f"used by {', '.join(used_by)}"] if used_by else [])]
+        yield "candidate", "; ".join([each, *notes])
+
+
+def _pair_line(pair: AlignedPair, other: str) -> Line:
+    """A line on a pair: the arm, and the image or the caption at its `other` end."""
+    weight = "" if pair.weight is None else f", weight {pair.weight:.3f}"
+    if pair.reason:  # it has the score
+        return "dropped", f"{pair.arm}: {other}, {pair.reason}"
+    return "pair", f"{pair.arm}: {other}{_in_brackets(pair.score)}{weight}" + (
+        ", made by alignment.rematch" if pair.matched else ""
+    )
+
+
+def _in_brackets(score: float | None) -> str:
+    return "" if score is None else f" ({score:.3f})"
 
 
 def _group_lines(found: GroupTrace) -> Iterator[Line]:
@@ -110,6 +148,10 @@ def _caption_lines(found: CaptionTrace) -> Iterator[Line]:
     yield from _lines_of_groups(found.groups)
     yield from (("image", image_id) for image_id in found.images)
     yield from (("dataset", f"{arm}: {_membership(Membership(count))}") for arm, count in found.pairs.items())
+    yield from (_pair_line(pair, pair.image_id) for pair in found.scored_pairs[:SHOWN_PAIRS])
+    if len(found.scored_pairs) > SHOWN_PAIRS:
+        yield "pair", f"and {len(found.scored_pairs) - SHOWN_PAIRS:,} more (--json has all)"
+    yield from (("rematch", f"{arm}: {reason}") for arm, reason in found.unmatched.items())
     yield from (("captioner", name) for name in found.captioners)
 
 
