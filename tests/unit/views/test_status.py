@@ -1,7 +1,9 @@
 """Progress of a run by its tables, logs, benchmarks and the output of SLURM's commands."""
 
+import re
 from base64 import urlsafe_b64encode
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -44,7 +46,7 @@ def _write(path: Path, text: str) -> None:
 
 def _status(config: Config, results: Path, cluster: Cluster, checkout: Path = CHECKOUT) -> StageStatus:
     run = configured_run(config, results)
-    return stage_status("images", dict(stages(run))["images"], run, checkout, cluster)
+    return stage_status("images", dict(stages(run, config.alignment))["images"], run, checkout, cluster)
 
 
 def test_every_state_is_counted_by_the_queue_and_the_accounting(config: Config, tmp_path: Path) -> None:
@@ -112,12 +114,45 @@ def test_the_page_names_a_cluster_without_accounting() -> None:
 def test_every_job_of_the_stages_has_a_rule(config: Config) -> None:
     rules = "".join(path.read_text() for path in (ROOT / "rules").glob("*.smk"))
     guarded = load_config(config.model_dump() | {"guard": {"duplicates": "report"}})
-    found = dict(stages(configured_run(guarded)))
+    found = dict(stages(configured_run(guarded), guarded.alignment))
     assert [job.name for job in found["guard"]] == ["guard_captions"]
-    assert found.keys() - dict(stages(configured_run(config))).keys() == {"guard"}
+    assert found.keys() - dict(stages(configured_run(config), config.alignment)).keys() == {"guard"}
     for jobs in found.values():
         for job in jobs:
             assert f"rule {job.rule}:" in rules or f" as {job.rule} with:" in rules
+
+
+def _with_candidates(config: Config, **alignment: Any) -> Config:
+    model = {"model": "resources/picturebook/clip"}
+    images = config.images.model_dump() | {"candidates": 3}
+    return load_config(config.model_dump() | {"images": images, "alignment": model | alignment})
+
+
+def test_candidates_and_scores_have_jobs_of_their_own(config: Config, tmp_path: Path) -> None:
+    several = _with_candidates(config, rematch=5)
+    found = dict(stages(configured_run(several, tmp_path), several.alignment))
+    assert (len(found["images"]), len(found["alignment"]), len(found["safety"])) == (2 + 12, 12 + 4, 12)
+    choosing, drawing = found["images"][0], found["images"][-1]
+    assert (choosing.name, choosing.comment) == (
+        "select_candidates/multi-1", "rule_select_candidates_wildcards_multi_1"
+    )  # fmt: skip
+    assert drawing.output == tmp_path / "images/multi/candidate-2/0003-of-0004.parquet"
+    assert drawing.name == "generate_images/multi/candidate-2/0003-of-0004"
+    assert drawing.comment == "rule_generate_images_wildcards_multi_candidate-2_0003-of-0004"  # the executor's slashes
+    matching = found["alignment"][-1]
+    assert matching.output == tmp_path / "alignment/multi/matches/0003-of-0004.parquet"
+    assert not dict(stages(configured_run(config, tmp_path), config.alignment))["alignment"]
+
+
+@pytest.mark.parametrize("score", ["cosine", "probe"])
+def test_jobs_are_named_as_the_rules_name_their_logs(config: Config, score: str) -> None:
+    rules = "".join(path.read_text() for path in (ROOT / "rules").glob("*.smk"))
+    logs = re.findall(r'"<results>/logs/(.+)\.log"', rules)
+    patterns = [re.sub(r"\\{(\w+)\\}", ".+", re.escape(log)) for log in logs]
+    several = _with_candidates(config, score=score, rematch=5 if score == "cosine" else 0)
+    for jobs in dict(stages(configured_run(several), several.alignment)).values():
+        for job in jobs:
+            assert any(re.fullmatch(pattern, job.name) for pattern in patterns), job.name
 
 
 def test_the_config_is_merged_as_snakemake_merges_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 
-from icsd.config import ARMS
+from icsd.config import ARMS, AlignmentConfig
 from icsd.core import tables
 from icsd.core.errors import InputError
 from icsd.core.tables import Table
@@ -41,10 +41,12 @@ class StageJob:
     @property
     def comment(self) -> str:
         """The name that the executor gives it in the queue."""
-        return "_wildcards_".join([f"rule_{self.rule}", *(["_".join(self.wildcards)] if self.wildcards else [])])
+        return "_wildcards_".join(
+            [f"rule_{self.rule}", *(["_".join(self.wildcards).replace("/", "_")] if self.wildcards else [])]
+        )
 
 
-def stages(run: Run) -> Iterator[tuple[str, list[StageJob]]]:
+def stages(run: Run, alignment: AlignmentConfig) -> Iterator[tuple[str, list[StageJob]]]:
     """Yield the stages of the default target with their jobs, in the order of the work."""
     yield "captions", [StageJob("read_captions", (), run.captions.paths[0], "read_captions", tables.CAPTIONS)]
     yield "embeddings", _sharded("embed_captions", run, run.embeddings)
@@ -53,8 +55,9 @@ def stages(run: Run) -> Iterator[tuple[str, list[StageJob]]]:
     form_groups = StageJob("form_groups", (), run.group_times.paths[0], "form_groups")
     yield "groups", [*_sharded("find_neighbors", run, run.neighbors), form_groups]
     yield "summaries", _sharded("summarize_groups", run, run.summaries) if run.drawn else []
-    yield "images", [job for arm in run.drawn for job in _sharded("generate_images", run, run.images(arm), arm)]
-    yield "safety", [job for arm in run.drawn for job in _sharded("check_safety", run, run.safety(arm), arm)]
+    yield "images", [job for arm in run.drawn for job in _drawing(run, arm)]
+    yield "alignment", [job for arm in run.drawn for job in _aligning(run, arm, alignment)]
+    yield "safety", [job for arm in run.drawn for job in _drawn("check_safety", run, run.safety(arm), arm)]
     yield "dataset", [_dataset(run, arm) for arm in dict.fromkeys([*run.drawn[:1], *run.arms])]
     yield "captioner", [_training(run, arm, seed) for arm, seed in run.captioners]
     yield "evaluation", [_predicting(run, *each, test) for each, test in product(run.captioners, run.tests)]
@@ -64,11 +67,43 @@ def _guard(run: Run) -> list[StageJob]:
     return [StageJob("guard_captions", (), run.guard.paths[0], "guard_captions")]
 
 
-def _sharded(rule: str, run: Run, table: RunTable, *arm: str) -> list[StageJob]:
+def _sharded(rule: str, run: Run, table: RunTable) -> list[StageJob]:
     return [
-        StageJob(rule, (*arm, shard), path, "/".join((rule, *arm, shard)), table.table)
+        StageJob(rule, (shard,), path, f"{rule}/{shard}", table.table)
         for shard, path in zip(run.shards, table.paths, strict=True)
     ]
+
+
+def _drawn(rule: str, run: Run, table: RunTable, arm: str) -> list[StageJob]:
+    """The jobs of a rule for each shard of each drawing of an arm."""
+    return [
+        StageJob(rule, wildcards, path, "/".join((rule, *wildcards)), table.table)
+        for wildcards, path in zip(product(run.drawings(arm), run.shards), table.paths, strict=True)
+    ]
+
+
+def _drawing(run: Run, arm: str) -> list[StageJob]:
+    """The jobs that choose the sentences of further candidates, and those that draw."""
+    chosen = [
+        StageJob("select_candidates", (arm, str(number)), path, f"select_candidates/{arm}-{number}")
+        for number, path in enumerate(run.sentences(arm).paths)
+        if number
+    ]
+    return [*chosen, *_drawn("generate_images", run, run.images(arm), arm)]
+
+
+def _aligning(run: Run, arm: str, alignment: AlignmentConfig) -> list[StageJob]:
+    """The jobs that score an arm's images, and those that find other images for its captions."""
+    if not alignment.scores:
+        return []
+    rule = "score_pairs_by_probe" if alignment.score == "probe" else "score_alignment"
+    scoring = _drawn(rule, run, run.alignment(arm), arm)
+    matches = run.matches(arm).paths if alignment.rematch else ()
+    matching = [
+        StageJob("match_captions", (arm, shard), path, f"match_captions/{arm}/{shard}")
+        for shard, path in zip(run.shards, matches, strict=False)
+    ]
+    return [*scoring, *matching]
 
 
 def _dataset(run: Run, arm: str) -> StageJob:
