@@ -4,6 +4,7 @@
 #      <results>/captions/guard.parquet                                           what the guard found, where it is on
 #      <results>/images/{arm}/{shard}.png                                         contact sheets
 #      <results>/dataset/{arm}/{ledger,pairs}.parquet                             the funnel
+#      <results>/alignment/{drawing}/{shard}.parquet                              scores of pairs, where images are scored
 #      <results>/captioner/{arm}/seed-{seed}/history.parquet                      training curves
 #      <results>/evaluation/scores.parquet                                        and the scores of each captioner and test set
 #      <results>/benchmarks/, the store of replies                                time and tokens, as far as they are there
@@ -29,6 +30,17 @@ REPORT = {
     "costs_table": ("costs.html", "costs", "6 Time and money", "Beside the estimate (table)"),
     "state": ("state.html", "state", "7 What is missing", "Tables of the run"),
 }
+if cfg.alignment.scores:
+    REPORT |= {
+        "alignment": ("alignment.svg", "alignment", "3 From captions to pairs", "Scores of pairs (plot)"),
+        "alignment_table": ("alignment.html", "alignment", "3 From captions to pairs", "Scores of pairs (table)"),
+        "alignment_pairs": (
+            "alignment_pairs.png",
+            "alignment_pairs",
+            "3 From captions to pairs",
+            "Pairs next to the line",
+        ),
+    }
 
 
 rule draw_report:
@@ -40,6 +52,7 @@ rule draw_report:
         ledgers=expand("<results>/dataset/{arm}/ledger.parquet", arm=cfg.arms),
         groups="<results>/groups/group_times.parquet",
         guard=GUARD,
+        alignment=drawn_shards("alignment", *cfg.drawn_arms) if cfg.alignment.scores else [],
     output:
         **report_parts("<results>/report", REPORT),
         sheets=report(

@@ -1,5 +1,6 @@
 """A run small enough to count by hand, with texts that a page must not take for markup."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,35 @@ def small_run(folder: Path) -> Path:
     return results
 
 
+def scored_run(folder: Path) -> Path:
+    """The run of `small_run` with scores: multi-1_1 is used and not multi-1, and one of its two pairs is dropped.
+
+    Caption 1 scores 0.5 with it, 2 scores 0.2; caption 2 gets no other picture.
+    """
+    results = small_run(folder)
+    scores = {"multi-1": [0.3, 0.1, 0.25], "multi-1_1": [0.45, 0.5, 0.2], "multi-2": [0.2, 0.3, 0.1]}
+    of_drawing = {"multi": ["multi-1", "multi-2"], "multi/candidate-1": ["multi-1_1"]}
+    for drawing, image_ids in of_drawing.items():
+        rows = [
+            {"image_id": image_id, "caption_id": caption_id, "score": score}
+            for image_id in image_ids
+            for caption_id, score in zip((None, 1, 2), scores[image_id], strict=True)
+        ]
+        _write(results / f"alignment/{drawing}/{SHARD}.parquet", tables.ALIGNMENT, rows)
+    _write(results / f"images/multi/candidate-1/{SHARD}.parquet", tables.IMAGES, [_image("multi-1_1")])
+    verdict = {"image_id": "multi-1_1", "score": 0.1, "verdict": "safe"}
+    _write(results / f"safety/multi/candidate-1/{SHARD}.parquet", tables.SAFETY, [verdict])
+    ledger = [
+        *LEDGER[:5], ("images", "multi-1_1", None), *LEDGER[5:], ("safety", "multi-1_1", None),
+        ("candidates", "multi-1", "another candidate is used: its captions' mean is 0.175, multi-1_1 has 0.350"),
+        ("candidates", "multi-1_1", None), ("alignment", "multi-1_1", None), ("pairs", "multi-1_1/1", None),
+        ("pairs", "multi-1_1/2", "below alignment.min_score=0.3: its score is 0.200"),
+        ("rematch", "caption 2", "none of its 1 nearest images shows it"),
+    ]  # fmt: skip
+    _write_dataset(results, "multi", ledger, [("multi-1_1", 1)])
+    return results
+
+
 def _write_texts(results: Path) -> None:
     captions = [
         {"caption_id": number, "image_id": number, "caption": caption, "split": "train"}
@@ -76,23 +106,29 @@ def _summary(group_id: int, text: str | None, selected: list[int], reason: str |
     }  # fmt: skip
 
 
+LEDGER: list[tuple[str, str, str | None]] = [
+    ("summaries", "1", None), ("summaries", "2", None), ("summaries", "4", f"not supported: {NASTY}"),
+    ("images", "multi-1", None), ("images", "multi-2", None),
+    ("safety", "multi-1", None), ("safety", "multi-2", "unsafe: the safety checker's score is 0.900"),
+]  # fmt: skip
+
+
+def _image(image_id: str) -> dict[str, Any]:
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8), "orange").save(file, "PNG")
+    picture = {"bytes": file.getvalue(), "path": ""}
+    return {"image_id": image_id, "image": picture, "sentence": NASTY, "seed": 0, "model": "m"}
+
+
 def _write_pictures(results: Path) -> None:
-    images = [
-        {"image_id": f"multi-{number}", "image": {"bytes": b"", "path": ""}, "sentence": NASTY, "seed": 0, "model": "m"}
-        for number in (1, 2)
-    ]
+    images = [_image("multi-1"), _image("multi-2")]
     verdicts = [
         {"image_id": "multi-1", "score": 0.1, "verdict": "safe"},
         {"image_id": "multi-2", "score": 0.9, "verdict": "unsafe"},
     ]
-    ledger = [
-        ("summaries", "1", None), ("summaries", "2", None), ("summaries", "4", f"not supported: {NASTY}"),
-        ("images", "multi-1", None), ("images", "multi-2", None),
-        ("safety", "multi-1", None), ("safety", "multi-2", "unsafe: the safety checker's score is 0.900"),
-    ]  # fmt: skip
     _write(results / f"images/multi/{SHARD}.parquet", tables.IMAGES, images)
     _write(results / f"safety/multi/{SHARD}.parquet", tables.SAFETY, verdicts)
-    _write_dataset(results, "multi", ledger, [("multi-1", 1), ("multi-1", 2)])
+    _write_dataset(results, "multi", LEDGER, [("multi-1", 1), ("multi-1", 2)])
     _write_dataset(results, "real", [("pictures", "real-1", None)], [("real-1", 1)])
     Image.new("RGB", (1000, 3000), "orange").save(results / f"images/multi/{SHARD}.png")
 

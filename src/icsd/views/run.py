@@ -19,7 +19,7 @@ from icsd.config import ARMS, Config
 from icsd.config.arms import drawing_names
 from icsd.core import tables
 from icsd.core.errors import InputError
-from icsd.core.ids import shard_names, shard_number
+from icsd.core.ids import candidate_number, shard_names, shard_number, shard_of
 from icsd.core.tables import Table
 from icsd.corpora.entries import LARGEST_ID
 
@@ -114,8 +114,8 @@ class Run:
     """A run's folder, and the arms, shards, seeds and test sets that its tables are of.
 
     `drawn` are the arms that have pictures of their own: multi_head has those of multi. `candidates` is how many are
-    drawn of a sentence at most. `guarded` is true if captions were compared with each other or with references.
-    `skip_damaged`: see RunTable.
+    drawn of a sentence at most. `guarded` is true if captions were compared with each other or with references,
+    `aligned` if pictures are scored with their captions. `skip_damaged`: see RunTable.
     """
 
     folder: Path
@@ -126,6 +126,7 @@ class Run:
     tests: Sequence[str] = ()
     candidates: int = 1
     guarded: bool = False
+    aligned: bool = False
     skip_damaged: bool = False
 
     @property
@@ -195,8 +196,9 @@ class Run:
         return self._drawn("safety", arm, f"verdicts on those of {arm}", tables.SAFETY)
 
     def alignment(self, arm: str) -> RunTable:
-        """The scores of an arm's pictures with their captions."""
-        return self._drawn("alignment", arm, f"scores of those of {arm}", tables.ALIGNMENT)
+        """The scores of an arm's pictures with their captions; no file in a run without scores."""
+        found = self._drawn("alignment", arm, f"scores of those of {arm}", tables.ALIGNMENT)
+        return found if self.aligned else replace(found, paths=())
 
     def matches(self, arm: str) -> RunTable:
         """The nearest of an arm's pictures for each of its captions, with alignment.rematch."""
@@ -269,6 +271,12 @@ class Run:
     def _shards_of(self, name: str) -> list[Path]:
         return [self.folder / name / f"{shard}.parquet" for shard in self.shards]
 
+    def image_file(self, arm: str, image_id: str) -> Path:
+        """The file of IMAGES that a picture drawn for an arm is in, or will be."""
+        drawing = drawing_names(arm, candidate_number(image_id) + 1)[-1]
+        shard = self.shards[shard_of(image_id, len(self.shards))]
+        return self.folder / "images" / drawing / f"{shard}.parquet"
+
     # --- Other files --------------------------------------------------------------------------------------------------
 
     def contact_sheet(self, arm: str, shard: str) -> Path:
@@ -313,7 +321,7 @@ def configured_run(config: Config, folder: Path | None = None) -> Run:
     return Run(
         run_folder(config.run) if folder is None else folder, list(config.arms), config.drawn_arms, config.shard_names,
         config.captioner.seeds, list(config.pictures.tests), config.images.candidates, config.guard.is_on,
-        skip_damaged=True,
+        config.alignment.scores, skip_damaged=True,
     )  # fmt: skip
 
 
@@ -334,7 +342,7 @@ def found_run(folder: Path) -> Run:
     drawn = [arm for arm in ARMS if ARMS[arm].sentences and (folder / "images" / arm).is_dir()]
     return Run(
         folder, _found_arms(folder), drawn or ["multi"], _found_shards(folder), seeds or [0], tests or ["test"],
-        _found_candidates(folder), (folder / "captions/guard.parquet").is_file(),
+        _found_candidates(folder), (folder / "captions/guard.parquet").is_file(), (folder / "alignment").is_dir(),
     )  # fmt: skip
 
 

@@ -10,14 +10,29 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from report_world import CAPTIONS, NAME, NASTY, PROMPT, ROOT, SHARD, SHOWN, config_json, small_config, small_run
+from PIL import Image
+from report_world import (
+    CAPTIONS,
+    NAME,
+    NASTY,
+    PROMPT,
+    ROOT,
+    SHARD,
+    SHOWN,
+    config_json,
+    scored_run,
+    small_config,
+    small_run,
+)
 
 from icsd.config import ARMS, load_config
 from icsd.core import tables
 from icsd.views.report import draw_report
 from icsd.views.report.costs import duration
+from icsd.views.report.scored_pairs import scored_pairs
 from icsd.views.report.style import ARM_STYLES, PARTS, HtmlTable, compact, html_page
 from icsd.views.report.training import thinned
+from icsd.views.run import configured_run
 
 PLOTS = ["costs", "funnel", "scores", "similarity", "sizes", "training", "words"]
 PAGES = ["costs", "examples", "funnel", "scores", "state"]
@@ -167,6 +182,93 @@ def test_texts_are_counted(report: Path) -> None:
     assert "Captions selected of it: 2 groups, mean 2.0" in sizes
     assert "Groups that a caption is in: 4 captions, mean 1.8" in sizes
     assert "Median from 0.70 at rank 2 to 0.80 at rank 3" in (report / "similarity.svg").read_text()
+
+
+SCORED = {
+    "images": {"model": "m", "candidates": 2},
+    "alignment": {"model": "a/model", "min_score": 0.3, "min_sentence_score": 0.4, "rematch": 1},
+}
+
+
+def _drawn_scored(run: Path, folder: Path, **changes: object) -> Path:
+    config = small_config(**SCORED, **changes)
+    draw_report(config, PROMPT, run, folder, finished=True)
+    return folder
+
+
+def test_scores_and_what_they_drop_are_counted(tmp_path: Path) -> None:
+    report = _drawn_scored(scored_run(tmp_path), tmp_path / "report")
+    page = _Reader(report / "alignment.html")
+    assert page.paragraphs[0].startswith("A score is the cosine of the picture's and the caption's vectors by a/model.")
+    assert page.rows[1:5] == [
+        ["multi", "candidates", "another candidate is used", "pictures", "2", "1"],
+        ["multi", "alignment", "none", "pictures", "1", "0"],
+        ["multi", "pairs", "below alignment.min_score=0.3", "pairs", "2", "1"],
+        ["multi", "rematch", "none of its 1 nearest images shows it", "captions", "1", "1"],
+    ]
+    assert page.rows[6:8] == [["multi", "0", "2", "0"], ["multi", "1", "1", "1"]]
+    assert page.rows[9:] == [
+        ["multi-1_1", CAPTIONS[1], "below alignment.min_score=0.3: its score is 0.200", "0.200"],
+        ["multi-1_1", CAPTIONS[0], "just above the line, kept", "0.500"],
+    ]
+    plot = (report / "alignment.svg").read_text()
+    assert "multi: 2 pairs, 1 dropped, median 0.350; multi: sentences of 1 pictures, 0 dropped, median 0.450" in plot
+    with Image.open(report / "alignment_pairs.png") as sheet:
+        assert (255, 165, 0) in {sheet.getpixel((20, 60)), sheet.getpixel((20, 300))}  # the picture is orange
+    assert ["alignment", "scores of those of multi", "2", "2", ""] in _Reader(report / "state.html").rows
+
+
+def test_the_funnel_says_what_its_steps_count(tmp_path: Path) -> None:
+    page = _Reader(_drawn_scored(scored_run(tmp_path), tmp_path / "report") / "funnel.html")
+    assert "pairs counts the pairs of the pictures that are left" in page.paragraphs[1]
+    shown = [row for row in page.rows if row[0].partition(":")[0] in ("candidates", "alignment", "pairs", "rematch")]
+    assert shown == [
+        ["candidates: pictures, one a sentence", "", "2", "1", "1"],
+        ["alignment: pictures that fit the text", "", "1", "0", "1"],
+        ["pairs: pairs of picture and caption", "", "2", "1", "1"],
+        ["rematch: captions with a new picture", "", "1", "1", "0"],
+    ]
+    assert "pairs 1 of 2 pairs, rematch 0 of 1 captions" in (tmp_path / "report/funnel.svg").read_text()
+
+
+def test_scores_without_a_dataset_are_shown(tmp_path: Path) -> None:
+    run = scored_run(tmp_path)
+    shutil.rmtree(run / "dataset/multi")
+    shutil.rmtree(run / "images/multi/candidate-1")
+    (run / f"alignment/multi/candidate-1/{SHARD}.parquet").unlink()
+    report = _drawn_scored(run, tmp_path / "report")
+    assert "multi: 4 pairs, not selected yet, median 0.175" in (report / "alignment.svg").read_text()
+    page = _Reader(report / "alignment.html")
+    assert page.paragraphs[1] == "missing: 1 of 2 files of scores of those of multi"
+    assert ["multi", "1", "0", "–"] in page.rows
+
+
+def test_a_run_that_has_no_scores_yet_says_so(tmp_path: Path) -> None:
+    report = _drawn_scored(tmp_path / NAME, tmp_path / "report")
+    for name in ("alignment.svg", "alignment.html"):
+        assert "No picture has a score yet" in (report / name).read_text()
+    assert (report / "alignment_pairs.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("settings", "line", "limits"),
+    [
+        ({}, None, [-np.inf, -np.inf]),
+        ({"min_score": 0.1}, 0.1, [0.1, 0.1]),
+        ({"max_below_best": 0.2}, None, [0.3, 0.3]),
+        ({"min_score": 0.4, "max_below_best": 0.2}, 0.4, [0.4, 0.4]),
+    ],
+)
+def test_the_line_is_the_lowest_score_that_a_pair_may_have(
+    tmp_path: Path, settings: dict[str, float], line: float | None, limits: list[float]
+) -> None:
+    config = small_config(images=SCORED["images"], alignment={"model": "a/model"} | settings)
+    pairs = scored_pairs(configured_run(config, scored_run(tmp_path)), "multi", config.alignment)
+    assert pairs.items == ["multi-1_1/1", "multi-1_1/2"]
+    assert pairs.line == line
+    assert pairs.limits == pytest.approx(limits)
+    sides = ["just below the line, dropped", "just above the line, kept"] if settings else ["the lowest scores"]
+    assert list(pairs.beside_the_line) == sides
 
 
 def test_markup_and_odd_letters_stay_text(report: Path) -> None:

@@ -1,7 +1,8 @@
 """Report: plots and pages of a run's results, made from its tables as far as they are there.
 
 style     the look of plots and pages, and how they become files
-scores, training, funnel, texts, costs     one kind of result each
+scores, training, funnel, alignment, texts, costs     one kind of result each
+scored_pairs     the pairs that `alignment` shows
 """
 
 import logging
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from icsd.config import Config
+from icsd.views.report.alignment import draw_alignment
 from icsd.views.report.costs import draw_costs
 from icsd.views.report.funnel import draw_funnel
 from icsd.views.report.scores import draw_scores
@@ -39,6 +41,9 @@ def draw_report(config: Config, prompt: Path, results: Path, folder: Path, finis
         draw_scores(run, config.captioner.length, folder / "scores.svg", folder / "scores.html")
         draw_training(run, folder / "training.svg")
         draw_funnel(run, folder / "funnel.svg", folder / "funnel.html")
+        if run.aligned:
+            names = ("alignment.svg", "alignment.html", "alignment_pairs.png")
+            draw_alignment(run, config.alignment, *(folder / name for name in names))
         draw_sizes(run, folder / "sizes.svg")
         draw_words(run, folder / "words.svg")
         draw_similarity(run, folder / "similarity.svg")
@@ -83,6 +88,8 @@ def _tables_shown(run: Run) -> Iterator[RunTable]:
         yield from (run.groups, run.group_times, run.summaries)
     for arm in run.drawn:
         yield from (run.images(arm), run.safety(arm))
+        if run.aligned:
+            yield run.alignment(arm)
     for arm in run.arms:
         yield from (run.ledger(arm), run.pairs(arm))
     yield from (run.history(arm, seed) for arm, seed in run.captioners)

@@ -32,6 +32,11 @@ LISTED = 40
 LABEL = 44  # characters of a reason in the plot
 NOTICE = "No arm has its pairs yet: the jobs build_dataset are still to come."
 ABOUT = "Each step takes in what the step before it kept: taken in = kept + dropped. Every drop has a reason."
+ABOUT_PAIRS = (
+    "The step images takes in further candidates of a sentence too, and candidates keeps one of each. The steps before "
+    "pairs count pictures; pairs counts the pairs of the pictures that are left, and rematch the captions that are in "
+    "no pair then. The pairs at the end are those that pairs kept, and one for each caption that rematch kept."
+)
 SAME_SET = "the same captions as another's group"
 EXAMPLES = 5  # captions of each reason of the guard
 GUARD = "The guard: captions that repeat another one, or a reference"
@@ -39,7 +44,12 @@ UNITS = {
     "references": "captions that are no reference", "duplicates": "captions that repeat none",
     "groups": "captions as anchors of groups", "summaries": "groups with a summary", "images": "chosen to be drawn",
     "safety": "pictures that may be used", "balance": "as many as multi has", "pictures": "photographs",
+    "candidates": "pictures, one a sentence", "alignment": "pictures that fit the text",
+    "pairs": "pairs of picture and caption", "rematch": "captions with a new picture",
 }  # fmt: skip
+
+OF_ALIGNMENT = ("candidates", "alignment", "pairs", "rematch")
+COUNTED = {"pairs": " pairs", "rematch": " captions"}  # steps that count neither pictures nor what they are drawn from
 
 
 @dataclass(frozen=True)
@@ -56,7 +66,8 @@ def draw_funnel(run: Run, plot: Path, page: Path) -> None:
     funnels = [funnel for arm in run.arms for funnel in _funnels(run, arm)]
     missing = [arm for arm in run.arms if run.ledger(arm).missing]
     note = f"missing: {', '.join(missing)}" if missing else ""
-    save_page(page, TITLE, [ABOUT, note], [*(_table(funnel) for funnel in funnels), *_guard_tables(run)])
+    about_pairs = ABOUT_PAIRS if any(step.name in OF_ALIGNMENT for each in funnels for step in each.steps) else ""
+    save_page(page, TITLE, [ABOUT, about_pairs, note], [*(_table(funnel) for funnel in funnels), *_guard_tables(run)])
     if not funnels:
         save_notice(plot, TITLE, NOTICE)
         return
@@ -85,8 +96,12 @@ def _group_step(run: Run, arm: str, captions: int) -> list[FunnelStep]:
 
 
 def _described(funnel: Funnel) -> str:
-    steps = ", ".join(f"{step.name} {step.kept:,} of {step.entered:,}" for step in funnel.steps)
+    steps = ", ".join(f"{step.name} {_kept(step)}" for step in funnel.steps)
     return f"{funnel.arm}: {steps}, {funnel.pairs:,} pairs"
+
+
+def _kept(step: FunnelStep) -> str:
+    return f"{step.kept:,} of {step.entered:,}{COUNTED.get(step.name, '')}"
 
 
 def _table(funnel: Funnel) -> HtmlTable:
@@ -163,7 +178,7 @@ def _panel(axes: Axes, funnel: Funnel) -> None:
 def _bar(axes: Axes, number: int, step: FunnelStep) -> None:
     share = 100 / max(1, step.entered)
     axes.barh(number, step.kept * share, height=0.42, color=BLUE)
-    left, texts = step.kept * share, [f"kept {step.kept:,} of {step.entered:,}"]
+    left, texts = step.kept * share, [f"kept {_kept(step)}"]
     shown = step.dropped.most_common(SHOWN)
     rest = step.dropped.total() - sum(count for _, count in shown)
     parts = [*shown, *([("other reasons", rest)] if rest else [])]

@@ -1,0 +1,122 @@
+"""The pairs of an arm with their scores, which of them are dropped, and those next to the line."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from icsd.config import AlignmentConfig
+from icsd.config.arms import ARMS
+from icsd.views.run import Run
+
+NEAR = 8  # pairs on each side of the line
+UNSELECTED = "not selected yet"
+
+
+@dataclass(frozen=True)
+class ScoredPairs:
+    """The pairs [n] of an arm before any is dropped for its score; `reasons` are of those that are.
+
+    `limits` [n] is the lowest score that each pair may have, -inf without such a key; `line` is the limit that all
+    share. `state` is a note for people.
+    """
+
+    arm: str
+    items: Sequence[str]
+    scores: NDArray[np.float64]
+    reasons: Sequence[str | None]
+    limits: NDArray[np.float64]
+    line: float | None
+    state: str = ""
+
+    @property
+    def dropped(self) -> NDArray[np.bool_]:
+        """True for each pair that is dropped [n]."""
+        return np.array([reason is not None for reason in self.reasons], np.bool_)
+
+    @property
+    def near(self) -> list[int]:
+        """The positions of all pairs of `beside_the_line`."""
+        return [each for side in self.beside_the_line.values() for each in side]
+
+    def image_id(self, position: int) -> str:
+        """The image of a pair."""
+        return self.items[position].partition("/")[0]
+
+    def caption_id(self, position: int) -> int:
+        """The caption of a pair."""
+        return int(self.items[position].rpartition("/")[2])
+
+    @property
+    def beside_the_line(self) -> dict[str, list[int]]:
+        """The positions of the pairs whose scores are nearest to their limits, on each side, the nearest first."""
+        if not np.isfinite(self.limits).any():
+            return {"the lowest scores": self._nearest(np.argsort(self.scores, kind="stable"), dropped=False)}
+        order = np.argsort(np.abs(self.scores - self.limits), kind="stable")
+        sides = {
+            "just below the line, dropped": self._nearest(order, dropped=True),
+            "just above the line, kept": self._nearest(order, dropped=False),
+        }
+        return {side: found for side, found in sides.items() if found}
+
+    def _nearest(self, order: NDArray[np.int64], *, dropped: bool) -> list[int]:
+        return [int(each) for each in order[self.dropped[order] == dropped][:NEAR]]
+
+
+def scored_pairs(run: Run, arm: str, settings: AlignmentConfig) -> ScoredPairs:
+    """The pairs of an arm that entered the step `pairs` of its ledger; before there is a ledger, all that have a score.
+
+    Without a key that drops pairs there is no such step, and the pairs are those of its dataset.
+    """
+    scored = _scores(run, arm)
+    entered, state = _entered(run, arm), ""
+    if not len(entered):
+        entered, state = _with_reasons(scored["item_id"]), UNSELECTED
+    places = pc.index_in(entered["item_id"], value_set=scored["item_id"])
+    entered, places = entered.filter(places.is_valid()), places.drop_null()
+    items, reasons = entered["item_id"].to_pylist(), entered["reason"].to_pylist()
+    scores = scored["score"].take(places).to_numpy().astype(np.float64)
+    line = _line(scores, reasons, settings)
+    limits = np.full(len(items), -np.inf if line is None else line)
+    if settings.max_below_best is not None and items and not state:
+        limits = np.maximum(limits, _best_of_image(items, scores) - settings.max_below_best)
+    return ScoredPairs(arm, items, scores, reasons, limits, line, state)
+
+
+def _scores(run: Run, arm: str) -> pa.Table:
+    """The id of each scored pair in the ledger, and its score."""
+    rows = run.alignment(ARMS[arm].drawn_by.name).rows()
+    rows = rows.filter(rows["caption_id"].is_valid())
+    return pa.table({"item_id": _items(rows), "score": rows["score"]})
+
+
+def _items(pairs: pa.Table) -> pa.ChunkedArray:
+    return pc.binary_join_element_wise(pairs["image_id"], pairs["caption_id"].cast(pa.string()), "/")
+
+
+def _entered(run: Run, arm: str) -> pa.Table:
+    ledger = run.ledger(arm).rows(["stage", "item_id", "reason"])
+    steps = ledger.filter(pc.equal(ledger["stage"], "pairs")).select(["item_id", "reason"])
+    return steps if len(steps) else _with_reasons(_items(run.pairs(arm).rows(["image_id", "caption_id"])))
+
+
+def _with_reasons(items: pa.ChunkedArray) -> pa.Table:
+    return pa.table({"item_id": items, "reason": pa.nulls(len(items), pa.string())})
+
+
+def _line(scores: NDArray[np.float64], reasons: Sequence[str | None], settings: AlignmentConfig) -> float | None:
+    """The lowest score that a pair of the arm may have: alignment.min_score, or the highest that drop_share drops."""
+    share = [score for score, reason in zip(scores, reasons, strict=True) if reason and "drop_share" in reason]
+    limits = [settings.min_score] if settings.min_score is not None else []
+    return max([*limits, *map(float, share)], default=None)
+
+
+def _best_of_image(items: Sequence[str], scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The highest score among the pairs of each pair's image [n]."""
+    images, of_pair = np.unique([item.partition("/")[0] for item in items], return_inverse=True)
+    best = np.full(len(images), -np.inf)
+    np.maximum.at(best, of_pair, scores)
+    return best[of_pair]
