@@ -13,8 +13,8 @@
 #      <results>/dataset/{arm}/ledger.parquet            LEDGER: input = kept + dropped, with reasons
 
 
-# none where nothing is scored, so that finished runs without scores stay as they are
-ALIGNMENT_PARAMS = cfg.alignment.params(without=("model", "score")) if cfg.alignment.selects else {}
+# none where nothing is selected by score, so that finished runs without scores stay as they are
+SELECTION = {"alignment": cfg.alignment.params(without=("model", "score"))} if cfg.alignment.selects else {}
 
 
 rule build_dataset:
@@ -26,10 +26,10 @@ rule build_dataset:
     wildcard_constraints:
         arm=arms_where(lambda arm: not arm.photographs),
     params:
+        **SELECTION,
         arm="{arm}",
         revision=REVISIONS["dataset"],
         max_drop_share=cfg.dataset.max_drop_share,
-        alignment=ALIGNMENT_PARAMS,
     log:
         "<results>/logs/build_dataset/{arm}.log",
     conda:

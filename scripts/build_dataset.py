@@ -11,5 +11,5 @@ with job_log(snakemake.log[0]):
     shards = {name: [Path(path) for path in inputs.get(name, ())] for name in lists}
     tables_of_arm = DrawnTables(Path(inputs.captions), **shards, balance=Path(balance) if balance else None)
     pairs, ledger = Path(snakemake.output.pairs), Path(snakemake.output.ledger)
-    settings = AlignmentConfig(**params.alignment)
+    settings = AlignmentConfig(**params.get("alignment", {}))
     build_dataset(params.arm, tables_of_arm, pairs, ledger, params.max_drop_share, settings)
