@@ -93,6 +93,11 @@ class RunTable:
         """The number of rows in all files that exist; the rows are not read."""
         return sum(self._count(path) for path in self.there)
 
+    def counts(self) -> list[int | None]:
+        """The number of rows in each file, None for one that does not exist."""
+        there = set(self.there)
+        return [self._count(path) if path in there else None for path in self.paths]
+
     def _count(self, path: Path) -> int:
         try:
             return tables.count(path, self.table)

@@ -265,6 +265,52 @@ def test_pictures_in_tables_or_in_the_store_are_done(run: SmallRun) -> None:
     assert (counts.pictures, counts.checks) == (Amount(6, 5, GUESS), Amount(6, 3, GUESS))
 
 
+SCORED: dict[str, Any] = {"alignment": {"model": "resources/picturebook/clip"}}
+
+
+def test_candidates_and_their_scores_are_counted(run: SmallRun) -> None:
+    """80 captions give 60 sentences of multi and 63 of single, each drawn up to three times."""
+    changes: dict[str, Any] = {"estimate__captions": 80, "estimate__unusable_share": 0.25, "images__spare": 0.05}
+    changes |= {"arms": ["multi", "single"], "images__candidates": 3} | SCORED
+    counts = run.count(**changes)
+    assert (counts.arms, counts.drawn) == ({"multi": 60, "single": 63}, {"multi": 180, "single": 189})
+    assert counts.pictures == counts.checks == counts.scored == Amount(369, 0, GUESS)
+    assert run.count(**changes, images__max_images=100).drawn == {"multi": 100, "single": 100}
+    assert run.count(**changes, images__max_images=10).drawn == {"multi": 60, "single": 63}  # first ones have no limit
+    assert run.count(**changes, images__redraw_below=0.3).drawn == counts.drawn
+    assert run.count(arms=["multi"], estimate__captions=80).scored == Amount(0, source="config")
+    assert run.count(arms=["multi"], alignment={"score": "random"}).scored.total == 0
+
+
+def test_rematch_compares_each_caption_with_each_picture(run: SmallRun) -> None:
+    changes: dict[str, Any] = {"estimate__captions": 80, "estimate__unusable_share": 0.25, "images__spare": 0.05}
+    changes |= {"arms": ["multi", "single"], "images__candidates": 2, "estimate__captions_per_summary": 5.0}
+    counts = run.count(**changes, alignment={**SCORED["alignment"], "rematch": 10})
+    assert counts.vectors == Amount(120 + 120 * 5 + 126 + 126, 0, GUESS)
+    assert counts.comparisons == Amount(60 * 5 * 120 + 63 * 126, 0, GUESS)
+
+
+def test_tables_tell_how_many_candidates_are_drawn(run: SmallRun) -> None:
+    """Of three sentences two fell short of the score once, and it is still open how many of these fall short again."""
+    run.captions()
+    run.groups()
+    run.summaries(0, 1, 2)
+    run.pictures("multi", 3)
+    again: dict[str, Any] = {"arms": ["multi"], "images__candidates": 3, "images__redraw_below": 0.3} | SCORED
+    assert run.count(**again).pictures == Amount(9, 3, GUESS)
+    scores = [{"image_id": f"multi-{i}", "caption_id": caption} for i in range(3) for caption in (None, 0, 1)]
+    run.write("alignment/multi", tables.ALIGNMENT, scores)
+    assert run.count(**again).scored == Amount(9, 3, GUESS)
+    second = [{"image_id": f"multi-{i}_1"} for i in range(2)]
+    run.write("images/multi/candidate-1/sentences.parquet", tables.SENTENCES, second)
+    run.write("images/multi/candidate-1", tables.IMAGES, second)
+    assert run.count(**again).pictures == Amount(3 + 2 + 2, 5, GUESS)
+    run.write("images/multi/candidate-2/sentences.parquet", tables.SENTENCES, [{"image_id": "multi-0_2"}])
+    counts = run.count(**again)
+    assert counts.pictures == Amount(3 + 2 + 1, 5, TABLES)
+    assert (counts.arms, counts.drawn, counts.checks.done) == ({"multi": 3}, {"multi": 6}, 3)
+
+
 def test_the_real_arm_alone_sends_and_draws_nothing(run: SmallRun) -> None:
     pictures = run.folder.parents[1] / "photographs"
     pictures.mkdir()
@@ -292,6 +338,10 @@ COUNTS = Counts(
     prompts=Amount(4_000_000, 1_000_000, TABLES),
     pictures=Amount(7_200, 3_600),
     arms={"multi": 7_200},
+    drawn={"multi": 7_200},
+    scored=Amount(0),
+    vectors=Amount(0),
+    comparisons=Amount(0),
     checks=Amount(7_200, 0),
     trainings=Amount(4, 1, "config"),
     bytes_to_copy=7,
@@ -377,6 +427,14 @@ def test_gpu_hours_are_of_each_stage(run: SmallRun) -> None:
     assert _costs(run, "transformers").gpu["summaries"].total == pytest.approx(1_000 / 0.5 / 3600)
 
 
+def test_scoring_takes_gpu_hours_and_rematch_hours_of_a_core(run: SmallRun) -> None:
+    counts = replace(COUNTS, scored=Amount(7_200, 1_800, TABLES), comparisons=Amount(7_200_000, 0, TABLES))
+    rates = RATES | {"estimate__alignments_per_second": 2.0, "estimate__comparisons_per_second": 1000.0}
+    taken = costs(counts, run.config(**rates))
+    assert (taken.gpu["alignment"].total, taken.gpu["alignment"].done) == pytest.approx((1, 0.25))
+    assert taken.match_hours.total == pytest.approx(2)
+
+
 def test_a_training_of_epochs_takes_longer_with_more_pairs(run: SmallRun) -> None:
     epochs = {"captioner__steps": None, "captioner__epochs": 2, "captioner__batch_size": 64}
     config = run.config(**(RATES | epochs | {"arms": ["multi", "multi_head"], "estimate__captions_per_summary": 5.0}))
@@ -389,6 +447,9 @@ def test_disk_counts_present_and_future_bytes(run: SmallRun) -> None:
     taken = _costs(run, "openai", **{f"estimate__bytes_per_{name}": size for name, size in sizes.items()})
     assert taken.disk.done == 1_000
     assert taken.disk.left == 36_000 + 600 * 10 + 3_600 * 100 + 3 * 1_000 + 7
+    rates = {f"estimate__bytes_per_{name}": size for name, size in sizes.items()} | {"estimate__bytes_per_vector": 5.0}
+    vectors = replace(COUNTS, vectors=Amount(20, 4))
+    assert costs(vectors, run.config(**(RATES | rates))).disk.left == taken.disk.left + 16 * 5
 
 
 def test_coco_needs_its_known_number_of_tokens(run: SmallRun) -> None:
@@ -425,6 +486,21 @@ def test_the_page_has_done_and_left(run: SmallRun) -> None:
     assert cells["pictures to draw"] == ["guess", "3", "0", "3", ""]
     assert cells["GPU hours"][0] == "sum"
     assert "Provider: openai, gpt-4o-mini, at 0.15 and 0.6 USD a million prompt and answer tokens." in page
+
+
+def test_the_page_has_candidates_and_scores(run: SmallRun) -> None:
+    run.captions()
+    run.groups()
+    changes: dict[str, Any] = {"arms": ["multi"], "images__candidates": 4, "images__redraw_below": 0.25}
+    changes |= {"images__max_images": 11, "alignment": {**SCORED["alignment"], "rematch": 3}}
+    page = write_estimate(run.config(**changes), run.path, run.folder)
+    cells = _cells(page)
+    assert cells["pictures to draw"] == cells["pictures to score"] == ["guess", "11", "0", "11", ""]
+    assert cells["comparisons of captions and pictures"][1] == "231"  # 3 sentences of 7 captions, 11 pictures
+    assert "- Pictures: 11 of multi.\n  At most images.candidates=4 of each sentence, and" in page
+    assert "images.max_images=11 of an arm: an upper bound." in page
+    without = write_estimate(run.config(arms=["multi"]), run.path, run.folder)
+    assert not any(text in without for text in ("to score", "images.candidates", "comparisons"))
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ SOURCES = """\
   *done* may include replies that another run paid for.
 - *folder*: bytes on disk now, in the run's folder and, for the pictures that it drew, in {pictures}.
 - Hours of requests are those of all jobs together, GPU hours those of one GPU.
-- Pictures: {arms}.
+- Pictures: {arms}.{candidates}
   All pictures that the run has drawn are done; a picture whose sentence changes is drawn again.
 - Provider: {provider}"""
 
@@ -74,6 +74,11 @@ def _rows(counts: Counts, taken: Costs, spent: Spending) -> Iterator[list[str]]:
     yield _row("USD", taken.usd, spent.usd, digits=2)
     yield _row("hours of requests", taken.request_hours, digits=2)
     yield _row("pictures to draw", counts.pictures)
+    if counts.scored.total:
+        yield _row("pictures to score", counts.scored)
+    if counts.comparisons.total:
+        yield _row("comparisons of captions and pictures", counts.comparisons)
+        yield _row("hours of comparisons on one core", taken.match_hours, digits=2)
     yield _row("pictures to check", counts.checks)
     yield _row("captioners to train", counts.trainings)
     for stage, hours in taken.gpu.items():
@@ -96,10 +101,24 @@ def _sources(config: Config, counts: Counts) -> str:
         unusable=rates.unusable_share,
         captions=rates.captions_per_summary,
         repairs=rates.repair_share if config.summaries.repair else 0.0,
-        arms=", ".join(f"{number:,} of {arm}" for arm, number in counts.arms.items()) or "none",
+        arms=", ".join(f"{number:,} of {arm}" for arm, number in counts.drawn.items()) or "none",
+        candidates=_candidates(config),
         provider=_provider(config),
         store=config.summaries.store,
         pictures=config.images.store,
+    )
+
+
+def _candidates(config: Config) -> str:
+    images = config.images
+    if images.candidates == 1:
+        return ""
+    limit = "" if images.max_images is None else f", and images.max_images={images.max_images:,} of an arm"
+    text = f"\n  At most images.candidates={images.candidates} of each sentence{limit}"
+    if images.redraw_below is None:
+        return f"{text}."
+    return (
+        f"{text}: an upper bound. Fewer are drawn if an earlier one reaches images.redraw_below={images.redraw_below}."
     )
 
 

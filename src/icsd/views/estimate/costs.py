@@ -15,7 +15,10 @@ HOUR_S = 3600.0
 
 @dataclass(frozen=True)
 class Costs:
-    """Money in USD, `gpu` in hours of one GPU by stage, disk in bytes. `repairs` are requests too."""
+    """Money in USD, `gpu` in hours of one GPU by stage, disk in bytes. `repairs` are requests too.
+
+    `match_hours` are those of alignment.rematch on one core.
+    """
 
     repairs: Amount
     prompt_tokens: Amount
@@ -24,6 +27,7 @@ class Costs:
     request_hours: Amount
     gpu: Mapping[str, Amount]
     disk: Amount
+    match_hours: Amount
 
 
 def costs(counts: Counts, config: Config) -> Costs:
@@ -48,6 +52,7 @@ def costs(counts: Counts, config: Config) -> Costs:
         request_hours=_request_hours(config, sent, prompts),
         gpu=_gpu_hours(config, counts, sent),
         disk=_disk(counts, rates),
+        match_hours=counts.comparisons.times(1 / rates.comparisons_per_second / HOUR_S),
     )
 
 
@@ -77,10 +82,12 @@ def _local_hours(rates: EstimateConfig, sent: Amount) -> Amount:
 def _gpu_hours(config: Config, counts: Counts, sent: Amount) -> dict[str, Amount]:
     rates = config.estimate
     local = {"summaries": _local_hours(rates, sent)} if config.summaries.provider == "transformers" else {}
+    scoring = counts.scored.times(1 / rates.alignments_per_second / HOUR_S)
     return {
         "embeddings": counts.captions.times(1 / rates.embeddings_per_second / HOUR_S),
         **local,
         "images": counts.pictures.times(1 / rates.images_per_second / HOUR_S),
+        **({"alignment": scoring} if scoring.total else {}),
         "safety": counts.checks.times(1 / rates.checks_per_second / HOUR_S),
         "captioner": counts.trainings.times(_steps(config, counts) / rates.training_steps_per_second / HOUR_S),
     }
@@ -107,6 +114,7 @@ def _disk(counts: Counts, rates: EstimateConfig) -> Amount:
         counts.captions.left * rates.bytes_per_caption
         + counts.groups.left * rates.bytes_per_summary
         + counts.pictures.left * rates.bytes_per_image
+        + counts.vectors.left * rates.bytes_per_vector
         + counts.trainings.left * rates.bytes_per_training
     )
     return Amount(counts.bytes_on_disk, counts.bytes_on_disk, "folder").times(1).plus(left)

@@ -54,8 +54,9 @@ class Amount:
 class Counts:
     """The work of a run, in items.
 
-    `prompts` counts the characters of the `requests`, `arms` the pictures by arm; `bytes_to_copy` are those of real
-    pictures, `bytes_on_disk` those of the run's folder and of the pictures that it drew.
+    `prompts` counts the characters of the `requests`, `arms` the sentences to draw by arm, `drawn` the pictures of them
+    by arm, all candidates. `vectors` and `comparisons` are those of alignment.rematch. `bytes_to_copy` are those of
+    real pictures, `bytes_on_disk` those of the run's folder and of the pictures that it drew.
     """
 
     captions: Amount
@@ -64,6 +65,10 @@ class Counts:
     prompts: Amount
     pictures: Amount
     arms: Mapping[str, int]
+    drawn: Mapping[str, int]
+    scored: Amount
+    vectors: Amount
+    comparisons: Amount
     checks: Amount
     trainings: Amount
     bytes_to_copy: int
@@ -97,8 +102,11 @@ def count(config: Config, prompt: Prompt, run: Run, *, rendered: bool = True) ->
     summarized = _summarized(config, prompt, run)
     groups = _groups(run, corpus, summarized)
     requests, prompts = _requests(config, prompt, run, corpus, groups, summarized, rendered)
-    pictures, arms = _pictures(config, run, corpus, groups, summarized)
+    arms, source = _sentences(config, run, corpus, groups, summarized)
+    drawn = {arm: _candidates(config, run, arm, number) for arm, number in arms.items()}
+    pictures = _pictures(config, run, drawn, source)
     checked = sum(run.safety(arm).count() for arm in arms)
+    vectors, comparisons = _matching(config, run, arms, drawn, source)
     return Counts(
         captions=Amount(corpus.count, run.embeddings.count(), corpus.source),
         groups=groups,
@@ -106,6 +114,10 @@ def count(config: Config, prompt: Prompt, run: Run, *, rendered: bool = True) ->
         prompts=prompts,
         pictures=pictures,
         arms=arms,
+        drawn=drawn,
+        scored=_scored(config, run, pictures),
+        vectors=vectors,
+        comparisons=comparisons,
         checks=replace(pictures, done=min(checked, pictures.total)),
         trainings=_trainings(run),
         bytes_to_copy=_bytes_to_copy(config, run),
@@ -203,18 +215,67 @@ def _members(run: Run, texts: Mapping[int, str]) -> Iterator[Group]:
 # --- Pictures and captioners ------------------------------------------------------------------------------------------
 
 
-def _pictures(
+def _sentences(
     config: Config, run: Run, corpus: Texts, groups: Amount, summarized: Summarized
-) -> tuple[Amount, dict[str, int]]:
-    """The pictures to draw, in all and by arm; pictures of any prompt are done."""
+) -> tuple[dict[str, int], str]:
+    """The sentences to draw by arm, and the source of these numbers."""
     arms, source = _arms(config, corpus, groups, summarized), GUESS if run.drawn else CONFIG
     if groups.source == TABLES and not groups.left:
-        chosen = {arm: len(rows) for arm in arms for rows in run.sentences(arm).read(["image_id"])}
+        chosen = {arm: number for arm in arms if (number := run.sentences(arm).counts()[0]) is not None}
         source = TABLES if chosen.keys() == arms.keys() else GUESS
         arms |= chosen
-    total = sum(arms.values())
-    in_tables = sum(run.images(arm).count() for arm in arms)
-    return Amount(total, min(total, max(in_tables, _store(config).count())), source), arms
+    return arms, source
+
+
+def _candidates(config: Config, run: Run, arm: str, sentences: int) -> int:
+    """The pictures of an arm, all candidates; of a table that is not there yet, the most that it can have.
+
+    That is as many as the one before it has, since a sentence that gets another candidate got all earlier ones.
+    """
+    first, *further = run.sentences(arm).counts()
+    drawn = last = sentences
+    for number in further:
+        last = last if number is None or first != sentences else number
+        drawn += last
+    limit = config.images.max_images
+    return drawn if limit is None else max(sentences, min(drawn, limit))
+
+
+def _pictures(config: Config, run: Run, drawn: Mapping[str, int], source: str) -> Amount:
+    """The pictures to draw; those of any prompt are done."""
+    total, in_tables = sum(drawn.values()), sum(run.images(arm).count() for arm in drawn)
+    if source == TABLES and any(run.sentences(arm).missing for arm in drawn):
+        source = GUESS
+    return Amount(total, min(total, max(in_tables, _store(config).count())), source)
+
+
+def _scored(config: Config, run: Run, pictures: Amount) -> Amount:
+    """The pictures to score by a model; each has one score of its sentence, with no caption."""
+    if not config.alignment.scores or config.alignment.score != "cosine":
+        return Amount(0, source=CONFIG)
+    ids = (rows["caption_id"] for arm in run.drawn for rows in run.alignment(arm).read(["caption_id"]))
+    return replace(pictures, done=min(pictures.total, sum(column.null_count for column in ids)))
+
+
+def _matching(
+    config: Config, run: Run, arms: Mapping[str, int], drawn: Mapping[str, int], source: str
+) -> tuple[Amount, Amount]:
+    """The vectors that alignment.rematch keeps, and its comparisons of captions with pictures.
+
+    Every caption of every picture counts: a caption is compared once in each shard that has it.
+    """
+    if not config.alignment.rematch:
+        return Amount(0, source=CONFIG), Amount(0, source=CONFIG)
+    vectors, comparisons = Amount(0, source=source), Amount(0, source=source)
+    for arm, sentences in arms.items():
+        captions = config.estimate.captions_per_summary if ARMS[arm].sentences == "summaries" else 1.0
+        shards = len(run.shards)
+        scored = len(run.alignment(arm).there) / (shards * len(run.drawings(arm)))
+        matched = len(run.matches(arm).there) / shards
+        held, compared = drawn[arm] * (1 + captions), sentences * captions * drawn[arm]
+        vectors = vectors.plus(held, held * scored)
+        comparisons = comparisons.plus(compared, compared * matched)
+    return vectors, comparisons
 
 
 def _store(config: Config) -> Store:
