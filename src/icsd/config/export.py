@@ -6,12 +6,14 @@ from pydantic import Field
 
 from icsd.config.arms import ArmName
 from icsd.config.downloads import DownloadsConfig
+from icsd.config.images import AlignmentConfig
 from icsd.config.section import Section, tracked
 from icsd.config.summaries import SummariesConfig
 
 if TYPE_CHECKING:
     from icsd.config import Config
 
+CANDIDATES = ("candidates", "redraw_below", "max_images")  # keys of images
 Format = Literal["huggingface", "webdataset", "coco"]
 Licence = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
 
@@ -46,9 +48,18 @@ def provenance(config: "Config") -> dict[str, Any]:
         "k": config.groups.k,
         "provider": config.summaries.provider,
         "summaries": _summaries_model(config.summaries),
-        "images": config.images.params(without=("max_summaries", "spare")),
+        "images": config.images.params(without=("max_summaries", "spare", *CANDIDATES)),
+        **({"alignment": _alignment(config)} if config.alignment.scores else {}),
         "safety": config.safety.model or config.images.model,
     }
+
+
+def _alignment(config: "Config") -> dict[str, Any]:
+    """The origin of scores, the number of candidates, and the keys of selection that are on."""
+    alignment, images, off = config.alignment, config.images, AlignmentConfig().params()
+    keys = alignment.params(without=("model", "score")) | images.params("redraw_below", "max_images")
+    about = {"model": alignment.model, "score": alignment.score, "candidates": images.candidates}
+    return about | {name: value for name, value in keys.items() if value != off.get(name)}
 
 
 def _summaries_model(summaries: SummariesConfig) -> str | None:

@@ -9,7 +9,7 @@ import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -141,6 +141,8 @@ EXPORTED = _table(
     ["image_id"],
     image="image",
 )  # fmt: skip
+# the same where pairs have weights
+EXPORTED_WITH_WEIGHTS = replace(EXPORTED, schema=EXPORTED.schema.append(pa.field("weights", pa.list_(pa.float32()))))
 LEDGER = _table("ledger", {"stage": TEXT, "item_id": TEXT, "kept": pa.bool_(), "reason": TEXT}, ["stage", "item_id"])
 HISTORY = _table(
     "history",

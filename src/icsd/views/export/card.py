@@ -50,6 +50,11 @@ captions = COCO("path/to/this/folder/captions_train.json")
 it was drawn from. Annotations are numbered; `caption_id` is the caption's id in its corpus.
 """,
 }
+WEIGHTS = {
+    "huggingface": "`weights` has a number for each caption",
+    "webdataset": "`weights` has a number for each caption",
+    "coco": "An annotation has a `weight`",
+}
 CONFIGS = {"huggingface": "data/train-*.parquet", "webdataset": "train-*.tar"}
 SIZES = {1_000: "n<1K", 10_000: "1K<n<10K", 100_000: "10K<n<100K", 1_000_000: "100K<n<1M", 10_000_000: "1M<n<10M"}
 LIMITS = """\
@@ -66,7 +71,7 @@ PHOTOGRAPH_LIMITS = """\
 def dataset_card(arm: str, layout: str, facts: Facts, source: Provenance) -> str:
     """Return the README.md of a dataset: contents, sources, models, cost and limits."""
     sections = {
-        "Loading": LOADING[layout],
+        "Loading": LOADING[layout] + _weights(layout, facts),
         "Contents": "\n".join(_contents(facts)),
         "Sources": "\n".join(source_lines(arm, source)),
         "Models": "\n".join(model_lines(arm, source)) or "None: nothing was drawn.",
@@ -94,6 +99,11 @@ def _header(arm: str, layout: str, facts: Facts, source: Provenance) -> str:
         tags=["image-captioning", "icsd"] + ([] if ARMS[arm].photographs else ["synthetic"]),
         configs=configs if layout in CONFIGS else None,
     ).to_yaml()
+
+
+def _weights(layout: str, facts: Facts) -> str:
+    about = "by which its pair counts in the loss of the training. It follows from the pair's score; the mean is 1."
+    return f"\n{WEIGHTS[layout]}, {about}\n" if facts.weighted else ""
 
 
 def _contents(facts: Facts) -> Iterator[str]:

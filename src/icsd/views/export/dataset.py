@@ -56,7 +56,8 @@ def _timed(arm: str) -> list[str]:
         return []
     drawn_by = ARMS[arm].drawn_by.name
     grouping = ["embed_captions", "find_neighbors", "form_groups", "summarize_groups"]
-    return [*(grouping if ARMS[arm].uses_groups else []), f"generate_images/{drawn_by}", f"check_safety/{drawn_by}"]
+    drawing = ["generate_images", "score_alignment", "match_captions", "check_safety"]
+    return [*(grouping if ARMS[arm].uses_groups else []), *(f"{rule}/{drawn_by}" for rule in drawing)]
 
 
 # --- Layouts ----------------------------------------------------------------------------------------------------------
@@ -66,7 +67,8 @@ def write_huggingface(manifest: Manifest, folder: Path) -> None:
     """Write data/train-<n>-of-<all>.parquet: a row a picture, as the datasets library stores images."""
     for number, shard in enumerate(manifest.shards):
         name = f"train-{number:05d}-of-{len(manifest.shards):05d}.parquet"
-        tables.write_batches(folder / "data" / name, tables.EXPORTED, _row_groups(manifest.pictures(shard)))
+        table = tables.EXPORTED_WITH_WEIGHTS if manifest.weighted else tables.EXPORTED
+        tables.write_batches(folder / "data" / name, table, _row_groups(manifest.pictures(shard)))
 
 
 def write_webdataset(manifest: Manifest, folder: Path) -> None:
@@ -83,8 +85,8 @@ def write_webdataset(manifest: Manifest, folder: Path) -> None:
 def write_coco(manifest: Manifest, folder: Path) -> None:
     """Write captions_train.json and images/, a file a picture.
 
-    COCO's ids are numbers. A picture has the number in its id; pairs are numbered, since several pictures can share a
-    caption.
+    COCO's ids are numbers. A picture has the number in its id, as pairs have one candidate of a sentence; pairs are
+    numbered, since several pictures can share a caption.
     """
     (folder / "images").mkdir()
     images = sorted(_write_pictures(manifest, folder / "images"), key=lambda image: image["id"])
@@ -107,7 +109,8 @@ def _row_groups(pictures: Iterator[ExportedPicture]) -> Iterator[list[dict[str, 
 
 
 def _row(picture: ExportedPicture) -> dict[str, Any]:
-    """A row of EXPORTED."""
+    """A row of EXPORTED, with the weights of the captions if there are any."""
+    weights = {} if picture.weights is None else {"weights": list(picture.weights)}
     return {
         "image_id": picture.image_id,
         "image": {"bytes": picture.data, "path": picture.name},
@@ -116,6 +119,7 @@ def _row(picture: ExportedPicture) -> dict[str, Any]:
         "sentence": picture.sentence,
         "seed": picture.seed,
         "model": picture.model,
+        **weights,
     }
 
 
@@ -138,7 +142,9 @@ def _annotations(manifest: Manifest) -> Iterator[dict[str, Any]]:
         for row in batch.to_pylist():
             number += 1
             image_id = image_number(row["image_id"])
-            yield {"id": number, "image_id": image_id, "caption": row["caption"], "caption_id": row["caption_id"]}
+            weight = {} if row["weight"] is None else {"weight": row["weight"]}
+            about = {"caption": row["caption"], "caption_id": row["caption_id"], **weight}
+            yield {"id": number, "image_id": image_id, **about}
 
 
 def _write_items(file: TextIO, items: Iterable[Mapping[str, Any]]) -> None:

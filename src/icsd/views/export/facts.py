@@ -49,6 +49,7 @@ class Facts:
     spent: Spending
     seconds: Mapping[str, float]
     examples: Sequence[Example]
+    weighted: bool = False
 
 
 def facts_of(
@@ -70,6 +71,7 @@ def facts_of(
         spent=spending(ResponseCache(store).events(), run.name) if summaries else Spending(),
         seconds={name: seconds for name in timed if (seconds := _seconds(run, name))},
         examples=_examples(manifest),
+        weighted=manifest.weighted,
     )
 
 

@@ -18,7 +18,7 @@ SUFFIXES = {"JPEG": "jpg"}  # of files; other formats have their name as suffix
 
 @dataclass(frozen=True)
 class ExportedPicture:
-    """A picture's file as it is in the IMAGES table, with its captions in the order of their ids."""
+    """A picture's file as it is in the IMAGES table, with its captions in the order of their ids, and their weights."""
 
     image_id: str
     data: bytes
@@ -29,6 +29,7 @@ class ExportedPicture:
     model: str
     captions: Sequence[str]
     caption_ids: Sequence[int]
+    weights: Sequence[float] | None = None
 
     @property
     def number(self) -> int:
@@ -49,6 +50,11 @@ class Manifest:
     shards: Sequence[Path]
 
     @cached_property
+    def weighted(self) -> bool:
+        """True if pairs have weights."""
+        return self.pairs["weight"].null_count < len(self.pairs)
+
+    @cached_property
     def image_ids(self) -> pa.Array:
         """The ids of all pictures, in the order of the pairs."""
         return pc.unique(self.pairs["image_id"])
@@ -62,16 +68,18 @@ class Manifest:
             row = rows.slice(start, 1).to_pylist()[0]
             image_id, data = row["image_id"], row["image"]["bytes"]
             suffix, size = _suffix_and_size(data, image_id, shard)
-            ids, captions = zip(*captions_of[image_id], strict=True)
+            ids, captions, weights = zip(*captions_of[image_id], strict=True)
             yield ExportedPicture(
-                image_id, data, suffix, size, row["sentence"], row["seed"], row["model"], captions, ids
-            )
+                image_id, data, suffix, size, row["sentence"], row["seed"], row["model"], captions, ids,
+                weights if self.weighted else None,
+            )  # fmt: skip
 
-    def _captions(self, image_ids: pa.Array) -> dict[str, list[tuple[int, str]]]:
+    def _captions(self, image_ids: pa.Array) -> dict[str, list[tuple[int, str, float]]]:
         of_shard = self.pairs.filter(pc.is_in(self.pairs["image_id"], value_set=image_ids))
-        found: dict[str, list[tuple[int, str]]] = {}
+        found: dict[str, list[tuple[int, str, float]]] = {}
         for row in of_shard.to_pylist():
-            found.setdefault(row["image_id"], []).append((row["caption_id"], row["caption"]))
+            weight = 1.0 if row["weight"] is None else row["weight"]
+            found.setdefault(row["image_id"], []).append((row["caption_id"], row["caption"], weight))
         return found
 
 

@@ -47,6 +47,10 @@ def _repository(folder: Path) -> tuple[str, str]:
         raise ModelError(f"{folder / MARKER} is unreadable ({error}); {way_out}") from error
 
 
+SCORERS = {
+    "random": "random numbers, a control",
+    "probe": "the share of a caption's objects that the picture book's detector sees",
+}
 PAPER = """\
 ```bibtex
 @inproceedings{ma2024icsd,
@@ -79,7 +83,20 @@ def model_lines(arm: str, source: Provenance) -> Iterator[str]:
     yield f"- Pictures: {model_line(drawing.pop('model'))}"
     settings = {name.replace("_", " "): str(value) for name, value in drawing.items() if value not in (None, "")}
     yield "  Drawn with " + ", ".join(f"{name} {as_code(value)}" for name, value in settings.items())
+    if alignment := source.get("alignment"):
+        yield from _alignment_lines(alignment)
     yield f"- Safety: {model_line(source['safety'])}"
+
+
+def _alignment_lines(alignment: Mapping[str, Any]) -> Iterator[str]:
+    """Yield lines on the scores of pictures with their captions, and the keys by which they selected pairs."""
+    selecting = dict(alignment)
+    model, score, candidates = (selecting.pop(name) for name in ("model", "score", "candidates"))
+    yield f"- Scores of pictures with their captions: {model_line(model) if score == 'cosine' else SCORERS[score]}"
+    if candidates > 1:
+        yield f"  Of at most {candidates} pictures of a sentence, the one that shows its captions best is used."
+    keys = [f"{name.replace('_', ' ')} {as_code(str(value))}" for name, value in selecting.items()]
+    yield f"  Pairs selected with {', '.join(keys)}" if keys else "  No pair was dropped for its score."
 
 
 def _summarizer(source: Provenance) -> str:

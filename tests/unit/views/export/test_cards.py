@@ -9,6 +9,7 @@ import yaml
 from export_world import NASTY, SOURCE, write_arm
 from markdown_it import MarkdownIt
 
+from icsd.config import load_config
 from icsd.config.downloads import MARKER
 from icsd.core.text import as_block, as_code, as_text
 from icsd.llm.cache import ResponseCache, Spending
@@ -135,3 +136,36 @@ def test_models_are_named_as_exactly_as_is_known(tmp_path: Path) -> None:
 )
 def test_a_card_names_no_path_outside_the_checkout(path: str, shown: str) -> None:
     assert shown_path(path) == shown
+
+
+ALIGNMENT = {"model": "some/clip", "score": "cosine", "candidates": 1}
+
+
+@pytest.mark.parametrize(
+    ("alignment", "lines"),
+    [
+        (ALIGNMENT | {"drop_share": 0.2, "rematch": 5}, ["  Pairs selected with drop share `0.2`, rematch `5`"]),
+        (ALIGNMENT, ["  No pair was dropped for its score."]),
+        (
+            ALIGNMENT | {"candidates": 4, "redraw_below": 0.3, "min_score": 0.25},
+            ["  Of at most 4 pictures of a sentence, the one that shows its captions best is used.",
+             "  Pairs selected with redraw below `0.3`, min score `0.25`"],
+        ),
+    ],
+)  # fmt: skip
+def test_the_card_says_how_pairs_were_selected(facts: Facts, alignment: dict, lines: list[str]) -> None:
+    first = "- Scores of pictures with their captions: `some/clip`, at a commit that the run does not name"
+    card = dataset_card("multi", "coco", facts, SOURCE | {"alignment": alignment})
+    assert "\n".join([first, *lines, "- Safety"]) in card
+    assert "Scores of pictures" not in dataset_card("multi", "coco", facts, SOURCE)
+
+
+def test_the_provenance_has_the_keys_of_selection_that_are_on() -> None:
+    values = yaml.safe_load((Path(__file__).parents[4] / "config/config.yaml").read_text(encoding="utf-8"))
+    values["alignment"], plain = {}, load_config(values | {"alignment": {}}).provenance
+    assert "alignment" not in plain and "candidates" not in plain["images"]
+    values["images"] |= {"candidates": 3, "max_images": 900}
+    values["alignment"] = {"model": "ViT-L-14/openai", "min_score": 0.0}
+    assert load_config(values).provenance["alignment"] == {
+        "model": "ViT-L-14/openai", "score": "cosine", "candidates": 3, "min_score": 0.0, "max_images": 900,
+    }  # fmt: skip

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from PIL import Image
 from icsd.core import tables
 from icsd.core.errors import InputError
 from icsd.corpora import Corpus
-from icsd.views.export.dataset import LAYOUTS, export_dataset
+from icsd.views.export.dataset import LAYOUTS, ExportedArm, export_dataset
 from icsd.views.export.manifest import read_manifest
 
 NUMBERS = {3, 7, 25, 40}  # of the pictures that have captions
@@ -117,6 +118,52 @@ def test_coco_has_a_number_for_each_pair_and_the_pictures_in_order(export: Expor
     document = json.loads((export("coco") / "captions_train.json").read_text(encoding="utf-8"))
     assert [image["id"] for image in document["images"]] == sorted(NUMBERS)
     assert [each["id"] for each in document["annotations"]] == list(range(1, 11))
+
+
+WEIGHT = {1: 0.5, 2: 1.25, 3: 0.75, 4: 1.5}
+
+
+@pytest.fixture
+def weighted(tmp_path: Path) -> ExportedArm:
+    """The arm with weights, and another candidate in the place of multi-40 that has its captions."""
+    arm = write_arm(tmp_path / "results/tiny")
+    other = {"multi-40": "multi-40_2"}
+    images = tables.read(arm.images[0], tables.IMAGES).to_pylist()
+    candidate = arm.images[0].parent / "candidate-2" / arm.images[0].name
+    tables.write(candidate, tables.IMAGES, [images[2] | {"image_id": "multi-40_2"}])
+    rows = tables.read(arm.pairs, tables.PAIRS).to_pylist()
+    rows = [
+        row | {"image_id": other.get(row["image_id"], row["image_id"]), "weight": WEIGHT[row["caption_id"]]}
+        for row in rows
+    ]
+    tables.write(arm.pairs, tables.PAIRS, rows)
+    return replace(arm, images=[*arm.images, candidate])
+
+
+def test_every_layout_has_candidates_and_weights(weighted: ExportedArm, tmp_path: Path) -> None:
+    from datasets import load_dataset
+
+    source = SOURCE | {"alignment": {"model": "some/clip", "score": "cosine", "candidates": 3}}
+    for layout in LAYOUTS:
+        export_dataset(weighted, layout, tmp_path / layout, source, tmp_path / "results/tiny", tmp_path / "replies")
+        assert "weight" in (tmp_path / layout / "README.md").read_text(encoding="utf-8").partition("## Contents")[0]
+    rows = load_dataset(str(tmp_path / "huggingface"), split="train", cache_dir=str(tmp_path / "cache"))
+    found = {row["image_id"]: dict(zip(row["caption_ids"], row["weights"], strict=True)) for row in rows}
+    assert found["multi-40_2"] == WEIGHT and found["multi-7"] == {1: 0.5, 2: 1.25} and len(found) == 4
+    with tarfile.open(tmp_path / "webdataset/train-000002.tar") as tar:
+        assert [member.name for member in tar.getmembers()] == ["multi-40_2.json", "multi-40_2.png"]
+        about = json.load(tar.extractfile("multi-40_2.json"))
+    assert (about["image_id"], about["weights"]) == ("multi-40_2", list(WEIGHT.values()))
+    document = json.loads((tmp_path / "coco/captions_train.json").read_text(encoding="utf-8"))
+    assert [(image["id"], image["file_name"]) for image in document["images"]][-1] == (40, "multi-40_2.png")
+    of_candidate = {each["caption_id"]: each["weight"] for each in document["annotations"] if each["image_id"] == 40}
+    assert of_candidate == WEIGHT
+    assert [each["id"] for each in document["annotations"]] == list(range(1, 11))
+
+
+def test_without_weights_no_layout_has_any(export: Export) -> None:
+    rows = tables.read(next((export("huggingface") / "data").iterdir()), tables.EXPORTED)
+    assert "weights" not in rows.column_names and "weight" not in (export("coco") / "captions_train.json").read_text()
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
