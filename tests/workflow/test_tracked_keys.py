@@ -33,6 +33,7 @@ VALUES: dict[str, Any] = {
     "captions.annotations": [UNPACKED],
     "pictures.more_tests": {"more": {"annotations": "value-more", "images": "value-folder"}},
     "summaries.prompts": ["value-one", "value-two"],
+    "guard.min_jaccard": 0.875,
     "images.size": 48,
     "images.candidates": 3,
     "images.redraw_below": 0.61,
