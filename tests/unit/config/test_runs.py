@@ -12,7 +12,8 @@ from icsd.config import Config, load_config
 
 ROOT = Path(__file__).parents[3]
 RUNS = sorted((ROOT / "config" / "runs").rglob("*.yaml"))
-SAME_RUN = {"nocaps.yaml", "single.yaml"}  # they add to the run coco
+SAME_RUN = {"nocaps.yaml", "single.yaml", "alignment.yaml"}  # they add to the run coco
+RUN_SCORED = ["coco.yaml", "alignment.yaml"]
 
 
 def _overlays(run: Path) -> list[Path]:
@@ -41,6 +42,12 @@ def test_runs_have_folders_of_their_own() -> None:
     names = {run: _load(_overlays(run)).run for run in RUNS}
     assert {names.pop(run) for run in RUNS if run.name in SAME_RUN} == {"coco"}
     assert len(set(names.values())) == len(names) and "picturebook" not in names.values()
+
+
+def test_the_overlay_of_scores_drops_and_downloads_nothing() -> None:
+    paper, scored = (_load([ROOT / "config/runs" / name for name in names]) for names in (["coco.yaml"], RUN_SCORED))
+    assert (paper.alignment.scores, scored.alignment.scores) == (False, True)
+    assert not scored.alignment.selects and scored.images == paper.images and scored.downloads == paper.downloads
 
 
 def test_the_papers_run_is_the_papers() -> None:
