@@ -5,6 +5,7 @@
 #      <results>/images/{drawing}/sentences.parquet         SENTENCES  }
 #      <results>/images/{drawing}/{shard}.parquet           IMAGES     } of the arms that draw
 #      <results>/safety/{drawing}/{shard}.parquet           SAFETY     }
+#      <results>/alignment/{drawing}/{shard}.parquet        ALIGNMENT: where images are scored
 #      <results>/dataset/{arm}/{pairs,ledger}.parquet       PAIRS, LEDGER
 #      <results>/pictures/{real,<test>}/{images,captions}.parquet  IMAGES, CAPTIONS
 #      <results>/evaluation/{arm}/seed-{seed}/{test}/predictions.parquet  PREDICTIONS
@@ -23,6 +24,7 @@ rule write_gallery:
         sentences=drawn_sentences(*cfg.drawn_arms),
         images=drawn_shards("images", *cfg.drawn_arms),
         safety=drawn_shards("safety", *cfg.drawn_arms),
+        alignment=drawn_shards("alignment", *cfg.drawn_arms) if cfg.alignment.scores else [],
         datasets=collect("<results>/dataset/{arm}/{table}.parquet", arm=cfg.arms, table=["pairs", "ledger"]),
         pictures=collect(
             "<results>/pictures/{split}/{table}.parquet", split=GALLERY_PICTURES, table=["images", "captions"]
@@ -45,6 +47,7 @@ rule write_gallery:
             "seeds": cfg.captioner.seeds,
             "tests": list(cfg.pictures.tests),
             **({"candidates": cfg.images.candidates} if cfg.images.candidates > 1 else {}),
+            **({"aligned": True} if cfg.alignment.scores else {}),
         },
         pictures=cfg.gallery.pictures,
     log:

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from gallery_world import ODD, TESTS, Made, flat_png, write_run
+from gallery_world import ODD, TESTS, Made, add_scores, flat_png, write_run
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from icsd.views.gallery import write_gallery
@@ -18,6 +18,7 @@ OUTLINE = """() => {
   const style = getComputedStyle(document.activeElement);
   return [style.outlineStyle, style.outlineWidth];
 }"""
+UNNAMED = "(all) => all.filter((each) => each.labels.length === 0).map((each) => each.id)"
 IDS = "() => [...document.querySelectorAll('[id]')].map((each) => each.id)"
 CONTRAST = Path(__file__).with_name("contrast.js").read_text(encoding="utf-8")
 
@@ -251,6 +252,91 @@ def test_test_captions_come_best_and_worst_first(gallery: Page) -> None:
     expect(gallery.locator("#count")).to_have_text("1 test pictures")
 
 
+# Scores of pictures with their captions
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with scores and with second candidates of multi-3 and multi-4. Do not write into it."""
+    folder = tmp_path_factory.mktemp("scored") / "tiny"
+    write_run(folder, Made(12))
+    add_scores(folder, Made(12))
+    write_gallery(found_run(folder), folder / "gallery", 1000)
+    return folder
+
+
+def test_a_page_without_scores_has_no_controls_for_them(gallery: Page) -> None:
+    assert gallery.get_by_label("Caption score").count() == 0
+    assert "caption score" not in gallery.get_by_label("Sort").inner_text()
+
+
+def test_pictures_are_sorted_and_filtered_by_score(page: Page, scored: Path) -> None:
+    opened(page, scored)
+    page.get_by_label("Sort").select_option("caption score, lowest first")
+    expect(cards(page).first).to_have_attribute("data-id", "multi-4_1")
+    assert ids(page)[:3] == ["multi-4_1", "multi-0", "multi-1"]
+    expect(cards(page).first).to_contain_text("captions 0.140 to 0.240")
+    expect(cards(page).first).to_contain_text("candidate 1, not used")
+    page.get_by_label("Sort").select_option("sentence score, highest first")
+    expect(cards(page).first).to_have_attribute("data-id", "multi-3_1")
+    page.get_by_label("Sort").select_option("mean caption score, highest first")
+    expect(cards(page).nth(1)).to_have_attribute("data-id", "multi-8")
+    page.get_by_label("Caption score at most").fill("0.21")
+    expect(page.locator("#count")).to_have_text("3 of 26 pictures")
+    assert sorted(ids(page)) == ["multi-0", "multi-1", "multi-4_1"]
+    page.get_by_label("Caption score at least").fill("0.205")
+    expect(page.locator("#count")).to_have_text("1 of 26 pictures")  # a caption of the picture lies between both
+    page.get_by_role("button", name="Reset").click()
+    page.get_by_label("Reason").select_option("another candidate is used")
+    expect(page.locator("#count")).to_have_text("2 of 26 pictures")
+
+
+def test_a_picture_opens_with_scores_and_dropped_pairs(page: Page, scored: Path) -> None:
+    opened(page, scored, "#picture/multi-6")
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_role("columnheader", name="Score")).to_be_visible()
+    assert [row.split() for row in dialog.locator("tbody tr").all_inner_texts()] == [
+        "yes 1.000 0.360 a blue boat number 6 6".split(),
+        "yes 0.700 0.260 a red boat number 7 dropped, below alignment.min_score=0.28: its score is 0.260 7".split(),
+        "– 0.500 – a blue boat number 8 8".split(),
+        "– 0.300 – a red boat number 9 9".split(),
+    ]
+    expect(dialog.locator("dl")).to_contain_text("0.560, how well it shows its sentence")
+
+
+def test_the_candidates_of_a_sentence_are_side_by_side(page: Page, scored: Path) -> None:
+    opened(page, scored, "#picture/multi-3")
+    dialog = page.get_by_role("dialog")
+    expect(dialog.locator("dl")).to_contain_text("candidate 0, not used")
+    expect(dialog.get_by_role("heading", name="Other candidates for the same sentence")).to_be_visible()
+    shown = dialog.locator(".card").evaluate_all("(cards) => cards.map((card) => card.dataset.id)")
+    assert shown == ["multi-3_1", "single-3"]
+    dialog.locator('[data-id="multi-3_1"]').click()
+    expect(dialog.locator("dl")).to_contain_text("images/multi/candidate-1/")
+    page.keyboard.press("Escape")
+    page.get_by_role("link", name="Side by side").click()
+    expect(page.locator("#count")).to_have_text("12 anchor captions drawn more than once")
+    page.get_by_label("Search").fill("single-3")
+    expect(page.locator("#count")).to_have_text("1 anchor captions drawn more than once")
+    assert ids(page) == ["multi-3_1", "single-3"]  # the used candidate
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_scores_have_contrast_names_and_focus(page: Page, scored: Path, scheme: str) -> None:
+    page.emulate_media(color_scheme=scheme)
+    for place in ["pictures", "picture/multi-7"]:
+        seen(page, scored, place)
+        assert [each for each in page.evaluate(CONTRAST) if each["ratio"] < 4.5] == [], place
+        assert page.locator("input, select").evaluate_all(UNNAMED) == []
+        every = page.evaluate(IDS)
+        assert len(set(every)) == len(every), place
+    page.keyboard.press("Escape")
+    page.get_by_label("Caption score at least").focus()
+    page.keyboard.press("Tab")
+    assert focused(page) == "caption-high"
+    assert page.evaluate(OUTLINE) == ["solid", "3px"]
+
+
 # Bad input
 
 
@@ -368,12 +454,11 @@ def test_faint_text_would_be_found(gallery: Page) -> None:
 
 
 def test_all_has_a_name_and_every_picture_its_words(page: Page, made: Path) -> None:
-    unnamed = "(all) => all.filter((each) => each.labels.length === 0).map((each) => each.id)"
     for place in [*VIEWS, "picture/multi-5"]:
         seen(page, made, place)
         alts = page.locator("img").evaluate_all("(all) => all.map((each) => each.alt)")
         assert all(alts), place
-        assert page.locator("input, select").evaluate_all(unnamed) == []
+        assert page.locator("input, select").evaluate_all(UNNAMED) == []
         assert all(text.strip() for text in page.locator("button").all_inner_texts()), place
         every = page.evaluate(IDS)
         assert len(set(every)) == len(every), place

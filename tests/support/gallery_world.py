@@ -75,6 +75,66 @@ def write_run(folder: Path, made: Made) -> None:
     write_tests(folder, made)
 
 
+def add_scores(folder: Path, made: Made) -> None:
+    """Score the pictures of `write_run`, of 12 anchors or more, and let the scores drop and add pairs of multi.
+
+    A picture scores 0.01 by its number, more by 0.3 with its own caption or anchor, 0.2 with another one and 0.5 with
+    its sentence. multi-3 and multi-4 have a second candidate, which shows all of it better by 0.4 and worse by 0.1. The
+    pairs multi-6/7, multi-7/7 and multi-7/8 are dropped, and caption 1 is added to multi-8 with 0.75.
+    """
+    arms = {arm: tables.read(folder / f"images/{arm}/sentences.parquet", tables.SENTENCES).to_pylist() for arm in ARMS}
+    second = [row | {"image_id": f"{row['image_id']}_1"} for row in arms["multi"] if row["image_id"] in SECOND]
+    drawings = arms | {"multi/candidate-1": second, "single/candidate-1": []}
+    for drawing, rows in drawings.items():
+        scores = [each for row in rows for each in _scores(row)]
+        _write_shards(folder / "alignment" / drawing, tables.ALIGNMENT, "image_id", scores, made.shards)
+    for arm in ARMS:
+        drawing = f"{arm}/candidate-1"
+        ids = [row["image_id"] for row in drawings[drawing]]
+        images = [_image(each, made.png(1)) for each in ids]
+        _write_shards(folder / "images" / drawing, tables.IMAGES, "image_id", images, made.shards)
+        _write_shards(folder / "safety" / drawing, tables.SAFETY, "image_id", _checks(ids, set()), made.shards)
+        tables.write(folder / "images" / drawing / "sentences.parquet", tables.SENTENCES, drawings[drawing])
+    match = {"image_id": "multi-8", "caption_id": 1, "score": 0.75}
+    _write_shards(folder / "alignment/multi/matches", tables.ALIGNMENT, "caption_id", [match], made.shards)
+    _select(folder / "dataset/multi", made)
+
+
+ARMS = ("multi", "single")
+SECOND = {"multi-3": 0.4, "multi-4": -0.1}  # how much better the second candidate is
+
+
+def _scores(row: Row) -> list[Row]:
+    image_id = row["image_id"]
+    first = image_id.removesuffix("_1")
+    base = int(first.partition("-")[2]) / 100 + (SECOND[first] if first != image_id else 0)
+    captions = {None: 0.5} | {each: 0.2 if number else 0.3 for number, each in enumerate(row["caption_ids"])}
+    return [{"image_id": image_id, "caption_id": each, "score": base + more} for each, more in captions.items()]
+
+
+def _select(dataset: Path, made: Made) -> None:
+    """Let the scores of `add_scores` drop and add pairs of multi."""
+    pairs = tables.read(dataset / "pairs.parquet", tables.PAIRS).to_pylist()
+    ledger = tables.read(dataset / "ledger.parquet", tables.LEDGER).to_pylist()
+    used = [row["item_id"] for row in ledger if row["kept"] and row["item_id"] != "multi-3"] + ["multi-3_1"]
+    steps = [("candidates", each, None) for each in used]
+    for each, mean in (("multi-3", "0.280, multi-3_1 has 0.680"), ("multi-4_1", "0.190, multi-4 has 0.290")):
+        steps.append(("candidates", each, f"another candidate is used: its captions' mean is {mean}"))
+    dropped = {
+        f"multi-{pair}": f"below alignment.min_score=0.28: its score is {score}"
+        for pair, score in {"6/7": "0.260", "7/7": "0.370", "7/8": "0.270"}.items()
+    }
+    for row in pairs:
+        row["image_id"] = "multi-3_1" if row["image_id"] == "multi-3" else row["image_id"]
+    items = {f"{row['image_id']}/{row['caption_id']}": row for row in pairs}
+    steps += [("pairs", item, dropped.get(item)) for item in items]
+    kept = [row for item, row in items.items() if item not in dropped]
+    kept.append({"image_id": "multi-8", "caption_id": 1, "caption": made.caption(1)})
+    ledger += [{"stage": stage, "item_id": item, "kept": why is None, "reason": why} for stage, item, why in steps]
+    tables.write(dataset / "pairs.parquet", tables.PAIRS, kept)
+    tables.write(dataset / "ledger.parquet", tables.LEDGER, ledger)
+
+
 def write_tests(folder: Path, made: Made) -> None:
     """A test set, and the captions that two captioners wrote of it."""
     pictures = folder / "pictures" / "test"

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gallery_world import ODD, Made, flat_png, png_of, write_run
+from gallery_world import ODD, Made, add_scores, flat_png, png_of, write_run
 from PIL import Image
 
 from icsd.cli import main
@@ -89,6 +89,74 @@ def test_pictures_of_one_anchor_caption_stand_together_and_the_limit_keeps_them(
     assert [arm for arm, _ in ids] == ["multi", "single"] * 4
     assert all(one[1] == other[1] for one, other in zip(ids[::2], ids[1::2], strict=True))
     assert "4 of 12 pictures" in re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", (gallery / "index.html").read_text()))
+
+
+@pytest.fixture
+def scored(run: Path) -> dict[str, dict[str, Any]]:
+    """The entries of a run with scores, by id."""
+    add_scores(run, Made(ANCHORS))
+    gallery, missing = _written(run)
+    assert missing == []
+    return _pictures(gallery)
+
+
+def test_a_picture_has_its_scores_and_the_reasons_of_dropped_pairs(scored: dict[str, dict[str, Any]]) -> None:
+    row = scored["multi-6"]
+    assert (row["sentence_score"], row["caption_scores"]) == (0.56, [0.36, 0.26])
+    assert [(each[0], *each[4:]) for each in row["captions"]] == [
+        (6, 0.36, ""),
+        (7, 0.26, "dropped, below alignment.min_score=0.28: its score is 0.260"),
+        (8, None, ""),
+        (9, None, ""),
+    ]
+    assert (row["datasets"], row["reason"]) == ({"multi": "1 pairs"}, "in the dataset")
+    assert scored["single-6"]["captions"] == [[6, "a blue boat number 6", None, True, 0.36, ""]]
+
+
+def test_a_picture_without_a_pair_left_says_so(scored: dict[str, dict[str, Any]]) -> None:
+    row = scored["multi-7"]
+    assert row["datasets"] == {"multi": "all its pairs are dropped"}
+    assert row["reason"] == "all its pairs are dropped"
+
+
+def test_an_added_caption_is_among_those_of_its_picture(scored: dict[str, dict[str, Any]]) -> None:
+    row = scored["multi-8"]
+    added = "added, since this picture shows it better than its own (alignment.rematch)"
+    assert row["captions"][-1] == [1, "a red boat number 1", None, False, 0.75, added]
+    assert row["caption_scores"] == [0.38, 0.28, 0.75]
+    assert row["datasets"] == {"multi": "3 pairs"}
+
+
+def test_candidates_stand_together_and_the_unused_is_labelled(run: Path, scored: dict[str, dict[str, Any]]) -> None:
+    labels = {image_id: (row["candidate"], row["unused"]) for image_id, row in scored.items() if row["arm"] == "multi"}
+    assert {image_id: label for image_id, label in labels.items() if label[0]} == {
+        "multi-3": ("candidate 0, not used", True),
+        "multi-3_1": ("candidate 1", False),
+        "multi-4_1": ("candidate 1, not used", True),
+    }
+    assert scored["multi-3"]["reason"] == "another candidate is used"
+    ids = list(scored)
+    assert ids.index("multi-3_1") == ids.index("multi-3") + 1
+    second = scored["multi-3_1"]
+    assert second["number"] == 3
+    assert second["table"] == f"images/multi/candidate-1/{second['shard']}.parquet"
+    assert "multi-3_1" in _ids(run / second["table"])
+
+
+def test_a_scored_run_without_a_dataset_shows_its_scores(run: Path) -> None:
+    add_scores(run, Made(ANCHORS))
+    shutil.rmtree(run / "dataset")
+    for name in ("alignment/single/0000-of-0002", "alignment/multi/candidate-1/0001-of-0002"):
+        (run / f"{name}.parquet").unlink()
+    (run / "images/multi/candidate-1/sentences.parquet").unlink()
+    gallery, missing = _written(run)
+    assert "alignment/single/: 1 of 4 shards: 0000-of-0002" in missing
+    assert "alignment/multi/: 1 of 4 shards: candidate-1/0001-of-0002" in missing
+    assert "images/multi/candidate-1/sentences.parquet" in missing
+    shown = _pictures(gallery)
+    assert shown["multi-6"]["caption_scores"] == [0.36, 0.26]
+    assert not any(row["unused"] for row in shown.values())
+    assert [] in [row["caption_scores"] for row in shown.values() if row["arm"] == "single"]
 
 
 def test_test_captions_have_their_scores(run: Path) -> None:

@@ -1,6 +1,7 @@
 """Gallery: a run's pictures as a page that opens from disk: index.html, its script and style, and data in scripts.
 
 pictures   the rows on each picture and each predicted caption, joined
+alignment  the scores of pictures, and what the scores did to their pairs
 packs      the scripts that hold the data
 """
 
@@ -15,7 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from icsd.core import files
 from icsd.core.errors import InputError
-from icsd.core.ids import drawing_order
+from icsd.core.ids import candidate_number, drawing_order
 from icsd.views.gallery.packs import FULL_PACK, Packs, Position, image_files, thumbnail_and_full, write_script
 from icsd.views.gallery.pictures import (
     GalleryPicture,
@@ -89,9 +90,12 @@ def missing_lines(found: Sequence[RunTable]) -> list[str]:
 
 def _missing_line(found: RunTable) -> str:
     missing, count = found.missing, len(found.paths)
-    if not found.paths[0].match(SHARD):
-        return f"{found.name}.parquet"
-    names = ", ".join(path.stem for path in missing[:SHOWN_SHARDS]) + " …" * (len(missing) > SHOWN_SHARDS)
+    sharded = found.paths[0].match(SHARD)
+    folder = found.name if sharded else found.name.rpartition("/")[0]
+    below = [path.with_suffix("").as_posix().rpartition(f"/{folder}/")[2] for path in missing]  # candidate-1/0000-of-…
+    if not sharded:
+        return ", ".join(f"{folder}/{name}.parquet" for name in below)
+    names = ", ".join(below[:SHOWN_SHARDS]) + " …" * (len(missing) > SHOWN_SHARDS)
     return f"{found.name}/: {len(missing):,} of {count:,} shards" + (f": {names}" if len(missing) < count else "")
 
 
@@ -133,14 +137,14 @@ def _write_pictures(run: Run, shown: Sequence[GalleryPicture], data: Path) -> No
             full[image_id] = packs.add(larger)
     packs.close()
     packs = Packs(data, "pictures")
-    rows = [_entry(each, packs.add(_detail(run, each, thumbnails)), full.get(each.image_id)) for each in shown]
+    rows = [_entry(run, each, packs.add(_detail(run, each, thumbnails)), full.get(each.image_id)) for each in shown]
     packs.close()
     write_script(data, "catalog", _columns(rows))
 
 
-def _entry(picture: GalleryPicture, place: Position, full: Position | None) -> dict[str, Any]:
+def _entry(run: Run, picture: GalleryPicture, place: Position, full: Position | None) -> dict[str, Any]:
     """The fields for search, filters and order, and the positions of the rest."""
-    return {
+    entry = {
         "id": picture.image_id,
         "arm": picture.arm,
         "number": picture.number,
@@ -155,6 +159,18 @@ def _entry(picture: GalleryPicture, place: Position, full: Position | None) -> d
         "place": place,
         "full": full,
     }
+    if run.aligned:
+        entry["sentence_score"] = _rounded(picture.sentence_score)
+        entry["caption_scores"] = [_rounded(c.score) for c in picture.captions if c.in_pairs and c.score is not None]
+    if run.candidates > 1:
+        entry |= {"candidate": _candidate(picture), "unused": picture.unused}
+    return entry
+
+
+def _candidate(picture: GalleryPicture) -> str:
+    """The label of a further candidate for a sentence, and of an unused one; none for the first that is used."""
+    number = candidate_number(picture.image_id)
+    return f"candidate {number}{', not used' * picture.unused}" if number or picture.unused else ""
 
 
 def _detail(run: Run, picture: GalleryPicture, thumbnails: Mapping[str, str]) -> dict[str, Any]:
@@ -164,13 +180,16 @@ def _detail(run: Run, picture: GalleryPicture, thumbnails: Mapping[str, str]) ->
         "thumbnail": thumbnails.get(picture.image_id, ""),
         "seed": "" if picture.seed is None else str(picture.seed),
         "image_model": picture.model,
-        "table": f"{run.images(picture.arm).name}/{picture.shard}.parquet" if picture.model else "",
+        "table": picture.table,
         "prompt": picture.prompt_hash,
         "model": summary.get("model") or "",
         "tokens": [summary.get("prompt_tokens"), summary.get("completion_tokens")],
         "unsupported": summary.get("unsupported") or [],
         "datasets": picture.datasets,
-        "captions": [[c.caption_id, c.text, _rounded(c.similarity), c.selected] for c in picture.captions],
+        "captions": [
+            [c.caption_id, c.text, _rounded(c.similarity), c.selected, *([_rounded(c.score), c.note] * run.aligned)]
+            for c in picture.captions
+        ],
     }
 
 
@@ -212,6 +231,7 @@ def _write_page(
     )  # fmt: skip
     page = environment.get_template("index.html.j2").render(
         run=run.name,
+        aligned=run.aligned,
         counts=counts,
         missing=missing,
         tests=[(number, test.name, len(test.ids)) for number, test in enumerate(tests)],

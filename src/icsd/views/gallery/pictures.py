@@ -8,13 +8,14 @@ from typing import Any
 import pyarrow as pa
 
 from icsd.config.arms import arms_with_pictures_of
-from icsd.core.ids import corpus_image_id, drawing_order, image_number, real_image_id, shard_of
+from icsd.core.ids import candidate_number, corpus_image_id, drawing_order, image_number, real_image_id
 from icsd.core.metrics import cider, plain_tokens, read_references
+from icsd.views.gallery.alignment import AlignmentRows, read_alignment
 from icsd.views.run import Run, RunTable
 
 Row = Mapping[str, Any]
 NOT_DRAWN, NOT_CHECKED, PHOTOGRAPH = "not drawn yet", "not checked yet", "photograph"
-KEPT, NO_DATASET = "in the dataset", "no dataset yet"
+KEPT, NO_DATASET, NO_PAIR = "in the dataset", "no dataset yet", "all its pairs are dropped"
 
 
 def tables_shown(run: Run) -> list[RunTable]:
@@ -26,7 +27,7 @@ def _tables_of_drawn(run: Run) -> Iterator[RunTable]:
     if run.drawn:
         yield from (run.captions, run.groups, run.summaries)
     for arm in run.drawn:
-        yield from (run.sentences(arm), run.images(arm), run.safety(arm))
+        yield from (run.sentences(arm), run.images(arm), run.safety(arm), run.alignment(arm))
     for arm in run.arms:
         yield from (run.pairs(arm), run.ledger(arm))
 
@@ -47,22 +48,37 @@ def _tables_of_tests(run: Run) -> Iterator[RunTable]:
 
 @dataclass(frozen=True)
 class GalleryCaption:
-    """A caption of a picture's group: its similarity to the anchor, and whether the summary is made of it."""
+    """A caption of a picture's group: its similarity to the anchor, and whether the summary is made of it.
+
+    `score` says how well the picture shows it; `note` why it is in no pair with it, or why it was added.
+    """
 
     caption_id: int
     text: str
     similarity: float | None
     selected: bool
+    score: float | None = None
+    note: str = ""
+
+    @property
+    def in_pairs(self) -> bool:
+        """True if the picture may make a pair with it: the sentence is made of it, or it was added."""
+        return self.selected or self.note != ""
 
 
 @dataclass(frozen=True)
 class GalleryPicture:
-    """A picture, or a sentence still to be drawn; `number` is the id of its anchor caption, or of the photograph."""
+    """A picture, or a sentence still to be drawn; `number` is the id of its anchor caption, or of the photograph.
+
+    `table` is the file with the picture. `sentence_score` says how well it shows the sentence. `unused` is true for a
+    candidate in whose place another one is used.
+    """
 
     image_id: str
     arm: str
     number: int
     sentence: str
+    table: str = ""
     shard: str = ""
     verdict: str = NOT_CHECKED
     score: float | None = None
@@ -72,6 +88,8 @@ class GalleryPicture:
     captions: Sequence[GalleryCaption] = ()
     summary: Row | None = None
     datasets: Mapping[str, str] = field(default_factory=dict)
+    sentence_score: float | None = None
+    unused: bool = False
 
     @property
     def reason(self) -> str:
@@ -90,7 +108,7 @@ class GalleryPicture:
 def drawn_pictures(run: Run, arm: str, limit: int) -> tuple[list[GalleryPicture], int]:
     """The first `limit` pictures that the arm draws, in drawing order, and the number of all."""
     sentences = run.sentences(arm).rows().to_pylist()
-    sentences.sort(key=lambda row: drawing_order(image_number(row["image_id"])))
+    sentences.sort(key=lambda row: (drawing_order(image_number(row["image_id"])), candidate_number(row["image_id"])))
     rows = _arm_rows(run, arm, sentences[:limit])
     return [_drawn(row, run, rows) for row in sentences[:limit]], len(sentences)
 
@@ -105,6 +123,7 @@ class _ArmRows:
     summaries: Mapping[int, Row]
     captions: Mapping[int, str]
     datasets: Mapping[str, Mapping[str, str]]
+    alignment: AlignmentRows
 
 
 def _arm_rows(run: Run, arm: str, shown: Sequence[Row]) -> _ArmRows:
@@ -117,37 +136,50 @@ def _arm_rows(run: Run, arm: str, shown: Sequence[Row]) -> _ArmRows:
     summaries = _by(run.summaries.select(group_ids), "group_id") if group_ids else {}
     caption_ids = {number for row in [*shown, *groups.values()] for number in row["caption_ids"]}
     captions = {number: row["caption"] for number, row in _by(run.captions.select(caption_ids), "caption_id").items()}
-    datasets = _datasets(run, arms_with_pictures_of(arm), ids)
-    return _ArmRows(models, checks, groups, summaries, captions, datasets)
+    arms = [each for each in arms_with_pictures_of(arm) if each in run.arms]
+    alignment = read_alignment(run, arm, arms, shown)
+    return _ArmRows(models, checks, groups, summaries, captions, _datasets(run, arms, ids), alignment)
 
 
 def _drawn(row: Row, run: Run, rows: _ArmRows) -> GalleryPicture:
     image_id, group_id = row["image_id"], row["group_id"]
     check = rows.checks.get(image_id, {})
+    file = run.image_file(row["arm"], image_id) if run.shards else None
     return GalleryPicture(
         image_id,
         row["arm"],
         image_number(image_id),
         row["sentence"],
-        run.shards[shard_of(image_id, len(run.shards))] if run.shards else "",
+        file.relative_to(run.folder).as_posix() if file and image_id in rows.models else "",
+        file.stem if file else "",
         check.get("verdict", NOT_CHECKED if image_id in rows.models else NOT_DRAWN),
         check.get("score"),
         row["seed"],
         rows.models.get(image_id, ""),
         row["prompt_hash"] or "",
-        _captions(row, rows.groups.get(group_id), rows.captions),
+        _captions(row, rows.groups.get(group_id), rows),
         rows.summaries.get(group_id),
         rows.datasets[image_id],
+        rows.alignment.sentences.get(image_id),
+        image_id in rows.alignment.unused,
     )
 
 
-def _captions(sentence: Row, group: Row | None, texts: Mapping[int, str]) -> list[GalleryCaption]:
-    """The group's captions, the nearest first; without a group, those that the sentence is made of."""
+def _captions(sentence: Row, group: Row | None, rows: _ArmRows) -> list[GalleryCaption]:
+    """The group's captions, the nearest first; without a group, those that the sentence is made of; then added ones."""
     selected = set(sentence["caption_ids"])
     ids = group["caption_ids"] if group else sentence["caption_ids"]
     similarities = group["similarities"] if group else [None] * len(ids)
-    pairs = zip(ids, similarities, strict=True)
-    return [GalleryCaption(number, texts.get(number, ""), near, number in selected) for number, near in pairs]
+    image_id, aligned = sentence["image_id"], rows.alignment
+    added = aligned.added.get(image_id, {})
+    texts = {**rows.captions, **added}
+    return [
+        GalleryCaption(
+            number, texts.get(number, ""), near, number in selected, aligned.captions.get((image_id, number)),
+            aligned.notes.get((image_id, number), ""),
+        )
+        for number, near in [*zip(ids, similarities, strict=True), *((number, None) for number in added)]
+    ]  # fmt: skip
 
 
 def real_pictures(run: Run, limit: int) -> tuple[list[GalleryPicture], int]:
@@ -162,7 +194,7 @@ def real_pictures(run: Run, limit: int) -> tuple[list[GalleryPicture], int]:
     captions: dict[str, list[GalleryCaption]] = defaultdict(list)
     for row in sorted(rows, key=lambda row: row["caption_id"]):
         captions[real_image_id(row["image_id"])].append(GalleryCaption(row["caption_id"], row["caption"], None, True))
-    datasets = _datasets(run, ["real"], shown)
+    datasets = _datasets(run, [arm for arm in run.arms if arm == "real"], shown)
     return [_photograph(image_id, captions[image_id], datasets[image_id]) for image_id in shown], len(ids)
 
 
@@ -175,10 +207,12 @@ def _photograph(image_id: str, captions: Sequence[GalleryCaption], datasets: Map
 def _datasets(run: Run, arms: Iterable[str], ids: Sequence[str]) -> dict[str, dict[str, str]]:
     """Return, for each picture and each arm with a dataset, its number of pairs or the reason why it has none."""
     found: dict[str, dict[str, str]] = {image_id: {} for image_id in ids}
-    for arm in [arm for arm in arms if arm in run.arms]:
+    for arm in arms:
         counts = Counter(run.pairs(arm).rows(["image_id"])["image_id"].to_pylist())
         ledger = run.ledger(arm).select(ids, key="item_id").to_pylist()
         reasons = {row["item_id"]: row["reason"] for row in ledger if not row["kept"]}
+        if counts:
+            reasons = {row["item_id"]: NO_PAIR for row in ledger if row["item_id"] not in counts} | reasons
         for image_id in ids:
             if image_id in counts or image_id in reasons:
                 found[image_id][arm] = reasons.get(image_id) or f"{counts[image_id]:,} pairs"

@@ -63,7 +63,7 @@ def draw_alignment(run: Run, settings: AlignmentConfig, plot: Path, page: Path, 
     arms = [arm for arm in run.arms if not ARMS[arm].photographs]
     found = [pairs for arm in arms if len((pairs := scored_pairs(run, arm, settings)).items)]
     texts = _texts(run, found)
-    shown = [_selection(run, arms), *_candidates(run), *(_near_table(pairs, texts) for pairs in found)]
+    shown = [_selection(run, arms), *_candidates(run, arms), *(_near_table(pairs, texts) for pairs in found)]
     missing = [run.alignment(arm) for arm in run.drawn if run.alignment(arm).missing]
     note = "; ".join(f"missing: {len(each.missing):,} of {len(each.paths):,} files of {each.title}" for each in missing)
     save_page(page, TITLE, [_about(settings), note if found else NOTICE], shown)
@@ -157,13 +157,14 @@ def _selection(run: Run, arms: Sequence[str]) -> HtmlTable:
     return HtmlTable("Dropped for their scores", header, rows, left=4)
 
 
-def _candidates(run: Run) -> Iterator[HtmlTable]:
+def _candidates(run: Run, arms: Sequence[str]) -> Iterator[HtmlTable]:
     """For each number of candidates, how many were drawn and how many are used."""
     if run.candidates == 1:
         return
     rows = []
-    for arm in run.drawn:
-        drawn = Counter(map(candidate_number, run.images(arm).rows(["image_id"])["image_id"].to_pylist()))
+    for arm in arms:
+        images = run.images(ARMS[arm].drawn_by.name).rows(["image_id"])["image_id"]
+        drawn = Counter(map(candidate_number, images.to_pylist()))
         ledger = run.ledger(arm).rows(["stage", "item_id", "kept"])
         chosen = ledger.filter(pc.and_(pc.equal(ledger["stage"], "candidates"), ledger["kept"]))
         used = Counter(map(candidate_number, chosen["item_id"].to_pylist()))

@@ -11,7 +11,8 @@ const find = (id) => document.getElementById(id);
 const state = { view: "pictures", page: 0, found: [], open: null, problem: "" };
 const rows = []; // of the catalogue
 const byId = new Map();
-const byNumber = new Map(); // anchor caption -> its pictures by arm
+const byNumber = new Map(); // anchor caption -> its pictures by arm; of several candidates the used one
+const candidates = new Map(); // arm and number -> all pictures of that sentence
 
 // Data in scripts
 
@@ -107,14 +108,23 @@ function start(columns) {
 function addRow(names, columns, position) {
   const row = { position };
   for (const name of names) row[name] = columns[name][position];
+  const scores = row.caption_scores ?? [];
+  row.lowest = scores.length ? Math.min(...scores) : null;
+  row.highest = scores.length ? Math.max(...scores) : null;
+  row.mean = scores.length ? scores.reduce((sum, score) => sum + score, 0) / scores.length : null;
   row.haystack = `${row.id}\n${row.sentence}\n${row.captions}`.toLowerCase();
   rows.push(row);
   byId.set(row.id, row);
+  if (!candidates.has(sentenceOf(row))) candidates.set(sentenceOf(row), []);
+  candidates.get(sentenceOf(row)).push(row);
   if (MATCHED.includes(row.arm)) {
     if (!byNumber.has(row.number)) byNumber.set(row.number, {});
-    byNumber.get(row.number)[row.arm] = row;
+    const same = byNumber.get(row.number);
+    if (!same[row.arm] || same[row.arm].unused) same[row.arm] = row;
   }
 }
+
+const sentenceOf = (row) => `${row.arm}-${row.number}`;
 
 function fillFilter(name) {
   const counts = new Map();
@@ -132,12 +142,20 @@ function query() {
 function filter() {
   const matches = query();
   const wanted = FILTERS.map((name) => [name, find(name).value]).filter(([, value]) => value !== "");
-  const [low, high] = ["low", "high"].map((id) => find(id).valueAsNumber);
+  const safety = between("low", "high");
+  const caption = between("caption-low", "caption-high");
   return (row) =>
     wanted.every(([name, value]) => row[name] === value) &&
-    (Number.isNaN(low) || (row.score !== null && row.score >= low)) &&
-    (Number.isNaN(high) || (row.score !== null && row.score <= high)) &&
+    (safety === null || (row.score !== null && safety(row.score))) &&
+    (caption === null || row.caption_scores.some(caption)) &&
     matches(row.haystack);
+}
+
+// The test of two fields of numbers; null if both are empty or not on the page.
+function between(lowId, highId) {
+  const [low, high] = [lowId, highId].map((id) => find(id)?.valueAsNumber ?? NaN);
+  if (Number.isNaN(low) && Number.isNaN(high)) return null;
+  return (value) => !(value < low) && !(value > high);
 }
 
 // Rows without the value come last, whichever the direction.
@@ -245,9 +263,16 @@ function pictureItem(row) {
 function card(row, label) {
   const facts = element("div", { class: "facts" }, label ?? row.id, element("span", { class: row.verdict }, row.verdict));
   if (row.score !== null) facts.append(element("span", { title: "safety score" }, number(row.score)));
+  if (row.lowest !== null) facts.append(element("span", { title: "scores of its captions" }, captionScores(row)));
+  if (row.candidate) facts.append(element("span", row.unused ? { class: "unused" } : {}, row.candidate));
   const picture = frame(row.sentence, row.place, (detail) => detail.thumbnail, "no picture yet");
   const text = textElement("div", row.sentence, { class: "text" });
   return element("button", { type: "button", class: "card", "data-id": row.id, onclick: () => openPicture(row) }, picture, facts, text);
+}
+
+function captionScores(row) {
+  const [low, high] = [number(row.lowest), number(row.highest)];
+  return low === high ? `caption ${low}` : `captions ${low} to ${high}`;
 }
 
 function pairItem(pair) {
@@ -342,10 +367,16 @@ async function fillFull(box, row) {
 
 function others(row) {
   const same = MATCHED.includes(row.arm) ? byNumber.get(row.number) : {};
-  const cards = MATCHED.filter((arm) => same[arm] && arm !== row.arm).map((arm) => card(same[arm], arm));
-  if (cards.length === 0) return null;
-  const heading = element("h3", {}, "Drawn from the same anchor caption");
-  return element("div", { class: "others" }, heading, element("div", { class: "pair" }, ...cards));
+  const arms = MATCHED.filter((arm) => same[arm] && arm !== row.arm);
+  const more = candidates.get(sentenceOf(row)).filter((each) => each !== row);
+  const parts = [
+    ["Other candidates for the same sentence", more.map((each) => card(each))],
+    ["Drawn from the same anchor caption", arms.map((arm) => card(same[arm], arm))],
+  ];
+  const shown = parts.filter(([, cards]) => cards.length > 0);
+  if (shown.length === 0) return null;
+  const made = ([heading, cards]) => [element("h3", {}, heading), element("div", { class: "pair" }, ...cards)];
+  return element("div", { class: "others" }, ...shown.flatMap(made));
 }
 
 function lineage(row, detail) {
@@ -355,6 +386,8 @@ function lineage(row, detail) {
     ["Shard", row.shard],
     ["Verdict", row.score === null ? row.verdict : `${row.verdict}, safety score ${number(row.score)}`],
     ...(datasets.length ? datasets : [["Dataset", row.reason]]),
+    ["Candidate", row.candidate],
+    ["Score", row.sentence_score == null ? "" : `${number(row.sentence_score)}, how well it shows its sentence`],
     ["Similarity", row.similarity === null ? "" : `${number(row.similarity)}, mean of the selected captions with the anchor caption`],
     ["Seed", detail.seed],
     ["Image model", detail.image_model],
@@ -374,21 +407,22 @@ function tokens([prompt, completion]) {
 
 function captionTable(captions) {
   const selected = captions.filter(([, , , chosen]) => chosen).length;
-  const heads = [["Selected", ""], ["Similarity", "number"], ["Caption", ""], ["Id", "number"]].map(([name, kind]) =>
-    element("th", { scope: "col", class: kind }, name),
-  );
+  const scored = captions.some(({ length }) => length > 4);
+  const columns = [["Selected", ""], ["Similarity", "number"], ...(scored ? [["Score", "number"]] : []), ["Caption", ""], ["Id", "number"]];
+  const heads = columns.map(([name, kind]) => element("th", { scope: "col", class: kind }, name));
   const about = `Captions: ${count(captions.length)}, of which ${count(selected)} selected`;
   const head = element("thead", {}, element("tr", {}, ...heads));
-  return element("table", {}, element("caption", {}, about), head, element("tbody", {}, ...captions.map(captionRow)));
+  return element("table", {}, element("caption", {}, about), head, element("tbody", {}, ...captions.map((caption) => captionRow(caption, scored))));
 }
 
-function captionRow([id, caption, similarity, selected]) {
+function captionRow([id, caption, similarity, selected, score, note], scored) {
   return element(
     "tr",
     selected ? { class: "selected" } : {},
     element("td", {}, selected ? "yes" : "–"),
     element("td", { class: "number" }, number(similarity)),
-    textElement("td", caption),
+    scored ? element("td", { class: "number" }, number(score)) : null,
+    note ? element("td", {}, textElement("div", caption), element("div", { class: "fate" }, note)) : textElement("td", caption),
     element("td", { class: "number" }, String(id)),
   );
 }
