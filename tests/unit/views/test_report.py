@@ -171,6 +171,7 @@ def test_the_guard_is_counted_and_begins_the_funnel(run: Path, tmp_path: Path) -
 def test_scores_and_costs_are_those_of_the_tables(report: Path) -> None:
     assert ["real", "1", "1", "0", "60.0 (50.0 to 70.0)", "60.0 (50.0 to 70.0)"] in _Reader(report / "scores.html").rows
     rows = _Reader(report / "costs.html").rows
+    assert "alignment" not in [row[0] for row in rows]
     assert ["images", "1", "2.0 h", "0.0 s", "1,024", "2.0 s"] in rows  # of two pictures, at one a second
     assert ["prompt tokens of the summaries", "300", "–"] in rows
 
@@ -216,6 +217,8 @@ def test_scores_and_what_they_drop_are_counted(tmp_path: Path) -> None:
     with Image.open(report / "alignment_pairs.png") as sheet:
         assert (255, 165, 0) in {sheet.getpixel((20, 60)), sheet.getpixel((20, 300))}  # the picture is orange
     assert ["alignment", "scores of those of multi", "2", "2", ""] in _Reader(report / "state.html").rows
+    stages = [row[0] for row in _Reader(report / "costs.html").rows]
+    assert stages.index("alignment") == stages.index("images") + 1
 
 
 def test_the_funnel_says_what_its_steps_count(tmp_path: Path) -> None:

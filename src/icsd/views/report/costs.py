@@ -34,7 +34,8 @@ KINDS = ((BLUE, None, "taken so far"), (ORANGE, "//", "estimate"))
 STAGES = {
     "read_captions": "captions", "read_pictures": "pictures", "embed_captions": "embeddings",
     "find_neighbors": "groups", "index_captions": "groups", "measure_recall": "groups", "form_groups": "groups",
-    "summarize_groups": "summaries", "generate_images": "images", "check_safety": "safety",
+    "summarize_groups": "summaries", "generate_images": "images", "score_alignment": "alignment",
+    "match_captions": "alignment", "check_safety": "safety",
     "train_captioner": "captioner", "predict_captions": "evaluation", "embed_test_pictures": "evaluation",
     "score_captions": "evaluation",
 }  # fmt: skip
@@ -92,9 +93,10 @@ def draw_costs(run: Run, config: Config, prompt: Path, plot: Path, page: Path) -
 
 
 def _stage_times(run: Run) -> dict[str, StageTime]:
-    """The times of all stages, in their order; a stage that has not run has zeros."""
-    found = dict.fromkeys(STAGES.values(), StageTime())
-    for rule, stage in STAGES.items():
+    """The times of all stages of the run, in their order; a stage that has not run has zeros."""
+    stages = {rule: stage for rule, stage in STAGES.items() if stage != "alignment" or run.aligned}
+    found = dict.fromkeys(stages.values(), StageTime())
+    for rule, stage in stages.items():
         for path in run.benchmarks(rule):
             found[stage] = found[stage].plus(read_benchmark(path))
     return found
