@@ -28,7 +28,9 @@ def test_an_added_arm_is_planned_from_captions_to_scores(tmp_path: Path) -> None
         timeout=600, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    planned = set(re.findall(r"^rule (\w+):$(?:\n    .*)*?\n    wildcards: arm=(\w+)", done.stdout, re.MULTILINE))
+    planned = set(
+        re.findall(r"^rule (\w+):$(?:\n    .*)*?\n    wildcards: (?:arm|drawing)=(\w+)", done.stdout, re.MULTILINE)
+    )
     assert {arm for rule, arm in planned if rule == "build_dataset"} == {"multi", "multi_two", "matched_few"}
     assert {arm for rule, arm in planned if rule == "generate_images"} == {"multi", "matched_few"}
     assert {arm for rule, arm in planned if rule == "train_captioner"} == {"multi_two", "matched_few"}

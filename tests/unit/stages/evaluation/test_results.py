@@ -5,13 +5,11 @@ import re
 from pathlib import Path
 
 import pytest
-from shared_data import SHARED, needs
 
 from icsd.cli import main
 from icsd.core.errors import InputError
 from icsd.corpora.coco_results import read_results, write_results
 
-EXAMPLE = "coco_caption_fakecap_results.json"  # of coco-caption
 IMAGES = [
     {"id": 7, "file_name": "7.jpg", "domain": "in-domain"},
     {"id": 3, "file_name": "3.jpg", "domain": "out-domain"},
@@ -120,31 +118,3 @@ def test_results_of_unknown_images_are_named_without_a_command_line(tmp_path: Pa
     write_results(tmp_path / "results.json", {1: "a dog"})
     with pytest.raises(InputError, match="not among the 1 of somewhere"):
         read_results(tmp_path / "results.json", {2}, "somewhere", partial=True)
-
-
-@needs(EXAMPLE)
-def test_published_scores_of_coco_captions_example(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """They equal the published scores to three digits. The annotations have one picture more than the results."""
-    import pyarrow.parquet as pq
-
-    results = SHARED / EXAMPLE
-    images = [row["image_id"] for row in json.loads(results.read_text())]
-    references: dict[int, list[str]] = {image_id: [] for image_id in images}
-    rows = pq.read_table(SHARED / "coco_val2014_captions.parquet", columns=["image_id", "caption"]).to_pylist()
-    references[next(row["image_id"] for row in rows if row["image_id"] not in references)] = []
-    for row in rows:
-        references.get(row["image_id"], []).append(row["caption"])
-    annotations = annotate(tmp_path, references, [{"id": each, "file_name": f"{each}.jpg"} for each in references])
-    status, out, _ = run_scores(capsys, results, "--annotations", annotations, "--partial", "--samples", 20)
-    assert status == 0 and out.startswith("1,000 pictures with ")
-    _, head, _, values = out.strip().splitlines()[1:]
-    cells = zip(head.split("|")[2:-1], values.split("|")[2:-1], strict=True)
-    assert {name.strip(): float(value.split()[0]) for name, value in cells} == {
-        "BLEU-1": 0.579,
-        "BLEU-2": 0.404,
-        "BLEU-3": 0.279,
-        "BLEU-4": 0.191,
-        "METEOR": 0.195,
-        "ROUGE-L": 0.396,
-        "CIDEr": 0.600,
-    }
