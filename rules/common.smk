@@ -68,6 +68,10 @@ DRAWN = (
 )
 
 
+# the table that tells how many pictures an arm is to have: the pairs, or, where scores drop some of these, the ledger
+BALANCE = "ledger" if cfg.alignment.selects else "pairs"
+
+
 def dataset_tables(wildcards):
     """Return the inputs of the dataset of an arm with drawn pictures."""
     arm = ARMS[wildcards.arm]
@@ -80,7 +84,7 @@ def dataset_tables(wildcards):
         "safety": drawn_shards("safety", drawn_by),
         "alignment": drawn_shards("alignment", drawn_by) if cfg.alignment.scores else [],
         "matches": collect(f"<results>/alignment/{drawn_by}/matches/{{shard}}.parquet", shard=MATCHED),
-        "balance": f"<results>/dataset/{METHOD}/ledger.parquet" if arm.balanced else [],
+        "balance": f"<results>/dataset/{METHOD}/{BALANCE}.parquet" if arm.balanced else [],
     }
 
 

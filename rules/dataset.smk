@@ -7,7 +7,7 @@
 #      <results>/safety/{drawing}/{shard}.parquet        SAFETY     }
 #      <results>/alignment/{drawing}/{shard}.parquet     ALIGNMENT: where images are scored
 #      <results>/alignment/{arm}/matches/{shard}.parquet ALIGNMENT: with alignment.rematch
-#      <results>/dataset/multi/ledger.parquet            LEDGER: for an arm that is to have as many pictures
+#      <results>/dataset/multi/{pairs,ledger}.parquet    PAIRS, LEDGER: for an arm that is to have as many pictures
 #      <results>/pictures/real/{ledger,captions}.parquet LEDGER, CAPTIONS: of the photographs, for the arm real
 # out: <results>/dataset/{arm}/pairs.parquet             PAIRS: a picture with a caption
 #      <results>/dataset/{arm}/ledger.parquet            LEDGER: input = kept + dropped, with reasons

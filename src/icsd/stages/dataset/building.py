@@ -32,8 +32,8 @@ class DrawnTables:
     """The tables that the dataset of an arm with drawn pictures is made of.
 
     `sentences` has a file for each number of candidates. `alignment` are the scores of pairs, `matches` those of
-    captions with their nearest images; both may be empty. `balance` is the LEDGER of the method, where the arm is to
-    have as many pictures.
+    captions with their nearest images; both may be empty. `balance` is the PAIRS of the method, or its LEDGER
+    where scores drop some of these: for an arm that is to have as many pictures.
     """
 
     captions: Path
@@ -87,7 +87,7 @@ def build_dataset(
     captions = _captions(paths.captions)
     by_image = {row["image_id"]: ARMS[arm].captions_of(row) for row in sentences}
     scores = read_scores(paths.alignment, paths.matches) if paths.alignment else None
-    steps = _steps(arm, paths, by_image, captions, scores)
+    steps = _steps(arm, paths, by_image, captions, scores, settings)
     safety = next(step for step in steps if step.stage == "safety")
     check_drop_share(
         safety.dropped,
@@ -161,6 +161,7 @@ def _steps(
     by_image: Mapping[str, Sequence[int]],
     captions: Mapping[int, str],
     scores: Scores | None,
+    settings: AlignmentConfig,
 ) -> list[Step]:
     """Return the steps to the arm's pictures; what one keeps enters the next.
 
@@ -181,7 +182,7 @@ def _steps(
     if scores and len(paths.sentences) > 1:
         safe = steps[-1].kept
         steps.append(Step("candidates", safe, losing_candidates({each: by_image[each] for each in safe}, scores)))
-    return [*steps, _balance(arm, steps[-1].kept, paths)] if ARMS[arm].balanced else steps
+    return [*steps, _balance(arm, steps[-1].kept, paths, settings)] if ARMS[arm].balanced else steps
 
 
 _REASONS = {  # why an item was not drawn, by what the arm's sentences are
@@ -191,11 +192,11 @@ _REASONS = {  # why an item was not drawn, by what the arm's sentences are
 }
 
 
-def _balance(arm: str, safe: Sequence[str], paths: DrawnTables) -> Step:
+def _balance(arm: str, safe: Sequence[str], paths: DrawnTables, settings: AlignmentConfig) -> Step:
     """Keep as many pictures as the method has, those that were chosen first."""
     if paths.balance is None:
-        raise ValueError(f"the arm {arm} needs the ledger of {METHOD}")
-    wanted = _pictures_before_alignment(paths.balance)
+        raise ValueError(f"the arm {arm} needs the pairs or the ledger of {METHOD}")
+    wanted = _pictures_before_scores(paths.balance) if settings.selects else _pictures_of(paths.balance)
     if len(safe) < wanted:
         problem = f"{len(safe):,} safe pictures are fewer than the {wanted:,} that {METHOD} has"
         hint = "raise images.spare in config/config.yaml, or lower images.max_summaries if all captions are drawn"
@@ -205,7 +206,11 @@ def _balance(arm: str, safe: Sequence[str], paths: DrawnTables) -> Step:
     return Step("balance", safe, dict.fromkeys(in_order[wanted:], reason))
 
 
-def _pictures_before_alignment(ledger: Path) -> int:
+def _pictures_of(pairs: Path) -> int:
+    return len(set(tables.read(pairs, tables.PAIRS, columns=["image_id"])["image_id"].to_pylist()))
+
+
+def _pictures_before_scores(ledger: Path) -> int:
     """The pictures of the arm of this LEDGER that are safe and used, before their scores drop any."""
     kept = Counter(row["stage"] for row in tables.read(ledger, tables.LEDGER).to_pylist() if row["kept"])
     return kept["candidates"] or kept["safety"]

@@ -56,21 +56,16 @@ def make(tmp_path: Path) -> Make:
             [_file(tmp_path / "sentences.parquet", tables.SENTENCES, sentences)],
             _shards(tmp_path / "images", tables.IMAGES, images),
             _shards(tmp_path / "safety", tables.SAFETY, checks),
-            balance=_ledger_of_multi(tmp_path / "multi.parquet", 2) if arm == "single" else None,
+            balance=_pairs_of_multi(tmp_path / "multi.parquet", 2) if arm == "single" else None,
         )
 
     return write
 
 
-def _ledger_of_multi(path: Path, pictures: int) -> Path:
-    """A ledger of so many safe pictures, and one that is not."""
-    reasons = [*[None] * pictures, "blank"]
-    rows = [
-        {"stage": "safety", "item_id": f"multi-{i}", "kept": reason is None, "reason": reason}
-        for i, reason in enumerate(reasons)
-    ]
-    tables.write(path, tables.LEDGER, rows)
-    return path
+def _pairs_of_multi(path: Path, pictures: int) -> Path:
+    """Pairs of so many pictures, two each."""
+    rows = [{"image_id": f"multi-{i}", "caption_id": i + j, "caption": "c"} for i in range(pictures) for j in range(2)]
+    return _file(path, tables.PAIRS, rows)
 
 
 def _file(path: Path, table: tables.Table, rows: list[dict]) -> Path:
@@ -133,7 +128,7 @@ def test_an_added_arm_pairs_the_pictures_and_captions_that_its_entry_names(
     pairs, ledger = _build(tmp_path / "two", "multi_two", make("multi"))
     assert pairs == [("multi-1", 1), ("multi-1", 2), ("multi-2", 2), ("multi-2", 3)]
     assert ledger == _build(tmp_path / "multi", "multi", make("multi"))[1]
-    paths = replace(make("matched"), balance=_ledger_of_multi(tmp_path / "few.parquet", 1))
+    paths = replace(make("matched"), balance=_pairs_of_multi(tmp_path / "pairs-of-multi.parquet", 1))
     pairs, ledger = _build(tmp_path / "matched", "matched", paths)
     first, second = sorted((1, 2), key=drawing_order)
     assert pairs == [(f"matched-{first}", first)]
@@ -152,10 +147,29 @@ def test_single_pairs_as_many_pictures_as_multi_with_their_captions(tmp_path: Pa
 
 
 def test_fewer_safe_pictures_than_multi_has_are_one_message(tmp_path: Path, make: Make) -> None:
-    paths = replace(make("single"), balance=_ledger_of_multi(tmp_path / "more.parquet", 4))
+    paths = replace(make("single"), balance=_pairs_of_multi(tmp_path / "more.parquet", 4))
     with pytest.raises(InputError, match=r"single: 3 safe pictures are fewer than the 4 that multi has.*images\.spare"):
         _build(tmp_path / "out", "single", paths)
     assert not list((tmp_path).glob("out/*"))
+
+
+def test_where_scores_drop_pairs_as_many_pictures_are_kept_as_multi_had_before(tmp_path: Path, make: Make) -> None:
+    paths = make("single")
+    kept = [("safety", "multi-1"), ("safety", "multi-2"), ("candidates", "multi-1"), ("alignment", "multi-1")]
+    rows = [{"stage": stage, "item_id": item, "kept": True, "reason": None} for stage, item in kept]
+    scores = [
+        {"image_id": f"single-{i}", "caption_id": caption, "score": 0.5}
+        for i in DRAWN["single"]
+        for caption in (i, None)
+    ]
+    paths = replace(
+        paths,
+        balance=_file(tmp_path / "ledger-of-multi.parquet", tables.LEDGER, rows),
+        alignment=[_file(tmp_path / "alignment.parquet", tables.ALIGNMENT, scores)],
+    )
+    settings = AlignmentConfig(model="m", min_score=0.1)
+    build_dataset("single", paths, tmp_path / "pairs.parquet", tmp_path / "ledger.parquet", 0.9, settings)
+    assert len(_read(tmp_path)[0]) == 1
 
 
 def test_single_matched_tells_what_multi_has_no_pair_of(tmp_path: Path, make: Make) -> None:
