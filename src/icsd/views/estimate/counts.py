@@ -106,7 +106,7 @@ def count(config: Config, prompt: Prompt, run: Run, *, rendered: bool = True) ->
     drawn = {arm: _candidates(config, run, arm, number) for arm, number in arms.items()}
     pictures = _pictures(config, run, drawn, source)
     checked = sum(run.safety(arm).count() for arm in arms)
-    vectors, comparisons = _matching(config, run, arms, drawn, source)
+    vectors, comparisons = _matching(config, run, arms, drawn)
     return Counts(
         captions=Amount(corpus.count, run.embeddings.count(), corpus.source),
         groups=groups,
@@ -257,16 +257,14 @@ def _scored(config: Config, run: Run, pictures: Amount) -> Amount:
     return replace(pictures, done=min(pictures.total, sum(column.null_count for column in ids)))
 
 
-def _matching(
-    config: Config, run: Run, arms: Mapping[str, int], drawn: Mapping[str, int], source: str
-) -> tuple[Amount, Amount]:
+def _matching(config: Config, run: Run, arms: Mapping[str, int], drawn: Mapping[str, int]) -> tuple[Amount, Amount]:
     """The vectors that alignment.rematch keeps, and its comparisons of captions with pictures.
 
     Every caption of every picture counts: a caption is compared once in each shard that has it.
     """
     if not config.alignment.rematch:
         return Amount(0, source=CONFIG), Amount(0, source=CONFIG)
-    vectors, comparisons = Amount(0, source=source), Amount(0, source=source)
+    vectors = comparisons = Amount(0)  # a guess, since the captions of a picture are one
     for arm, sentences in arms.items():
         captions = config.estimate.captions_per_summary if ARMS[arm].sentences == "summaries" else 1.0
         shards = len(run.shards)
