@@ -96,7 +96,7 @@ rule count_picturebook_captions:
 
 if cfg.alignment.score == "probe":
 
-    rule score_pairs_by_probe:
+    rule score_picturebook_pairs:
         input:
             sentences="<results>/images/{drawing}/sentences.parquet",
             images="<results>/images/{drawing}/{shard}.parquet",
@@ -109,7 +109,7 @@ if cfg.alignment.score == "probe":
         params:
             revision=REVISIONS["picturebook_benchmark"],
         log:
-            "<results>/logs/score_pairs_by_probe/{drawing}/{shard}.log",
+            "<results>/logs/score_picturebook_pairs/{drawing}/{shard}.log",
         conda:
             "../envs/icsd.yaml"
         threads: 1
@@ -117,7 +117,7 @@ if cfg.alignment.score == "probe":
             mem_mb=jobs.memory(3000),
             runtime=jobs.minutes(30),
         script:
-            "../scripts/score_pairs_by_probe.py"
+            "../scripts/score_picturebook_pairs.py"
 
 
 rule measure_picturebook_alignment:

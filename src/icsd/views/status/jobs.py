@@ -96,7 +96,7 @@ def _aligning(run: Run, arm: str, alignment: AlignmentConfig) -> list[StageJob]:
     """The jobs that score an arm's images, and those that find other images for its captions."""
     if not alignment.scores:
         return []
-    rule = "score_pairs_by_probe" if alignment.score == "probe" else "score_alignment"
+    rule = "score_picturebook_pairs" if alignment.score == "probe" else "score_alignment"
     scoring = _drawn(rule, run, run.alignment(arm), arm)
     matches = run.matches(arm).paths if alignment.rematch else ()
     matching = [
