@@ -82,7 +82,7 @@ def dataset_tables(wildcards):
         "sentences": drawn_sentences(drawn_by),
         "images": arm_images(wildcards),
         "safety": drawn_shards("safety", drawn_by),
-        "alignment": drawn_shards("alignment", drawn_by) if cfg.alignment.scores else [],
+        "alignment": drawn_shards("alignment", drawn_by) if cfg.scores_decide else [],
         "matches": collect(f"<results>/alignment/{drawn_by}/matches/{{shard}}.parquet", shard=MATCHED),
         "balance": f"<results>/dataset/{METHOD}/{BALANCE}.parquet" if arm.balanced else [],
     }

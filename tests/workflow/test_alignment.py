@@ -119,3 +119,9 @@ def test_a_run_killed_while_it_draws_candidates_and_scores_ends_in_the_same_tabl
         columns = [each for each in TABLES[name].schema.names if each != "image"]
         assert _rows(killed, name).select(columns).equals(_rows(aligned, name).select(columns)), name
     assert store.count() == image_store(aligned.folder / "results" / "drawn", "tiny").count()
+
+
+def test_scores_to_look_at_train_nothing_again(done: Checkout, clip_folder: Path) -> None:
+    done.edit("alignment", {"model": str(clip_folder)})
+    planned = done.planned()
+    assert planned == {"score_alignment": 3, "write_gallery": 1, "draw_report": 1, "all": 1}

@@ -95,6 +95,11 @@ class Config(Section):
         return drawing_names(arm, self.images.candidates)
 
     @property
+    def scores_decide(self) -> bool:
+        """True if the scores of pairs decide what a dataset has; else they are there to look at."""
+        return self.alignment.selects or self.images.candidates > 1
+
+    @property
     def has_photographs(self) -> bool:
         """True if an arm consists of the corpus's photographs."""
         return any(ARMS[arm].photographs for arm in self.arms)
@@ -112,7 +117,7 @@ class Config(Section):
     @model_validator(mode="after")
     def _alignment_has_scores(self) -> "Config":
         drawn_again = self.images.candidates > 1
-        if not self.alignment.scores and (drawn_again or self.alignment.selects):
+        if not self.alignment.scores and self.scores_decide:
             key = f"images.candidates={self.images.candidates}" if drawn_again else "alignment"
             raise ValueError(f"{key} needs scores, and alignment.model is null: name a model of open_clip there")
         if self.images.redraw_below is not None and not drawn_again:
