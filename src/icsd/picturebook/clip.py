@@ -1,6 +1,7 @@
 """The CLIP model of the picture book: its training, and its image tower in the format of transformers."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +22,26 @@ from icsd.picturebook.training import Meter, add_noise_and_blur, as_tensor, auto
 
 CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
 WIDTH = 128
-PREPROCESSING = {
-    "size": PIXELS, "mode": "RGB", "mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bicubic",
-    "resize_mode": "shortest",
-}  # fmt: skip
+PATCHES = 8  # on a side: of 4 × 4 pixels in the picture book
 OBJECT_LOSS_WEIGHT = 4.0
 MAX_LOGIT_SCALE = float(np.log(100))  # Radford et al., 2021
 
 
-def clip_config(vocabulary: int) -> dict[str, Any]:
-    """Return the model's part of `open_clip_config.json`: patches of 4 × 4 pixels, text pooled at the end token."""
-    vision = {"image_size": PIXELS, "patch_size": 4, "width": WIDTH, "head_width": 32, "layers": 4}
+@dataclass(frozen=True)
+class ClipData:
+    """Square pictures uint8 [n, side, side, 3], and as many captions of each.
+
+    `objects` int64 [n, kinds], as of `colour_labels`, are for the auxiliary loss.
+    """
+
+    pictures: np.ndarray
+    captions: list[list[str]]
+    objects: np.ndarray | None = None
+
+
+def clip_config(vocabulary: int, pixels: int = PIXELS) -> dict[str, Any]:
+    """Return the model's part of `open_clip_config.json`: 8 × 8 patches, text pooled at the end token."""
+    vision = {"image_size": pixels, "patch_size": pixels // PATCHES, "width": WIDTH, "head_width": 32, "layers": 4}
     text = {"context_length": CONTEXT_LENGTH, "vocab_size": vocabulary, "width": 96, "heads": 3, "layers": 3}
     # any name makes open_clip read the folder's own tokenizer instead of OpenAI's
     return {"embed_dim": WIDTH, "vision_cfg": vision, "text_cfg": {**text, "hf_tokenizer_name": "of this folder"}}
@@ -39,16 +49,25 @@ def clip_config(vocabulary: int) -> dict[str, Any]:
 
 def train_clip(folder: Path, tokenizer: CLIPTokenizer, seed: int, threads: int, steps: int = 1800,
                batch_size: int = 256, rate: float = 2e-3, scenes: int | None = None) -> None:  # fmt: skip
-    """Train on the generator split, one of a picture's captions at a time, and save an open_clip folder.
+    """Train on the generator split, and save an open_clip folder."""
+    data = split_renders("generator", scenes)
+    labelled = ClipData(data.pictures, data.captions, colour_labels(data.scenes))
+    train_clip_on(labelled, folder, tokenizer, seed, threads, steps, batch_size, rate)
 
-    An auxiliary loss makes up for CLIP's 400 million pairs: the patch tokens classify the objects of the picture.
+
+def train_clip_on(data: ClipData, folder: Path, tokenizer: CLIPTokenizer, seed: int, threads: int, steps: int,
+                  batch_size: int, rate: float) -> None:  # fmt: skip
+    """Train on `data`, one of a picture's captions at a time, and save an open_clip folder.
+
+    An auxiliary loss makes up for CLIP's 400 million pairs: the patch tokens classify the objects of the picture. Data
+    without objects is trained without it.
     """
     device = prepare(seed, threads)
-    data = split_renders("generator", scenes)
     rows = caption_rows(data.captions, tokenizer)
-    labels = torch.from_numpy(colour_labels(data.scenes)).to(device)
-    model = open_clip.CLIP(**clip_config(len(tokenizer))).to(device)
+    pixels = data.pictures.shape[1]
+    model = open_clip.CLIP(**clip_config(len(tokenizer), pixels)).to(device)
     classifier = nn.Linear(WIDTH, len(KINDS) * (1 + len(COLOURS))).to(device)
+    labels = None if data.objects is None else torch.from_numpy(data.objects).to(device)
     optimizer, schedule = optimizer_for(nn.ModuleList([model, classifier]), rate, steps)
     rng, meter = np.random.default_rng(seed), Meter("clip", steps)
     for step, index in enumerate(batches(len(rows), batch_size, steps, seed)):
@@ -58,8 +77,9 @@ def train_clip(folder: Path, tokenizer: CLIPTokenizer, seed: int, threads: int, 
             tokens = picture_tokens(model.visual, pictures)
             logits = classifier(tokens[:, 1:]).float()
             image, text = _pooled(model.visual, tokens).float(), text_features(model, captions).float()
-        contrastive = contrastive_loss(image, text, model.logit_scale.exp(), captions)
-        loss = contrastive + OBJECT_LOSS_WEIGHT * object_loss(logits, labels[index])
+        loss = contrastive_loss(image, text, model.logit_scale.exp(), captions)
+        if labels is not None:
+            loss = loss + OBJECT_LOSS_WEIGHT * object_loss(logits, labels[index])
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -67,7 +87,7 @@ def train_clip(folder: Path, tokenizer: CLIPTokenizer, seed: int, threads: int, 
         schedule.step()
         model.logit_scale.data.clamp_(max=MAX_LOGIT_SCALE)
         meter.add(step, loss)
-    save_clip(model, tokenizer, folder)
+    save_clip(model, tokenizer, folder, pixels)
 
 
 def caption_rows(captions: list[list[str]], tokenizer: CLIPTokenizer) -> np.ndarray:
@@ -115,10 +135,14 @@ def object_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return cross_entropy(best, labels.flatten())
 
 
-def save_clip(model: open_clip.CLIP, tokenizer: CLIPTokenizer, folder: Path) -> None:
+def save_clip(model: open_clip.CLIP, tokenizer: CLIPTokenizer, folder: Path, pixels: int) -> None:
     """Write an open_clip folder: configuration, tokenizer, and safetensors weights in half precision."""
     save_tokenizer(tokenizer, folder)
-    config = {"model_cfg": clip_config(len(tokenizer)), "preprocess_cfg": PREPROCESSING}
+    preprocessing = {
+        "size": pixels, "mode": "RGB", "mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bicubic",
+        "resize_mode": "shortest",
+    }  # fmt: skip
+    config = {"model_cfg": clip_config(len(tokenizer), pixels), "preprocess_cfg": preprocessing}
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
     weights = {name: tensor.detach().cpu().half().contiguous() for name, tensor in model.state_dict().items()}
     save_file(weights, folder / WEIGHTS)
