@@ -37,12 +37,14 @@ def drawing_order(number: int) -> tuple[int, int]:
     return item_seed(f"order of {number}", 0), number
 
 
-def drawn_image_id(arm: str, number: int, candidate: int = 0) -> str:
-    """The id of an image that the arm draws from the group or the caption with this number.
+def drawn_image_id(arm: str, number: int) -> str:
+    """The id of an image that the arm draws from the group or the caption with this number."""
+    return f"{arm}-{number}"
 
-    Of the candidates for one sentence the first, number 0, has the id of an image without candidates.
-    """
-    return f"{arm}-{number}_{candidate}" if candidate else f"{arm}-{number}"
+
+def candidate_id(first: str, candidate: int) -> str:
+    """The id of a candidate for the sentence whose `first` one, number 0, has an id like images without candidates."""
+    return f"{first}_{candidate}" if candidate else first
 
 
 def image_number(image_id: str) -> int:

@@ -9,7 +9,15 @@ from typing import Any
 
 from icsd.config.arms import ARMS
 from icsd.core import tables
-from icsd.core.ids import drawing_order, drawn_image_id, first_candidate_id, image_number, item_seed, shard_of
+from icsd.core.ids import (  # fmt: skip
+    candidate_id,
+    drawing_order,
+    drawn_image_id,
+    first_candidate_id,
+    image_number,
+    item_seed,
+    shard_of,
+)
 
 Row = Mapping[str, Any]
 _log = logging.getLogger(__name__)
@@ -97,7 +105,7 @@ def _best_means(rows: Sequence[Row], alignment: Sequence[Path]) -> dict[str, flo
 
 
 def _candidate(row: Row, number: int, seed: int) -> dict[str, Any]:
-    image_id = drawn_image_id(row["arm"], image_number(row["image_id"]), number)
+    image_id = candidate_id(row["image_id"], number)
     return {**row, "image_id": image_id, "seed": item_seed(image_id, seed)}
 
 

@@ -3,6 +3,7 @@ from collections import Counter
 import pytest
 
 from icsd.core.ids import (
+    candidate_id,
     candidate_number,
     drawn_image_id,
     first_candidate_id,
@@ -44,6 +45,6 @@ def test_seeds_differ_by_item_and_by_run() -> None:
 
 def test_a_candidate_has_the_number_of_its_group_and_its_own() -> None:
     for candidate, image_id in enumerate(["multi_head-12", "multi_head-12_1"]):
-        assert drawn_image_id("multi_head", 12, candidate) == image_id
+        assert candidate_id(drawn_image_id("multi_head", 12), candidate) == image_id
         assert (image_number(image_id), candidate_number(image_id)) == (12, candidate)
         assert first_candidate_id(image_id) == "multi_head-12"

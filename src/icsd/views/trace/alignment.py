@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow.compute as pc
 
 from icsd.config.arms import ARMS, arms_with_pictures_of
-from icsd.core.ids import candidate_number, drawn_image_id, image_number
+from icsd.core.ids import candidate_id, candidate_number, first_candidate_id, image_number
 from icsd.views.run import Run
 
 Row = Mapping[str, Any]
@@ -44,8 +44,8 @@ def candidates_of(run: Run, arm: str, image_id: str) -> Candidates | None:
     """The candidates of an image's sentence; None if the image is the only one."""
     if not image_id.removeprefix(f"{arm}-").replace("_", "").isdecimal():
         return None
-    number, highest = image_number(image_id), max(run.candidates - 1, candidate_number(image_id))
-    wanted = [drawn_image_id(arm, number, candidate) for candidate in range(highest + 1)]
+    first, highest = first_candidate_id(image_id), max(run.candidates - 1, candidate_number(image_id))
+    wanted = [candidate_id(first, candidate) for candidate in range(highest + 1)]
     drawn = set(run.sentences(arm).select(wanted, ["image_id"])["image_id"].to_pylist())
     if len(drawn) < 2:
         return None
