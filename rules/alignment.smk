@@ -60,7 +60,7 @@ rule match_captions:
         matches="<results>/alignment/{arm}/matches/{shard}.parquet",
     params:
         revision=REVISIONS["alignment"],
-        k=cfg.alignment.rematch,
+        k=cfg.alignment.rematch * cfg.images.candidates,  # of a sentence's candidates one is used
     log:
         "<results>/logs/match_captions/{arm}/{shard}.log",
     benchmark:

@@ -51,11 +51,13 @@ def earlier_drawings(wildcards):
     return cfg.drawings(wildcards.arm)[: int(wildcards.number)]
 
 
-def earlier_scores(wildcards):
-    """The scores of all earlier candidates, where they decide what is drawn again."""
-    if cfg.images.redraw_below is None:
+def earlier(stage):
+    """An input: the tables of a stage for all earlier candidates, where these decide what is drawn again."""
+    if cfg.images.redraw_below is None and cfg.images.max_images is None:
         return []
-    return collect("<results>/alignment/{drawing}/{shard}.parquet", drawing=earlier_drawings(wildcards), shard=SHARDS)
+    return lambda wildcards: collect(
+        f"<results>/{stage}/{{drawing}}/{{shard}}.parquet", drawing=earlier_drawings(wildcards), shard=SHARDS
+    )
 
 
 def arms_where(holds):

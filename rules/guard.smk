@@ -36,7 +36,7 @@ rule guard_captions:
         "../envs/icsd.yaml"
     threads: 1
     resources:
-        mem_mb=jobs.memory(2000, captions=20, reference_embeddings=5),
+        mem_mb=jobs.memory(2000, captions=20, embeddings=3, reference_embeddings=5),
         runtime=jobs.minutes(30, "embeddings", "reference_embeddings", rate=cfg.estimate.comparisons_per_second),
         gpu=0,
     script:

@@ -68,11 +68,11 @@ rule select_matched_sentences:
 
 rule select_candidates:
     input:
-        sentences="<results>/images/{arm}/sentences.parquet",
-        earlier=lambda wildcards: collect(
-            "<results>/images/{drawing}/sentences.parquet", drawing=earlier_drawings(wildcards)[1:]
+        sentences=lambda wildcards: collect(
+            "<results>/images/{drawing}/sentences.parquet", drawing=earlier_drawings(wildcards)
         ),
-        alignment=earlier_scores,
+        alignment=earlier("alignment"),
+        safety=earlier("safety"),
     output:
         sentences="<results>/images/{arm}/candidate-{number}/sentences.parquet",
     params:
@@ -86,7 +86,7 @@ rule select_candidates:
         "../envs/icsd.yaml"
     threads: 1
     resources:
-        mem_mb=jobs.memory(4000),
+        mem_mb=jobs.memory(2000, sentences=15, alignment=15),
         runtime=jobs.minutes(30),
     script:
         "../scripts/select_candidates.py"

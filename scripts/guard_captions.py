@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from icsd.config import job_config
+from icsd.config import GuardConfig
 from icsd.core.logs import job_log
 from icsd.stages.guard import ReferenceTables, guard_captions
 
@@ -12,5 +12,5 @@ with job_log(snakemake.log[0]):
         for split, captions, vectors in zip(splits, inputs.references, embeddings, strict=True)
     ]
     shards, kept = [Path(path) for path in inputs.embeddings], output.get("kept")
-    settings, ledger = job_config(snakemake).guard, Path(output.guard)
+    settings, ledger = GuardConfig(**snakemake.params.settings), Path(output.guard)
     guard_captions(Path(inputs.captions), shards, references, settings, ledger, Path(kept) if kept else None)

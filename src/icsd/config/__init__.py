@@ -120,8 +120,10 @@ class Config(Section):
         if not self.alignment.scores and self.scores_decide:
             key = f"images.candidates={self.images.candidates}" if drawn_again else "alignment"
             raise ValueError(f"{key} needs scores, and alignment.model is null: name a model of open_clip there")
-        if self.images.redraw_below is not None and not drawn_again:
-            raise ValueError("images.redraw_below needs images.candidates of 2 or more")
+        for key in ("redraw_below", "max_images"):
+            value = getattr(self.images, key)
+            if value is not None and not drawn_again:
+                raise ValueError(f"images.{key}={value} needs images.candidates of 2 or more, and it is 1")
         if self.alignment.rematch and self.alignment.score != "cosine":
             problem = "alignment.rematch needs alignment.score=cosine"
             raise ValueError(f"{problem}: only vectors of a model have nearest ones")

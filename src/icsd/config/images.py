@@ -47,7 +47,8 @@ class ImagesConfig(Section):
         "null draws all candidates of every sentence.",
     )
     max_images: Count | None = tracked(
-        None, "Most pictures that an arm draws, candidates included: the lowest scores come first; null: no limit."
+        None,
+        "No candidate is added once an arm has so many pictures; the lowest scores get one first; null: no limit.",
     )
     batch_size: Count = untracked(64, "Pictures at once, halved where memory runs out.")
     compile: bool = untracked(False, "Compile the denoiser at the first batch.")

@@ -54,7 +54,7 @@ def score_alignment(
     """Write the ALIGNMENT of a shard's pictures: the cosine of each with its sentence and with each of its captions.
 
     The model encodes each picture and each different text once. With `vectors` the shard's CLIP_VECTORS are written
-    there: of its pictures, and of the captions that it is the first to have. An empty shard needs no model. ModelError
+    there: of its pictures, and of all their captions. An empty shard needs no model. ModelError
     for the model, InputError for bytes that are no picture or tables that do not belong together.
     """
     rows, texts = _read(shard)

@@ -56,10 +56,10 @@ def select_matched_sentences(arm: str, pairs: Path, captions: Path, sentences: P
 
 @dataclass(frozen=True)
 class Candidates:
-    """Which sentences get one more candidate: candidate `number`, from 1, of `sentences`, the arm's first ones.
+    """Which sentences get one more candidate, candidate `number`, from 1.
 
-    `earlier` are the ALIGNMENT tables of the candidates before it. With `redraw_below` only sentences get one whose
-    captions no earlier candidate shows with that mean score. `max_images` is the most that the arm may draw in all.
+    With `redraw_below` only sentences get one whose captions no earlier, safe candidate shows with that mean score. No
+    further one is drawn once the arm has drawn `max_images`, first candidates included.
     """
 
     number: int
@@ -67,41 +67,54 @@ class Candidates:
     max_images: int | None
 
 
-def select_candidates(
-    sentences: Path, earlier: Sequence[Path], alignment: Sequence[Path], selected: Path, shards: int, seed: int,
-    which: Candidates,
-) -> None:  # fmt: skip
-    """Write the SENTENCES, out of `sentences`, of which a further candidate is drawn, each with a seed of its own.
+@dataclass(frozen=True)
+class Drawn:
+    """The tables of the candidates so far: their SENTENCES, those of the first ones at the front, ALIGNMENT and SAFETY.
 
-    `earlier` are the SENTENCES of the candidates between, `alignment` the ALIGNMENT of all earlier ones; it may be
-    empty without `redraw_below`. Where `max_images` leaves room for a part, the lowest scores come first; without
-    scores the order is that of drawing.
+    `alignment` and `safety` may be empty where no score decides.
     """
-    rows = tables.read(sentences, tables.SENTENCES).to_pylist()
-    best = _best_means(rows, alignment)
+
+    sentences: Sequence[Path]
+    alignment: Sequence[Path] = ()
+    safety: Sequence[Path] = ()
+
+
+def select_candidates(drawn: Drawn, selected: Path, shards: int, seed: int, which: Candidates) -> None:
+    """Write the SENTENCES of which a further candidate is drawn, each with a seed of its own.
+
+    Where `max_images` leaves room for a part, those without a safe candidate and the lowest scores come first.
+    """
+    rows = tables.read(drawn.sentences[0], tables.SENTENCES).to_pylist()
+    best = _best_means(rows, drawn)
     if which.redraw_below is not None:
         rows = [row for row in rows if best.get(row["image_id"], -math.inf) < which.redraw_below]
-    rows.sort(key=lambda row: (best.get(row["image_id"], 0.0), drawing_order(image_number(row["image_id"]))))
+    rows.sort(key=lambda row: (best.get(row["image_id"], -math.inf), drawing_order(image_number(row["image_id"]))))
     if which.max_images is not None:
-        drawn = sum(tables.count(path, tables.SENTENCES) for path in (sentences, *earlier))
-        rows = rows[: max(0, which.max_images - drawn)]
+        already = sum(tables.count(path, tables.SENTENCES) for path in drawn.sentences)
+        rows = rows[: max(0, which.max_images - already)]
     found = [_candidate(row, which.number, seed) for row in rows]
     _write_sentences(f"candidate {which.number}", found, selected, shards)
 
 
-def _best_means(rows: Sequence[Row], alignment: Sequence[Path]) -> dict[str, float]:
-    """The highest mean score of the captions over all candidates of each sentence, rounded; empty without scores."""
-    if not alignment:
-        return {}
+def _best_means(rows: Sequence[Row], drawn: Drawn) -> dict[str, float]:
+    """The highest mean score of the captions over the safe candidates of each sentence, rounded."""
+    own = {row["image_id"]: set(row["caption_ids"]) for row in rows}
+    safe = {row["image_id"] for path in drawn.safety for row in _safe(path)}
     scores: dict[str, list[float]] = {}
-    for row in tables.concat(alignment, tables.ALIGNMENT).to_pylist():
-        if row["caption_id"] is not None:
-            scores.setdefault(row["image_id"], []).append(row["score"])
+    for path in drawn.alignment:
+        for row in tables.read(path, tables.ALIGNMENT).to_pylist():
+            if row["image_id"] in safe and row["caption_id"] in own[first_candidate_id(row["image_id"])]:
+                scores.setdefault(row["image_id"], []).append(row["score"])
     best = dict[str, float]()
     for image_id, values in scores.items():
         first = first_candidate_id(image_id)
         best[first] = max(best.get(first, -math.inf), round(math.fsum(values) / len(values), 6))
     return best
+
+
+def _safe(path: Path) -> list[dict[str, Any]]:
+    rows = tables.read(path, tables.SAFETY, ["image_id", "verdict"]).to_pylist()
+    return [row for row in rows if row["verdict"] == "safe"]
 
 
 def _candidate(row: Row, number: int, seed: int) -> dict[str, Any]:

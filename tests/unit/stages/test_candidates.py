@@ -7,7 +7,7 @@ import pytest
 
 from icsd.core import tables
 from icsd.core.ids import drawing_order, first_candidate_id, image_number, item_seed
-from icsd.stages.sentences import Candidates, select_candidates
+from icsd.stages.sentences import Candidates, Drawn, select_candidates
 
 MEANS = {1: 0.3, 2: 0.6, 3: 0.2, 4: 0.5}  # of the captions, in the first candidates
 
@@ -30,21 +30,34 @@ def _sentences(path: Path, ids: list[str]) -> Path:
 
 
 def _alignment(path: Path, means: dict[str, float]) -> Path:
-    """Two captions around each mean, and a sentence that must not count."""
+    """Two captions around each mean; a sentence and an anchor that is not selected must not count."""
     rows = [
         {"image_id": each, "caption_id": caption, "score": score}
         for each, mean in means.items()
-        for caption, score in ((1, mean - 0.1), (2, mean + 0.1), (None, 0.9))
+        for caption, score in ((1, mean - 0.1), (2, mean + 0.1), (None, 0.9), (3, -0.9))
     ]
     tables.write(path, tables.ALIGNMENT, rows)
     return path
 
 
+def _safety(path: Path, alignment: list[Path], unsafe: str) -> Path:
+    ids = sorted({row["image_id"] for each in alignment for row in tables.read(each, tables.ALIGNMENT).to_pylist()})
+    rows = [{"image_id": each, "score": 0.0, "verdict": "unsafe" if each == unsafe else "safe"} for each in ids]
+    tables.write(path, tables.SAFETY, rows)
+    return path
+
+
 def _selected(
-    tmp_path: Path, sentences: Path, alignment: list[Path], which: Candidates, earlier: tuple[Path, ...] = ()
+    tmp_path: Path,
+    sentences: Path,
+    alignment: list[Path],
+    which: Candidates,
+    earlier: tuple[Path, ...] = (),
+    unsafe: str = "",
 ) -> list[dict[str, Any]]:
-    path = tmp_path / "selected.parquet"
-    select_candidates(sentences, earlier, alignment, path, 3, 7, which)
+    path, safety = tmp_path / "selected.parquet", tmp_path / "safety.parquet"
+    drawn = Drawn([sentences, *earlier], alignment, [_safety(safety, alignment, unsafe)])
+    select_candidates(drawn, path, 3, 7, which)
     return tables.read(path, tables.SENTENCES).to_pylist()
 
 
@@ -80,3 +93,9 @@ def test_without_scores_the_ceiling_leaves_the_first_to_be_drawn(tmp_path: Path,
     rows = _selected(tmp_path, sentences, [], Candidates(1, None, 6))
     first = sorted(MEANS, key=drawing_order)[:2]
     assert {row["image_id"] for row in rows} == {f"multi-{i}_1" for i in first}
+
+
+def test_a_sentence_without_a_safe_candidate_is_drawn_again_first(tmp_path: Path, sentences: Path) -> None:
+    first = _alignment(tmp_path / "0.parquet", {f"multi-{i}": mean for i, mean in MEANS.items()})
+    rows = _selected(tmp_path, sentences, [first], Candidates(1, 0.45, 5), unsafe="multi-2")
+    assert [row["image_id"] for row in rows] == ["multi-2_1"]  # though it has the best score

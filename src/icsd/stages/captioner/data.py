@@ -167,7 +167,7 @@ def read_pairs(files: Files, size: int, max_words: int, processes: Processes, th
 
 
 def _weights(path: Path | str, weights: Sequence[float | None]) -> np.ndarray | None:
-    """The weights [n], 1 where one is missing; None if all are. InputError for one that is no number above 0."""
+    """The weights [n], 1 where one is missing; None if all are. InputError for one that is no number of 0 or more."""
     if all(weight is None for weight in weights):
         return None
     values = np.asarray([1.0 if weight is None else weight for weight in weights], np.float32)

@@ -132,8 +132,6 @@ def step_parts(setup: Setup, step: int) -> list[Part]:
     rows = step_rows(step, settings.batch_size, len(setup.pairs.captions), setup.seed)
     views = random_views(len(rows), Augmentation(settings.flip, settings.crop), np.random.default_rng(seeds[0]))
     counts = setup.tokens.lengths[rows] - setup.tokens.prompt  # tokens in the loss, with the end token
-    if setup.pairs.weights is not None:
-        counts = counts * setup.pairs.weights[rows]
     return [
         Part(
             rows[places],
@@ -150,8 +148,8 @@ def caption_loss(
 ) -> torch.Tensor:
     """Compute the label-smoothed mean cross-entropy of the tokens whose label is not IGNORED.
 
-    logits [b, length, vocabulary], labels [b, length]. With `weights` [b] the mean is weighted: a token counts as its
-    caption does.
+    logits [b, length, vocabulary], labels [b, length]. With `weights` [b] each token's loss is multiplied by the weight
+    of its caption; the number of tokens stays, so that weights of 1 on average leave the scale as it is.
     """
     flat, wanted = logits.float().flatten(0, 1), labels.flatten()
     if weights is None:
@@ -159,8 +157,7 @@ def caption_loss(
     losses = functional.cross_entropy(
         flat, wanted, ignore_index=IGNORED, label_smoothing=smoothing, reduction="none"
     ).view_as(labels)
-    by_token = (labels != IGNORED) * weights[:, None]
-    return (losses * by_token).sum() / by_token.sum().clamp_min(torch.finfo(torch.float32).tiny)
+    return (losses * weights[:, None]).sum() / (labels != IGNORED).sum()
 
 
 def decoder_batch(tokens: TokenizedCaptions, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

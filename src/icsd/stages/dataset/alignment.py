@@ -1,6 +1,7 @@
 """Which pairs the scores of images and captions drop, add and weigh, and which candidate of a sentence is used."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from icsd.core.errors import InputError
 from icsd.core.ids import candidate_number, first_candidate_id, item_seed
 
 Pair = tuple[str, int]  # an image and a caption
+DIGITS = 5  # of a score: the tables hold float32, in which 0.47 is a little less
 AGAIN = "delete it and run snakemake again"
 
 
@@ -51,13 +53,13 @@ def read_scores(alignment: Sequence[Path], matches: Sequence[Path] = ()) -> Scor
     captions, sentences = dict[Pair, float](), dict[str, float]()
     for row in tables.concat(alignment, tables.ALIGNMENT).to_pylist():
         if row["caption_id"] is None:
-            sentences[row["image_id"]] = row["score"]
+            sentences[row["image_id"]] = round(row["score"], DIGITS)
         else:
-            captions[row["image_id"], row["caption_id"]] = row["score"]
+            captions[row["image_id"], row["caption_id"]] = round(row["score"], DIGITS)
     nearest: dict[int, dict[str, float]] = {}
     for path in matches:
         for row in tables.read(path, tables.ALIGNMENT).to_pylist():
-            nearest.setdefault(row["caption_id"], {})[row["image_id"]] = row["score"]
+            nearest.setdefault(row["caption_id"], {})[row["image_id"]] = round(row["score"], DIGITS)
     return Scores(alignment[0].parent, captions, sentences, {each: list(of.items()) for each, of in nearest.items()})
 
 
@@ -95,8 +97,23 @@ def unshown_sentences(image_ids: Iterable[str], scores: Scores, settings: Alignm
     return {image_id: f"{reason}: its sentence's score is {score:.3f}" for image_id, score in low if score < limit}
 
 
-def low_pairs(pairs: Sequence[Pair], scores: Scores, settings: AlignmentConfig) -> tuple[dict[Pair, str], float]:
-    """The pairs that are dropped, with the reason, and the lowest score that a pair may have."""
+@dataclass(frozen=True)
+class Limits:
+    """The lowest score that a pair may have: of any image, and of each image by its best caption."""
+
+    lowest: float
+    of_images: Mapping[str, float]
+
+    def of(self, image_id: str) -> float:
+        """The lowest score that a pair of this image may have."""
+        return max(self.lowest, self.of_images.get(image_id, -np.inf))
+
+
+def low_pairs(pairs: Sequence[Pair], scores: Scores, settings: AlignmentConfig) -> tuple[dict[Pair, str], Limits]:
+    """The pairs that are dropped, with the reason, and the lowest scores that others may have.
+
+    With `drop_share` the lowest score is that of the lowest pair that is left.
+    """
     scored = {pair: scores.of(*pair) for pair in pairs}
     line = -np.inf if settings.min_score is None else settings.min_score
     dropped = {
@@ -104,23 +121,30 @@ def low_pairs(pairs: Sequence[Pair], scores: Scores, settings: AlignmentConfig) 
         for pair, score in scored.items()
         if score < line
     }
-    lowest = sorted(pairs, key=lambda pair: (scored[pair], _tie(pair)))[: int(settings.drop_share * len(pairs))]
+    order = sorted(pairs, key=lambda pair: (scored[pair], _tie(pair)))
+    lowest = order[: int(settings.drop_share * len(pairs) + 1e-9)]  # 0.29 of 100 are 29, in floating point as well
     if lowest:
-        share_line = scored[lowest[-1]]
         reason = f"among the lowest {settings.drop_share:g} of the arm's scores (alignment.drop_share)"
         dropped |= {pair: f"{reason}: its score is {scored[pair]:.3f}" for pair in lowest if pair not in dropped}
-        line = max(line, share_line)
-    if settings.max_below_best is not None:
-        best = dict[str, float]()
-        for (image_id, _), score in scored.items():
-            best[image_id] = max(best.get(image_id, -np.inf), score)
-        dropped |= {
-            pair: f"more than alignment.max_below_best={settings.max_below_best} below the best of its image: "
-            f"its score is {score:.3f}, the best {best[pair[0]]:.3f}"
-            for pair, score in scored.items()
-            if pair not in dropped and best[pair[0]] - score > settings.max_below_best
-        }
-    return dropped, float(line)
+        line = max(line, scored[order[len(lowest)]])
+    limits = Limits(line, _image_limits(scored, settings.max_below_best))
+    dropped |= {
+        pair: f"more than alignment.max_below_best={settings.max_below_best} below the best of its image: "
+        f"its score is {score:.3f}, {limits.of_images[pair[0]]:.3f} is needed"
+        for pair, score in scored.items()
+        if pair not in dropped and score < limits.of_images.get(pair[0], -np.inf)
+    }
+    return dropped, limits
+
+
+def _image_limits(scored: Mapping[Pair, float], max_below_best: float | None) -> dict[str, float]:
+    """The best score of each image less `max_below_best`, rounded as scores are; empty without it."""
+    if max_below_best is None:
+        return {}
+    best = dict[str, float]()
+    for (image_id, _), score in scored.items():
+        best[image_id] = max(best.get(image_id, -np.inf), score)
+    return {image_id: round(score - max_below_best, DIGITS) for image_id, score in best.items()}
 
 
 def _tie(pair: Pair) -> int:
@@ -128,23 +152,60 @@ def _tie(pair: Pair) -> int:
     return item_seed(f"{pair[0]}/{pair[1]}", 0)
 
 
-def matched_pairs(
-    captions: Sequence[int], images: set[str], taken: set[Pair], scores: Scores, line: float
-) -> tuple[list[tuple[Pair, float]], dict[int, str]]:
-    """New pairs with their scores: each caption with the nearest of `images` whose score is not below the line.
+@dataclass(frozen=True)
+class Unmatched:
+    """Captions without a pair: the best score of each with an image of its own, and the `images` it may get instead.
 
-    Also the captions for which there is none, with the reason. A pair that is `taken` is not made again.
+    A pair that is `taken` is not made again. `pairs` are those that are left; an image may have `at_most` captions,
+    None: any number. Only the `nearest` images of a caption count.
     """
-    found, dropped = list[tuple[Pair, float]](), dict[int, str]()
-    for caption_id in captions:
-        near = [(image_id, score) for image_id, score in scores.matches.get(caption_id, ()) if image_id in images]
-        usable = [(image_id, score) for image_id, score in near if (image_id, caption_id) not in taken]
-        if usable and usable[0][1] >= line:
-            found.append(((usable[0][0], caption_id), usable[0][1]))
-        else:
-            best = f": the best scores {usable[0][1]:.3f}, and {line:.3f} are needed" if usable else ""
-            dropped[caption_id] = f"none of its {len(scores.matches.get(caption_id, ()))} nearest images shows it{best}"
-    return found, dropped
+
+    captions: Mapping[int, float]
+    images: Set[str]
+    taken: Set[Pair]
+    pairs: Collection[Pair]
+    at_most: int | None
+    nearest: int
+
+
+def matched_pairs(
+    without: Unmatched, scores: Scores, limits: Limits
+) -> tuple[list[tuple[Pair, float]], dict[int, str]]:
+    """New pairs with their scores: each caption with the nearest image that shows it well and better than its own.
+
+    Also the captions for which there is none, with the reason. The highest scores choose first.
+    """
+    counts = Counter(image_id for image_id, _ in without.pairs)
+    found, reasons = dict[int, tuple[Pair, float]](), dict[int, str]()
+    for caption_id, image_id, score in _choices(without, scores):
+        needed = max(limits.of(image_id), without.captions[caption_id])
+        if score < limits.of(image_id) or score <= without.captions[caption_id]:
+            reasons.setdefault(
+                caption_id, f"no other image shows it: the best scores {score:.3f}, not above {needed:.3f}"
+            )
+        elif without.at_most is not None and counts[image_id] >= without.at_most:
+            reasons.setdefault(caption_id, f"no other image shows it: {image_id} has its captions")
+        elif caption_id not in found:
+            found[caption_id] = (image_id, caption_id), score
+            counts[image_id] += 1
+    none = "none of its nearest images is used"
+    dropped = {each: reasons.get(each, none) for each in without.captions if each not in found}
+    return [found[caption_id] for caption_id in sorted(found)], dropped
+
+
+def _choices(without: Unmatched, scores: Scores) -> list[tuple[int, str, float]]:
+    """Each caption with its nearest images of those it may be paired with, the highest scores first."""
+    choices = list[tuple[int, str, float]]()
+    for caption_id in without.captions:
+        near = [
+            (image_id, score) for image_id, score in scores.matches.get(caption_id, ()) if image_id in without.images
+        ]
+        choices += [
+            (caption_id, image_id, score)
+            for image_id, score in near[: without.nearest]
+            if (image_id, caption_id) not in without.taken
+        ]
+    return sorted(choices, key=lambda choice: (-choice[2], choice[0], choice[1]))
 
 
 def weights(scores: Sequence[float], temperature: float | None) -> list[float | None]:
@@ -153,4 +214,4 @@ def weights(scores: Sequence[float], temperature: float | None) -> list[float | 
         return [None] * len(scores)
     exponents = np.asarray(scores, np.float64) / temperature
     values = np.exp(exponents - exponents.max())
-    return [float(value) for value in np.round(values / values.mean(), 6)]
+    return [float(f"{value:.6g}") for value in values / values.mean()]

@@ -1,6 +1,7 @@
 """The tables of an arm to its training pairs, step by step; a ledger has all kept and dropped items with reasons."""
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from icsd.config import AlignmentConfig
-from icsd.config.arms import ARMS, METHOD
+from icsd.config.arms import ARMS, METHOD, Arm
 from icsd.core import tables
 from icsd.core.errors import InputError, check_drop_share
 from icsd.core.ids import drawing_order, drawn_image_id, first_candidate_id, image_number, real_image_id
 from icsd.stages.dataset.alignment import (  # fmt: skip
     Pair,
     Scores,
+    Unmatched,
     losing_candidates,
     low_pairs,
     matched_pairs,
@@ -101,7 +103,7 @@ def build_dataset(
         (image_id, caption_id): None for image_id in steps[-1].kept for caption_id in by_image[image_id]
     }
     if scores and settings.selects:
-        more, found = _aligned(list(found), steps[-1].kept, scores, settings)
+        more, found = _aligned(ARMS[arm], list(found), steps[-1].kept, scores, settings)
         steps += more
     rows = [
         _pair(image_id, caption_id, captions, paths.sentences[0]) | {"weight": weight}
@@ -111,21 +113,33 @@ def build_dataset(
 
 
 def _aligned(
-    pairs: Sequence[Pair], images: Sequence[str], scores: Scores, settings: AlignmentConfig
+    arm: Arm, pairs: Sequence[Pair], images: Sequence[str], scores: Scores, settings: AlignmentConfig
 ) -> tuple[list[Step], dict[Pair, float | None]]:
     """The steps that follow from the scores, and the pairs that are left or made, with their weights."""
     shown = Step("alignment", images, unshown_sentences(images, scores, settings))
-    pairs = [pair for pair in pairs if pair[0] not in shown.dropped]
-    dropped, line = low_pairs(pairs, scores, settings)
-    steps = [shown, Step("pairs", [_name(pair) for pair in pairs], {_name(pair): why for pair, why in dropped.items()})]
-    found = {pair: scores.of(*pair) for pair in pairs if pair not in dropped}
+    entered = [pair for pair in pairs if pair[0] not in shown.dropped]
+    dropped, limits = low_pairs(entered, scores, settings)
+    reasons = {_name(pair): why for pair, why in dropped.items()}
+    steps = [shown, Step("pairs", [_name(pair) for pair in entered], reasons)]
+    found = {pair: scores.of(*pair) for pair in entered if pair not in dropped}
     if settings.rematch:
-        without = sorted({caption_id for _, caption_id in pairs} - {caption_id for _, caption_id in found})
-        made, unmatched = matched_pairs(without, set(shown.kept), set(pairs), scores, line)
+        lost = _lost_captions(pairs, found, scores)
+        without = Unmatched(lost, set(shown.kept), set(pairs), set(found), arm.captions, settings.rematch)
+        made, unmatched = matched_pairs(without, scores, limits)
         reasons = {f"caption {caption_id}": why for caption_id, why in unmatched.items()}
-        steps.append(Step("rematch", [f"caption {caption_id}" for caption_id in without], reasons))
+        steps.append(Step("rematch", [f"caption {caption_id}" for caption_id in lost], reasons))
         found |= dict(made)
     return steps, dict(zip(found, weights(list(found.values()), settings.weight_temperature), strict=True))
+
+
+def _lost_captions(pairs: Sequence[Pair], left: Mapping[Pair, float], scores: Scores) -> dict[int, float]:
+    """The captions of `pairs` that have none `left`, in order, each with its best score."""
+    kept = {caption_id for _, caption_id in left}
+    lost = dict[int, float]()
+    for image_id, caption_id in sorted(pairs, key=lambda pair: pair[1]):
+        if caption_id not in kept:
+            lost[caption_id] = max(lost.get(caption_id, -math.inf), scores.of(image_id, caption_id))
+    return lost
 
 
 def _name(pair: Pair) -> str:

@@ -30,6 +30,7 @@ def build(tmp_path: Path) -> Build:
 
     def made(
         candidates: bool = False,
+        arm: str = "multi",
         unsafe: tuple[str, ...] = (),
         matches: list[tuple[str, int, float]] | None = None,
         scores: dict[str, dict[int, float]] = SCORES,
@@ -38,7 +39,7 @@ def build(tmp_path: Path) -> Build:
         images = [image_id for image_id in SCORES if candidates or "_" not in image_id]
         paths = _tables(tmp_path, images, scores, unsafe, matches)
         pairs, ledger = tmp_path / "pairs.parquet", tmp_path / "ledger.parquet"
-        build_dataset("multi", paths, pairs, ledger, 0.9, AlignmentConfig(model="m", **settings))
+        build_dataset(arm, paths, pairs, ledger, 0.9, AlignmentConfig(model="m", **settings))
         rows = tables.read(ledger, tables.LEDGER).to_pylist()
         return (
             {
@@ -124,6 +125,11 @@ def test_a_score_at_the_line_is_kept(build: Build) -> None:
     assert ("multi-3", 3) in build(min_score=0.2 - 1e-6)[0]
 
 
+def test_a_limit_holds_for_what_the_table_rounds_to_float32(build: Build) -> None:
+    scores = SCORES | {"multi-3": {3: 0.47}}
+    assert ("multi-3", 3) in build(min_score=0.47, scores=scores)[0]
+
+
 @pytest.mark.parametrize(("share", "dropped"), [(0.0, 0), (0.19, 0), (0.2, 1), (0.4, 2), (0.99, 4)])
 def test_the_lowest_share_of_the_arm_is_dropped(build: Build, share: float, dropped: int) -> None:
     lowest = [("multi-1", 2), ("multi-3", 3), ("multi-2", 2), ("multi-1", 1), ("multi-2", 3)]
@@ -143,7 +149,7 @@ def test_equal_scores_are_dropped_by_a_hash_of_the_pair(build: Build) -> None:
 def test_a_pair_far_below_the_best_of_its_image_is_dropped(build: Build) -> None:
     pairs, ledger = build(max_below_best=0.35)
     assert set(pairs) == ALL - {("multi-1", 2)}
-    reason = "more than alignment.max_below_best=0.35 below the best of its image: its score is 0.100, the best 0.500"
+    reason = "more than alignment.max_below_best=0.35 below the best of its image: its score is 0.100, 0.150 is needed"
     assert ledger["pairs", "multi-1/2"] == reason
 
 
@@ -182,9 +188,32 @@ def test_a_caption_without_a_pair_gets_the_nearest_used_image(build: Build) -> N
 def test_no_pair_is_made_below_the_line(build: Build) -> None:
     pairs, ledger = build(min_score=0.45, rematch=1, matches=[("multi-3", 2, 0.4)])
     assert ("multi-3", 2) not in pairs
-    assert ledger["rematch", "caption 2"] == (
-        "none of its 1 nearest images shows it: the best scores 0.400, and 0.450 are needed"
-    )
+    assert ledger["rematch", "caption 2"] == "no other image shows it: the best scores 0.400, not above 0.450"
+
+
+def test_a_caption_of_an_image_that_does_not_show_its_sentence_gets_another(build: Build) -> None:
+    pairs, ledger = build(min_sentence_score=0.55, rematch=2, matches=[("multi-2", 1, 0.51), ("multi-2", 4, 0.9)])
+    assert set(pairs) == {("multi-2", 2), ("multi-2", 3), ("multi-2", 1)}
+    assert ledger["rematch", "caption 1"] is None
+
+
+def test_no_pair_is_made_that_shows_a_caption_less_than_its_own_image(build: Build) -> None:
+    pairs, ledger = build(min_sentence_score=0.55, rematch=2, matches=[("multi-2", 1, 0.49)])
+    assert ("multi-2", 1) not in pairs
+    assert ledger["rematch", "caption 1"] == "no other image shows it: the best scores 0.490, not above 0.500"
+
+
+def test_no_pair_is_made_far_below_the_best_of_its_new_image(build: Build) -> None:
+    scores = SCORES | {"multi-1": {1: 0.9, 2: 0.1}, "multi-2": {2: 0.05, 3: 0.6}}
+    pairs, _ = build(max_below_best=0.1, rematch=3, matches=[("multi-1", 2, 0.2), ("multi-3", 2, 0.05)], scores=scores)
+    assert not {pair for pair in pairs if pair[1] == 2}
+
+
+def test_an_arm_of_one_caption_keeps_one_caption_an_image(build: Build) -> None:
+    near = [("multi-2", 1, 0.9), ("multi-3", 1, 0.2)]
+    pairs, ledger = build(arm="multi_head", min_sentence_score=0.55, rematch=2, matches=near)
+    assert [image_id for image_id, _ in pairs] == ["multi-2"]
+    assert ledger["rematch", "caption 1"] == "no other image shows it: multi-2 has its captions"
 
 
 def test_the_line_of_a_share_holds_for_new_pairs(build: Build) -> None:
