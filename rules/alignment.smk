@@ -16,7 +16,7 @@ MATCHED = SHARDS if cfg.alignment.rematch else []
 VECTORS = {"vectors": "<results>/alignment/{drawing}/vectors/{shard}.parquet"} if MATCHED else {}
 
 
-# alignment.score=probe: rules/picturebook_benchmark.smk writes these tables
+# with alignment.score=probe another rule writes these tables, for a benchmark
 if cfg.alignment.score != "probe":
 
     rule score_alignment:
