@@ -6,6 +6,7 @@ that are finished: results/benchmark/claim/claim.md, docs/background/claim.md an
 """
 
 import argparse
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -34,6 +35,7 @@ from tools.fill_block import update_block  # noqa: E402
 Overlay = Mapping[str, Any]
 OVERLAY = "config/runs/claim.yaml"  # of all runs
 FOLDER = "results/benchmark/claim"  # of the page and of each run's own overlay
+RECORDED = "benchmarks/recorded"  # in git: the small tables of finished runs, so that another machine goes on from them
 CLIP = {"model": "resources/picturebook/clip"}
 PAIR = ("multi", "single")
 CONTROLLED = ("multi", "single", "single_matched", "multi_head")
@@ -124,10 +126,11 @@ def merged(*parts: Overlay) -> dict[str, Any]:
 
 def make_runs(plan: Plan, settings: Iterable[str], drawings: Iterable[int], root: Path = ROOT) -> list[str]:
     """Make the runs one after another, each with all cores; return the names of those that failed."""
-    failed = []
+    failed, recorded = [], _finished(plan, root / RECORDED)
     for drawing in drawings:
         for setting in settings:
-            if drawing in (plan.settings[setting].drawings or [drawing]) and not _make(plan, setting, drawing, root):
+            wanted = drawing in (plan.settings[setting].drawings or [drawing])
+            if wanted and (setting, drawing) not in recorded and not _make(plan, setting, drawing, root):
                 failed.append(plan.run(setting, drawing))
     return failed
 
@@ -148,11 +151,24 @@ def _make(plan: Plan, setting: str, drawing: int, root: Path) -> bool:
 def finished_runs(plan: Plan, root: Path = ROOT) -> dict[tuple[str, int], Path]:
     """Return the folders of the finished runs by setting and drawing, whatever the plan's drawings.
 
-    A run that was made with other values of its setting is named and left out.
+    A run that was made with other values of its setting is named and left out. A recorded run counts if the run itself
+    is not here.
     """
+    return _finished(plan, root / RECORDED) | _finished(plan, root / "results")
+
+
+def record(plan: Plan, root: Path = ROOT) -> None:
+    """Copy the tables of the finished runs that are not recorded yet."""
+    for (setting, drawing), run in _finished(plan, root / "results").items():
+        target = root / RECORDED / plan.run(setting, drawing) / "benchmark"
+        if not target.exists():
+            shutil.copytree(run / "benchmark", target, ignore=shutil.ignore_patterns(".snakemake_timestamp"))
+
+
+def _finished(plan: Plan, folder: Path) -> dict[tuple[str, int], Path]:
     found = {}
     for setting in plan.settings:
-        for mark in sorted((root / "results").glob(f"{plan.prefix}-*-{setting}/benchmark/{_mark(Path()).name}")):
+        for mark in sorted(folder.glob(f"{plan.prefix}-*-{setting}/benchmark/{_mark(Path()).name}")):
             run = mark.parents[1]
             number = run.name.removeprefix(f"{plan.prefix}-").removesuffix(f"-{setting}")
             if number.isdecimal() and mark.read_text(encoding="utf-8") == plan.overlay(setting, int(number)):
@@ -239,12 +255,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", metavar="NAMES", help="make runs of these settings only: base,filtered")
     parser.add_argument("--drawings", metavar="NUMBERS", help="make runs of these drawings only: 1,2; others count too")
     parser.add_argument("--collect", action="store_true", help="make no run")
+    parser.add_argument("--record", action="store_true", help=f"put the tables of finished runs into {RECORDED}")
     options = parser.parse_args(arguments)
     plan = QUICK if options.quick else WHOLE
     usual = QUICK_SETTINGS if options.quick else plan.settings
     settings = _names(plan.settings, options.only) if options.only else list(usual)
     drawings = [int(number) for number in options.drawings.split(",")] if options.drawings else plan.drawings
     failed = [] if options.collect else make_runs(plan, settings, drawings)
+    if options.record:
+        record(plan)
     page, readme = collect(plan)
     _write(ROOT / FOLDER / f"{plan.prefix}.md", page)
     print(page)

@@ -87,6 +87,19 @@ def test_a_run_of_other_values_of_its_setting_is_left_out(tmp_path: Path, capsys
     assert "claim-2-filtered was made with other values" in capsys.readouterr().out
 
 
+def test_a_recorded_run_is_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _finish(tmp_path, "base", 1, cider={"multi": 1.5, "single": 1.6})
+    claim.record(PLAN, tmp_path)
+    (tmp_path / "results").rename(tmp_path / "elsewhere")
+    made = []
+    monkeypatch.setattr(
+        subprocess, "run", lambda command, **_: made.append(Path(command[-1]).stem) or SimpleNamespace(returncode=1)
+    )
+    assert claim.make_runs(PLAN, ["base"], (1, 2), tmp_path) == ["claim-2-base"] == made
+    page, _ = claim.collect(PLAN, tmp_path)
+    assert "base: multi − single" in page
+
+
 def test_without_a_finished_run_it_is_one_message(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="no run claim-<drawing>-<setting> is finished"):
         claim.collect(PLAN, tmp_path)
