@@ -18,7 +18,7 @@ def _profile() -> dict[str, Any]:
 
 def _rules_with(resource: str) -> set[str]:
     """Rules in whose text a line of resources begins so."""
-    blocks = re.findall(r"^(?:use )?rule (\w+).*?:\n(.*?)(?=^\S|\Z)", RULES, re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^ *(?:use rule \w+ as|rule) (\w+).*?:\n(.*?)(?=^\S|\Z)", RULES, re.MULTILINE | re.DOTALL)
     return {name for name, body in blocks if f"        {resource}" in body}
 
 

@@ -231,10 +231,11 @@ DOWNLOADS = {
 
 
 def _rules() -> list[tuple[str, str]]:
-    """Name and text of every rule that is not made from another, and of no file to make."""
+    """Name and text of every rule that is not made from another, also of those below an if, which are indented."""
     text = "\n".join(path.read_text() for path in sorted((ROOT / "rules").glob("*.smk")))
-    found = re.findall(r"^rule (\w+):\n(.*?)(?=^\S|\Z)", text, re.MULTILINE | re.DOTALL)
-    return [(name, body) for name, body in found if "output:" in body]
+    found = re.findall(r"^( *)rule (\w+):\n(.*?)(?=^\S|\Z)", text, re.MULTILINE | re.DOTALL)
+    rules = [(name, re.sub(f"^{indent}", "", body, flags=re.MULTILINE)) for indent, name, body in found]
+    return [(name, body) for name, body in rules if "output:" in body]
 
 
 @pytest.mark.parametrize(("name", "body"), _rules(), ids=[name for name, _ in _rules()])
