@@ -23,7 +23,7 @@ Pair = tuple[str, int | None]  # an image and a caption; None: the sentence that
 
 
 @dataclass(frozen=True)
-class ScoredPairs:
+class ProbedPairs:
     """Pairs in the order of their ids: their images, their scores, and whether the images show their texts."""
 
     images: np.ndarray  # [n], ids
@@ -35,10 +35,10 @@ class ScoredPairs:
         """How well the scores tell true pairs from false ones."""
         return area_under_curve(self.scores, self.true)
 
-    def without_lowest(self, share: float) -> "ScoredPairs":
+    def without_lowest(self, share: float) -> "ProbedPairs":
         """Return the pairs without this share of them, those with the lowest scores; of equal ones the first."""
         kept = np.argsort(self.scores, kind="stable")[int(share * len(self.scores)) :]
-        return ScoredPairs(self.images[kept], self.scores[kept], self.true[kept])
+        return ProbedPairs(self.images[kept], self.scores[kept], self.true[kept])
 
 
 def score_pairs_by_probe(
@@ -77,7 +77,7 @@ def measure_alignment(
     rows = tables.concat(sentences, tables.SENTENCES).to_pylist()
     texts = dict(sorted(_texts(rows, captions, anchors=False).items(), key=lambda item: (item[0][0], item[0][1] or 0)))
     named, true = _named_and_true(texts, images, probe).T
-    scored = ScoredPairs(
+    scored = ProbedPairs(
         np.array([image for image, _ in texts]), _scores(texts, alignment), named == true
     )  # fmt: skip
     of_captions = np.array([caption is not None for _, caption in texts])
@@ -107,7 +107,7 @@ def area_under_curve(scores: np.ndarray, true: np.ndarray) -> float:
     return float((ranks[true].sum() - positives * (positives + 1) / 2) / (positives * negatives))
 
 
-def alignment_page(found: Mapping[tuple[str, str], ScoredPairs], score: str) -> str:
+def alignment_page(found: Mapping[tuple[str, str], ProbedPairs], score: str) -> str:
     """Return a Markdown page: the AUC of each arm's captions and sentences, and what is left above a threshold."""
     areas = [[*key, f"{len(each.scores):,}", _share(each.true), f"{each.auc:.3f}"] for key, each in found.items()]
     left = [
@@ -131,7 +131,7 @@ def alignment_page(found: Mapping[tuple[str, str], ScoredPairs], score: str) -> 
     ])  # fmt: skip
 
 
-def _kept_cells(kept: ScoredPairs, share: float) -> list[str]:
+def _kept_cells(kept: ProbedPairs, share: float) -> list[str]:
     lowest = f"{kept.scores.min():.3f}" if share and len(kept.scores) else "–"
     return [lowest, _share(kept.true), f"{len(kept.scores):,}", f"{len(set(kept.images.tolist())):,}"]
 
@@ -140,15 +140,15 @@ def _share(true: np.ndarray) -> str:
     return f"{100 * true.mean():.1f}" if len(true) else "–"
 
 
-def _quality(arm: str, kind: str, pairs: ScoredPairs) -> list[Row]:
+def _quality(arm: str, kind: str, pairs: ProbedPairs) -> list[Row]:
     count = len(pairs.scores)
     share = float(pairs.true.mean()) if count else float("nan")
     measures = {f"true {kind}": share, f"AUC of {kind}": pairs.auc}
     return [{"model": arm, "measure": name, "value": value, "items": count} for name, value in measures.items()]
 
 
-def _part(pairs: ScoredPairs, chosen: np.ndarray) -> ScoredPairs:
-    return ScoredPairs(pairs.images[chosen], pairs.scores[chosen], pairs.true[chosen])
+def _part(pairs: ProbedPairs, chosen: np.ndarray) -> ProbedPairs:
+    return ProbedPairs(pairs.images[chosen], pairs.scores[chosen], pairs.true[chosen])
 
 
 def _texts(rows: Iterable[Row], captions: str, anchors: bool) -> dict[Pair, str]:

@@ -30,7 +30,7 @@ Measures = Mapping[str, float]
 
 
 @dataclass(frozen=True)
-class Run:
+class MeasuredRun:
     """The tables of a finished run: one drawing of the pictures in one setting. `arms` are the measures of each."""
 
     pictures: list[str]
@@ -49,7 +49,7 @@ class Results:
     pictures: int
 
 
-def read_run(folder: Path, arms: Iterable[str]) -> Run:
+def read_run(folder: Path, arms: Iterable[str]) -> MeasuredRun:
     """Read the tables of a finished run below its folder; alignment.parquet is there if its pairs have scores."""
     counts = folder / "benchmark/counts.parquet"
     pictures, captioners = read_counts(counts)
@@ -61,10 +61,10 @@ def read_run(folder: Path, arms: Iterable[str]) -> Run:
     of_scores = read_quality(alignment) if alignment.is_file() else {}
     measures = {arm: each | of_scores.get(arm, {}) for arm, each in measures.items()}
     own = {run: each for run, each in captioners.items() if run[0] in measures}
-    return Run(pictures, own, measures, read_quality(folder / "benchmark/test.parquet")["test"])
+    return MeasuredRun(pictures, own, measures, read_quality(folder / "benchmark/test.parquet")["test"])
 
 
-def score_runs(runs: Mapping[tuple[str, int], Run], samples: int = 1000) -> Results:
+def score_runs(runs: Mapping[tuple[str, int], MeasuredRun], samples: int = 1000) -> Results:
     """Score all captioners on the same resamples of the test pictures. `runs` is by setting and drawing.
 
     InputError if two runs have different test pictures.

@@ -9,7 +9,7 @@ import pytest
 from icsd.core import tables
 from icsd.core.errors import InputError
 from icsd.picturebook import alignment
-from icsd.picturebook.alignment import ScoredPairs, area_under_curve, measure_alignment, score_pairs_by_probe
+from icsd.picturebook.alignment import ProbedPairs, area_under_curve, measure_alignment, score_pairs_by_probe
 
 CAPTIONS = {1: "a red ball", 2: "a red ball and a blue fish", 3: "on the grass", 4: "a star", 5: "a house"}
 SEEN = {"multi-1": {("red", "ball"), ("white", "house")}, "single-4": {("yellow", "star")}}
@@ -77,7 +77,7 @@ def test_auc_of_true_pairs_alone_is_not_known() -> None:
 
 
 def test_the_lowest_share_is_dropped_even_if_scores_are_equal() -> None:
-    pairs = ScoredPairs(
+    pairs = ProbedPairs(
         np.array(["a", "b", "c", "d", "e"]), np.array([0.5, 0.5, 0.5, 0.9, 0.5]), np.ones(5, dtype=bool)
     )
     assert pairs.without_lowest(0.4).images.tolist() == ["c", "e", "d"]

@@ -10,7 +10,7 @@ import pytest
 from icsd.core import tables
 from icsd.core.errors import InputError
 from icsd.picturebook.claim import PictureCounts
-from icsd.picturebook.comparison import Run, best_setting, claim_page, read_run, score_runs
+from icsd.picturebook.comparison import MeasuredRun, best_setting, claim_page, read_run, score_runs
 
 MEASURES = {
     "pictures drawn": 600.0, "pictures kept": 500.0, "pairs": 4000.0, "CIDEr + BLEU-4 on val": 2.0, "of them seen": 0.9,
@@ -20,14 +20,14 @@ TEST = {"objects named": 1.5, "of them seen": 0.98}
 PICTURES = ["real-0", "real-1"]
 
 
-def _run(seeds: int = 2, pictures: list[str] = PICTURES, on_val: float = 2.0, **cider: float) -> Run:
+def _run(seeds: int = 2, pictures: list[str] = PICTURES, on_val: float = 2.0, **cider: float) -> MeasuredRun:
     """A run of the arms in `cider`, whose captioners have that CIDEr on each picture."""
     counts = {
         (arm, seed): PictureCounts(np.full(2, value), np.ones((2, 10)), np.array([[2.0, 1.0], [1.0, 1.0]]))
         for arm, value in cider.items()
         for seed in range(seeds)
     }
-    return Run(pictures, counts, {arm: MEASURES | {"CIDEr + BLEU-4 on val": on_val} for arm in cider}, TEST)
+    return MeasuredRun(pictures, counts, {arm: MEASURES | {"CIDEr + BLEU-4 on val": on_val} for arm in cider}, TEST)
 
 
 def _row(page: str, *cells: str) -> bool:

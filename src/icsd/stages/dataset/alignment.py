@@ -98,7 +98,7 @@ def unshown_sentences(image_ids: Iterable[str], scores: Scores, settings: Alignm
 
 
 @dataclass(frozen=True)
-class Limits:
+class ScoreLimits:
     """The lowest score that a pair may have: of any image, and of each image by its best caption."""
 
     lowest: float
@@ -109,7 +109,7 @@ class Limits:
         return max(self.lowest, self.of_images.get(image_id, -np.inf))
 
 
-def low_pairs(pairs: Sequence[Pair], scores: Scores, settings: AlignmentConfig) -> tuple[dict[Pair, str], Limits]:
+def low_pairs(pairs: Sequence[Pair], scores: Scores, settings: AlignmentConfig) -> tuple[dict[Pair, str], ScoreLimits]:
     """The pairs that are dropped, with the reason, and the lowest scores that others may have.
 
     With `drop_share` the lowest score is that of the lowest pair that is left.
@@ -127,7 +127,7 @@ def low_pairs(pairs: Sequence[Pair], scores: Scores, settings: AlignmentConfig) 
         reason = f"among the lowest {settings.drop_share:g} of the arm's scores (alignment.drop_share)"
         dropped |= {pair: f"{reason}: its score is {scored[pair]:.3f}" for pair in lowest if pair not in dropped}
         line = max(line, scored[order[len(lowest)]])
-    limits = Limits(line, _image_limits(scored, settings.max_below_best))
+    limits = ScoreLimits(line, _image_limits(scored, settings.max_below_best))
     dropped |= {
         pair: f"more than alignment.max_below_best={settings.max_below_best} below the best of its image: "
         f"its score is {score:.3f}, {limits.of_images[pair[0]]:.3f} is needed"
@@ -169,7 +169,7 @@ class Unmatched:
 
 
 def matched_pairs(
-    without: Unmatched, scores: Scores, limits: Limits
+    without: Unmatched, scores: Scores, limits: ScoreLimits
 ) -> tuple[list[tuple[Pair, float]], dict[int, str]]:
     """New pairs with their scores: each caption with the nearest image that shows it well and better than its own.
 

@@ -14,7 +14,7 @@ Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Candidates:
+class SentenceCandidates:
     """The images drawn of one sentence, by number, and the one that each arm uses.
 
     An arm uses none as long as it has no dataset, or if all were unsafe.
@@ -40,7 +40,7 @@ class AlignedPair:
     matched: bool = False
 
 
-def candidates_of(run: Run, arm: str, image_id: str) -> Candidates | None:
+def candidates_of(run: Run, arm: str, image_id: str) -> SentenceCandidates | None:
     """The candidates of an image's sentence; None if the image is the only one."""
     if not image_id.removeprefix(f"{arm}-").replace("_", "").isdecimal():
         return None
@@ -54,7 +54,7 @@ def candidates_of(run: Run, arm: str, image_id: str) -> Candidates | None:
         for row in run.ledger(other).select(wanted, key="item_id").to_pylist():
             if row["stage"] == "candidates" and row["kept"]:
                 used[other] = row["item_id"]
-    return Candidates([each for each in wanted if each in drawn], used)
+    return SentenceCandidates([each for each in wanted if each in drawn], used)
 
 
 def scores_of_image(run: Run, arm: str, image_id: str) -> tuple[float | None, dict[int, float]]:

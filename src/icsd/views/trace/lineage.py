@@ -14,7 +14,7 @@ from icsd.core.ids import corpus_image_id, drawn_image_id
 from icsd.views.run import Run, RunTable
 from icsd.views.trace.alignment import (
     AlignedPair,
-    Candidates,
+    SentenceCandidates,
     candidates_of,
     pairs_of_caption,
     pairs_of_image,
@@ -51,7 +51,7 @@ class ImageTrace:
     datasets: Mapping[str, Membership] = field(default_factory=dict)
     captioners: Sequence[str] = ()
     predictions: Mapping[str, str] = field(default_factory=dict)
-    candidates: Candidates | None = None
+    candidates: SentenceCandidates | None = None
     sentence_score: float | None = None
     scores: Mapping[int, float] = field(default_factory=dict)
     pairs: Sequence[AlignedPair] = ()

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from icsd.views.trace.alignment import AlignedPair, Candidates
+from icsd.views.trace.alignment import AlignedPair, SentenceCandidates
 from icsd.views.trace.lineage import (
     CaptionTrace,
     GroupMember,
@@ -96,7 +96,7 @@ def _drawn_lines(found: ImageTrace) -> Iterator[Line]:
     yield from (("predicted", f"{name}: {caption}") for name, caption in found.predictions.items())
 
 
-def _candidate_lines(candidates: Candidates, image_id: str) -> Iterator[Line]:
+def _candidate_lines(candidates: SentenceCandidates, image_id: str) -> Iterator[Line]:
     for each in candidates.image_ids:
         used_by = [arm for arm, used in candidates.used.items() if used == each]
         notes = [*(["this image"] if each == image_id else []), *([f"used by {', '.join(used_by)}"] if used_by else [])]
