@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from icsd.config import AlignmentConfig
 from icsd.config.arms import ARMS
+from icsd.stages.dataset.alignment import DIGITS, Scores, low_pairs
 from icsd.views.run import Run
 
 NEAR = 8  # pairs on each side of the line
@@ -79,11 +81,19 @@ def scored_pairs(run: Run, arm: str, settings: AlignmentConfig) -> ScoredPairs:
     entered, places = entered.filter(places.is_valid()), places.drop_null()
     items, reasons = entered["item_id"].to_pylist(), entered["reason"].to_pylist()
     scores = scored["score"].take(places).to_numpy().astype(np.float64)
-    line = _line(scores, reasons, settings)
-    limits = np.full(len(items), -np.inf if line is None else line)
-    if settings.max_below_best is not None and items and not state:
-        limits = np.maximum(limits, _best_of_image(items, scores) - settings.max_below_best)
+    limits, line = _limits(items, scores, settings)
     return ScoredPairs(arm, items, scores, reasons, limits, line, state)
+
+
+def _limits(
+    items: Sequence[str], scores: NDArray[np.float64], settings: AlignmentConfig
+) -> tuple[NDArray[np.float64], float | None]:
+    """The lowest score that each pair may have [n], as the dataset decides it, and the one that all share."""
+    pairs = [(image_id, int(caption_id)) for image_id, _, caption_id in (item.partition("/") for item in items)]
+    rounded = (round(score, DIGITS) for score in scores.tolist())
+    _, limits = low_pairs(pairs, Scores(Path(), dict(zip(pairs, rounded, strict=True)), {}), settings)
+    of_pairs = np.array([limits.of(image_id) for image_id, _ in pairs], np.float64)
+    return of_pairs, limits.lowest if np.isfinite(limits.lowest) else None
 
 
 def _scores(run: Run, arm: str) -> pa.Table:
@@ -105,18 +115,3 @@ def _entered(run: Run, arm: str) -> pa.Table:
 
 def _with_reasons(items: pa.ChunkedArray) -> pa.Table:
     return pa.table({"item_id": items, "reason": pa.nulls(len(items), pa.string())})
-
-
-def _line(scores: NDArray[np.float64], reasons: Sequence[str | None], settings: AlignmentConfig) -> float | None:
-    """The lowest score that a pair of the arm may have: alignment.min_score, or the highest that drop_share drops."""
-    share = [score for score, reason in zip(scores, reasons, strict=True) if reason and "drop_share" in reason]
-    limits = [settings.min_score] if settings.min_score is not None else []
-    return max([*limits, *map(float, share)], default=None)
-
-
-def _best_of_image(items: Sequence[str], scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The highest score among the pairs of each pair's image [n]."""
-    images, of_pair = np.unique([item.partition("/")[0] for item in items], return_inverse=True)
-    best = np.full(len(images), -np.inf)
-    np.maximum.at(best, of_pair, scores)
-    return best[of_pair]
