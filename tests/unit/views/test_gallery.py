@@ -21,7 +21,8 @@ from icsd.core.ids import shard_names
 from icsd.views.gallery import missing_lines, write_gallery
 from icsd.views.gallery.packs import FULL, THUMBNAIL, Packs, script_json, thumbnail_and_full
 from icsd.views.gallery.pictures import NOT_CHECKED, NOT_DRAWN
-from icsd.views.run import RunTable, found_run
+from icsd.views.run import found_run
+from icsd.views.run_table import RunTable
 
 ANCHORS = 12
 

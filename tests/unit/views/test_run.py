@@ -10,7 +10,8 @@ import pytest
 
 from icsd.core import tables
 from icsd.core.errors import InputError
-from icsd.views.run import RunTable, found_run
+from icsd.views.run import found_run
+from icsd.views.run_table import RunTable
 
 SOURCE = Path(__file__).parents[3] / "src/icsd"
 STAGES = (

@@ -27,7 +27,8 @@ from icsd.views.gallery.pictures import (
     tables_shown,
 )
 from icsd.views.options import Commands, add_results, positive
-from icsd.views.run import SHARD, Run, RunTable, found_run
+from icsd.views.run import SHARD, Run, found_run
+from icsd.views.run_table import RunTable
 
 __all__ = ["add_gallery", "missing_lines", "write_gallery"]
 

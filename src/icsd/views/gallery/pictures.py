@@ -11,7 +11,8 @@ from icsd.config.arms import arms_with_pictures_of
 from icsd.core.ids import candidate_number, corpus_image_id, drawing_order, image_number, real_image_id
 from icsd.core.metrics import cider, plain_tokens, read_references
 from icsd.views.gallery.alignment import AlignmentRows, read_alignment
-from icsd.views.run import Run, RunTable
+from icsd.views.run import Run
+from icsd.views.run_table import RunTable
 
 Row = Mapping[str, Any]
 NOT_DRAWN, NOT_CHECKED, PHOTOGRAPH = "not drawn yet", "not checked yet", "photograph"

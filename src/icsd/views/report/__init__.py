@@ -18,7 +18,8 @@ from icsd.views.report.scores import draw_scores
 from icsd.views.report.style import HtmlTable, plot_style, save_page
 from icsd.views.report.texts import draw_similarity, draw_sizes, draw_words, write_examples
 from icsd.views.report.training import draw_training
-from icsd.views.run import Run, RunTable, configured_run
+from icsd.views.run import Run, configured_run
+from icsd.views.run_table import RunTable
 
 __all__ = ["draw_report"]
 

@@ -26,7 +26,8 @@ from icsd.views.report.style import (
     save_page,
     whole_numbers_on,
 )
-from icsd.views.run import Run, RunTable
+from icsd.views.run import Run
+from icsd.views.run_table import RunTable
 
 Counts = NDArray[np.int64]  # how often each whole number is there, from 0
 MOST = 200  # captions or words; more count as so many

@@ -13,7 +13,8 @@ from icsd.core import tables
 from icsd.core.errors import InputError
 from icsd.core.tables import Table
 from icsd.views.measures import read_benchmark
-from icsd.views.run import Run, RunTable
+from icsd.views.run import Run
+from icsd.views.run_table import RunTable
 from icsd.workflow.slurm import Job
 
 FAILED = ("FAILED", "TIMEOUT", "OUT_OF_MEMORY", "NODE_FAIL", "CANCELLED", "PREEMPTED", "BOOT_FAIL", "DEADLINE")

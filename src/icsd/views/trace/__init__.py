@@ -14,7 +14,8 @@ from typing import Any
 from icsd.core.errors import InputError
 from icsd.core.ids import candidate_number, image_number
 from icsd.views.options import Commands, add_results
-from icsd.views.run import Run, RunTable, found_run
+from icsd.views.run import Run, found_run
+from icsd.views.run_table import RunTable
 from icsd.views.trace.lineage import CaptionTrace, GroupTrace, ImageTrace, trace_caption, trace_group, trace_image
 from icsd.views.trace.text import as_json, as_lines, overview_json, overview_lines
 

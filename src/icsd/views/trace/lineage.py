@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 from icsd.config.arms import ARMS, METHOD, arms_with_pictures_of
 from icsd.core import tables
 from icsd.core.ids import corpus_image_id, drawn_image_id
-from icsd.views.run import Run, RunTable
+from icsd.views.run import Run
+from icsd.views.run_table import RunTable
 from icsd.views.trace.alignment import (
     AlignedPair,
     SentenceCandidates,
