@@ -65,10 +65,8 @@ def arms_where(holds):
     return "|".join(name for name, arm in ARMS.items() if holds(arm))
 
 
-DRAWN = (
-    rf"({arms_where(lambda arm: arm.sentences)})(/candidate-\d+)?"  # the wildcard `drawing` where pictures are drawn
-)
-
+# the wildcard `drawing` where pictures are drawn
+DRAWN = rf"({arms_where(lambda arm: arm.sentences)})(/candidate-\d+)?"
 
 # the table that tells how many pictures an arm is to have: the pairs, or, where scores drop some of these, the ledger
 BALANCE = "ledger" if cfg.alignment.selects else "pairs"

@@ -167,6 +167,15 @@ def test_an_older_version_is_named(shard: Path) -> None:
         tables.read(shard, newer)
 
 
+def test_an_optional_column_of_an_older_file_is_null(tmp_path: Path) -> None:
+    rows = pa.table({"image_id": ["multi-1"], "caption_id": [1], "caption": ["a dog"]})
+    pq.write_table(rows.replace_schema_metadata(tables.PAIRS.metadata()), tmp_path / "pairs.parquet")
+    row = {"image_id": "multi-1", "caption_id": 1, "caption": "a dog", "weight": None}
+    assert tables.read(tmp_path / "pairs.parquet", tables.PAIRS).to_pylist() == [row]
+    assert tables.read(tmp_path / "pairs.parquet", tables.PAIRS, ["weight"]).to_pylist() == [{"weight": None}]
+    assert [part.num_rows for part in tables.parts(tmp_path / "pairs.parquet", tables.PAIRS)] == [1]
+
+
 def test_a_missing_column_is_named(tmp_path: Path) -> None:
     rows = pa.table({"caption_id": [1]}).replace_schema_metadata(tables.CAPTIONS.metadata())
     pq.write_table(rows, tmp_path / "narrow.parquet")
