@@ -7,6 +7,7 @@
 #
 # and with alignment.rematch, for captions that their own pictures do not show:
 #      <results>/alignment/{drawing}/vectors/{shard}.parquet  CLIP_VECTORS of pictures and captions
+#      <results>/alignment/{arm}/pictures.parquet             CLIP_VECTORS of all pictures of the arm
 #      <results>/alignment/{arm}/matches/{shard}.parquet      ALIGNMENT: each caption and its nearest pictures of the arm
 #
 # What is dropped for its score is decided by the dataset: another threshold scores nothing again.
@@ -48,14 +49,34 @@ if cfg.alignment.score != "probe":
             "../scripts/score_alignment.py"
 
 
-rule match_captions:
+# one file more, and not an edge from every shard to every job
+rule gather_picture_vectors:
     input:
-        shard="<results>/alignment/{arm}/vectors/{shard}.parquet",
         vectors=lambda wildcards: collect(
             "<results>/alignment/{drawing}/vectors/{shard}.parquet",
             drawing=cfg.drawings(wildcards.arm),
             shard=SHARDS,
         ),
+    output:
+        pictures="<results>/alignment/{arm}/pictures.parquet",
+    params:
+        revision=REVISIONS["alignment"],
+    log:
+        "<results>/logs/gather_picture_vectors/{arm}.log",
+    conda:
+        "../envs/icsd.yaml"
+    threads: 1
+    resources:
+        mem_mb=jobs.memory(1000),
+        runtime=jobs.minutes(30),
+    script:
+        "../scripts/gather_picture_vectors.py"
+
+
+rule match_captions:
+    input:
+        shard="<results>/alignment/{arm}/vectors/{shard}.parquet",
+        pictures="<results>/alignment/{arm}/pictures.parquet",
     output:
         matches="<results>/alignment/{arm}/matches/{shard}.parquet",
     params:
@@ -69,8 +90,8 @@ rule match_captions:
         "../envs/icsd.yaml"
     threads: 1
     resources:
-        mem_mb=jobs.memory(1500, vectors=5),
-        runtime=jobs.minutes(15, "shard", "vectors", rate=cfg.estimate.comparisons_per_second),
+        mem_mb=jobs.memory(1500, pictures=5),
+        runtime=jobs.minutes(15, "shard", "pictures", rate=cfg.estimate.comparisons_per_second),
         gpu=0,
     script:
         "../scripts/match_captions.py"

@@ -91,8 +91,8 @@ def test_another_candidate_keeps_the_pictures_and_scores_that_exist(aligned: Che
     again = aligned.copy(tmp_path / "icsd")
     again.edit("images.candidates", 4)
     assert again.planned(*TARGETS) == {
-        "select_candidates": 2, "generate_images": 2, "check_safety": 2, "score_alignment": 2, "match_captions": 2,
-        "build_dataset": 2,
+        "select_candidates": 2, "generate_images": 2, "check_safety": 2, "score_alignment": 2,
+        "gather_picture_vectors": 2, "match_captions": 2, "build_dataset": 2,
     }  # fmt: skip
 
 

@@ -167,35 +167,36 @@ def _write_vectors(path: Path, pictures: Mapping[str, np.ndarray], captions: Map
 # --- Other pictures for a caption -------------------------------------------------------------------------------------
 
 
-def match_captions(shard: Path, vectors: Sequence[Path], matches: Path, k: int) -> None:
-    """Write the ALIGNMENT of the captions in a shard's CLIP_VECTORS with their k nearest pictures in all `vectors`.
+def gather_picture_vectors(shards: Sequence[Path | str], pictures: Path | str) -> None:
+    """Join the pictures' rows of CLIP_VECTORS for jobs that each need them all; one file is in memory at a time."""
+    tables.write_batches(pictures, tables.CLIP_VECTORS, (_rows(path, of_captions=False) for path in shards))
+
+
+def match_captions(shard: Path | str, pictures: Path | str, matches: Path | str, k: int) -> None:
+    """Write the ALIGNMENT of the captions in a shard's CLIP_VECTORS with the k nearest of `pictures`.
 
     The search is exact, by blocks. The nearest of each caption comes first.
     """
-    captions, queries = _vectors([shard], of_captions=True)
-    images, corpus = _vectors(vectors, of_captions=False)
-    if not captions or not images:
+    captions, images = _rows(shard, of_captions=True), _rows(pictures, of_captions=False)
+    if not len(captions) or not len(images):
         tables.write(matches, tables.ALIGNMENT, [])
         return
     from icsd.models.neighbors import nearest  # late: an empty shard needs no torch
 
-    found = nearest(queries, corpus, min(k, len(images)))
+    queries, corpus = from_lists(captions["embedding"]), from_lists(images["embedding"])
+    found = nearest(queries, corpus, min(k, len(corpus)))
+    image_ids = images["image_id"].to_pylist()
     rows = [
-        {"image_id": images[column], "caption_id": caption_id, "score": round(float(score), DIGITS)}
-        for caption_id, columns, scores in zip(captions, found.columns, found.similarities, strict=True)
+        {"image_id": image_ids[column], "caption_id": caption_id, "score": round(float(score), DIGITS)}
+        for caption_id, columns, scores in zip(
+            captions["caption_id"].to_pylist(), found.columns, found.similarities, strict=True
+        )
         for column, score in zip(columns, scores, strict=True)
     ]
     tables.write(matches, tables.ALIGNMENT, rows)
 
 
-def _vectors(paths: Sequence[Path], *, of_captions: bool) -> tuple[list[Any], np.ndarray]:
-    """The ids and vectors [n, d] of captions or of pictures."""
-    ids, parts = list[Any](), list[np.ndarray]()
-    for path in paths:
-        table = tables.read(path, tables.CLIP_VECTORS)
-        mask = table["caption_id"].is_valid() if of_captions else table["caption_id"].is_null()
-        chosen = table.filter(mask)
-        if len(chosen):
-            ids += chosen["caption_id" if of_captions else "image_id"].to_pylist()
-            parts.append(from_lists(chosen["embedding"]))
-    return ids, np.concatenate(parts) if parts else np.empty((0, 0), np.float32)
+def _rows(path: Path | str, *, of_captions: bool) -> pa.Table:
+    """The rows of CLIP_VECTORS that are of captions, or of pictures."""
+    table = tables.read(path, tables.CLIP_VECTORS)
+    return table.filter(table["caption_id"].is_valid() if of_captions else table["caption_id"].is_null())

@@ -10,7 +10,7 @@ from PIL import Image
 
 from icsd.core import tables
 from icsd.core.errors import InputError, ModelError
-from icsd.stages.alignment import ShardTables, match_captions, score_alignment, score_at_random
+from icsd.stages.alignment import ShardTables, gather_picture_vectors, match_captions, score_alignment, score_at_random
 
 CAPTIONS = {1: "a red ball", 2: "a boat", 3: "a tree", 4: "a boat"}
 COLOURS = {"multi-1": (200, 30, 30), "multi-2": (30, 30, 200), "multi-3": (30, 200, 30)}
@@ -122,7 +122,7 @@ def test_the_anchor_is_scored_where_the_summary_left_it_out(
 def test_an_empty_shard_needs_no_model(tmp_path: Path, shard: ShardTables) -> None:
     score_alignment(_shard(tmp_path, []), tmp_path / "a.parquet", "no model", 2, tmp_path / "v.parquet")
     assert tables.count(tmp_path / "a.parquet", tables.ALIGNMENT) == 0
-    match_captions(tmp_path / "v.parquet", [tmp_path / "v.parquet"], tmp_path / "m.parquet", 3)
+    match_captions(tmp_path / "v.parquet", tmp_path / "v.parquet", tmp_path / "m.parquet", 3)
     assert tables.count(tmp_path / "m.parquet", tables.ALIGNMENT) == 0
 
 
@@ -152,7 +152,7 @@ def test_random_scores_follow_from_the_ids_alone(tmp_path: Path, shard: ShardTab
 
 def test_captions_are_matched_with_their_nearest_images_of_all_shards(tmp_path: Path, shard: ShardTables) -> None:
     score_alignment(shard, tmp_path / "s.parquet", "", 2, tmp_path / "all.parquet", Counted())
-    match_captions(tmp_path / "all.parquet", [tmp_path / "all.parquet"], tmp_path / "m.parquet", 2)
+    match_captions(tmp_path / "all.parquet", tmp_path / "all.parquet", tmp_path / "m.parquet", 2)
     rows = tables.read(tmp_path / "all.parquet", tables.CLIP_VECTORS).to_pylist()
     images = {row["image_id"]: np.array(row["embedding"]) for row in rows if row["caption_id"] is None}
     found = tables.read(tmp_path / "m.parquet", tables.ALIGNMENT).to_pylist()
@@ -172,8 +172,11 @@ def test_matches_do_not_depend_on_the_shards(tmp_path: Path, shard: ShardTables,
         vectors = tmp_path / f"v{number}.parquet"
         score_alignment(_shard(tmp_path, part), tmp_path / f"s{number}.parquet", str(clip_folder), number + 1, vectors)
     whole, first, second = (tmp_path / f"v{number}.parquet" for number in range(3))
-    match_captions(whole, [whole], tmp_path / "m0.parquet", 3)
-    match_captions(first, [first, second], tmp_path / "m1.parquet", 3)
-    match_captions(second, [first, second], tmp_path / "m2.parquet", 3)
+    pictures = tmp_path / "pictures.parquet"
+    gather_picture_vectors([first, second], pictures)
+    assert tables.read(pictures, tables.CLIP_VECTORS)["image_id"].to_pylist() == ["multi-1", "multi-3", "multi-2"]
+    match_captions(whole, whole, tmp_path / "m0.parquet", 3)
+    match_captions(first, pictures, tmp_path / "m1.parquet", 3)
+    match_captions(second, pictures, tmp_path / "m2.parquet", 3)
     assert _scores(tmp_path / "m0.parquet") == _scores(tmp_path / "m1.parquet") | _scores(tmp_path / "m2.parquet")
     assert _scores(tmp_path / "s0.parquet") == _scores(tmp_path / "s1.parquet") | _scores(tmp_path / "s2.parquet")
