@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Set
 from typing import Annotated, Any, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.fields import FieldInfo
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Price = Annotated[float, Field(ge=0)]
@@ -15,11 +16,20 @@ Rate = Annotated[float, Field(gt=0)]
 Seed = Annotated[int, Field(ge=0)]
 
 MARK = "reruns"  # of a key in the model and in the JSON schema: whether a change of its value reruns jobs
+ADDED = "added"  # of a tracked key that finished runs did not have
 
 
 def tracked(default: Any, description: str) -> Any:
     """A key that changes results: a rule has it as a param or an input, or it decides which jobs there are."""
     return Field(default, description=description, json_schema_extra={MARK: True})
+
+
+def added(default: Any, description: str) -> Any:
+    """A tracked key that came later; its default is what runs did before it.
+
+    It is no param while it has its default, so that a finished run without it stays finished.
+    """
+    return Field(default, description=description, json_schema_extra={MARK: True, ADDED: True})
 
 
 def untracked(default: Any, description: str) -> Any:
@@ -40,11 +50,13 @@ class Section(BaseModel):
     def params(self, *names: str, without: Collection[str] = ()) -> dict[str, Any]:
         """The tracked values of this section and those below it, for a rule's params, in the order of the model.
 
+        Those of keys that were `added` only where they differ from the default.
+
         Only those of `names`, if any are given, and not those of `without`, which are another rule's params or inputs.
         """
         if unknown := {*names, *without} - {name for name in type(self).model_fields if self._is_tracked(name)}:
             raise ValueError(f"{type(self).__name__} has no tracked {min(unknown)}")
-        wanted = set(names or type(self).model_fields) - {*without} - self.unused
+        wanted = set(names or type(self).model_fields) - {*without} - self.unused - self._as_before()
         found = {}
         for name, value in self.model_dump(mode="json", include=wanted).items():
             below = getattr(self, name)
@@ -54,11 +66,21 @@ class Section(BaseModel):
                 found[name] = value
         return found
 
+    def _as_before(self) -> Set[str]:
+        """The added keys that have their default."""
+        fields = type(self).model_fields.items()
+        return {name for name, field in fields if _is_added(field) and getattr(self, name) == field.default}
+
     @classmethod
     def _is_tracked(cls, name: str) -> bool:
         """Return whether a change of this key reruns jobs; True for a section, whose keys have their own marks."""
         extra = cls.model_fields[name].json_schema_extra
         return bool(extra[MARK]) if isinstance(extra, dict) else True
+
+
+def _is_added(field: FieldInfo) -> bool:
+    extra = field.json_schema_extra
+    return isinstance(extra, dict) and ADDED in extra
 
 
 # renamed keys, for overlays with the old name
