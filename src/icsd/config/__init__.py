@@ -17,13 +17,13 @@ from icsd.config.export import ExportConfig, provenance
 from icsd.config.images import AlignmentConfig, DatasetConfig, GalleryConfig, ImagesConfig, SafetyConfig
 from icsd.config.section import Section, known_keys, mistake, tracked
 from icsd.config.shipped import shipped_path, with_defaults
-from icsd.config.summaries import BatchConfig, QualityConfig, SummariesConfig
+from icsd.config.summaries import AnswersConfig, BatchConfig, QualityConfig, SummariesConfig
 from icsd.core.errors import ConfigError
 from icsd.core.ids import shard_names
 
 __all__ = [
-    "ARMS", "METHOD", "AlignmentConfig", "Arm", "BatchConfig", "CaptionerConfig", "CaptionerDecoderConfig",
-    "CaptionsConfig", "Columns",
+    "ARMS", "METHOD", "AlignmentConfig", "AnswersConfig", "Arm", "BatchConfig", "CaptionerConfig",
+    "CaptionerDecoderConfig", "CaptionsConfig", "Columns",
     "Config", "DatasetConfig", "DownloadsConfig", "EmbeddingsConfig", "EstimateConfig", "EvaluationConfig",
     "ExportConfig", "GalleryConfig", "GroupsConfig", "GuardConfig", "ImagesConfig", "PicturesConfig", "PicturesSplit",
     "QualityConfig", "SafetyConfig", "SpiceConfig", "SummariesConfig", "arms_with_pictures_of", "drawn_arms",

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from icsd.config.estimate import EstimateConfig
-from icsd.config.section import Count, Price, PromptName, Section, Share, tracked, untracked
+from icsd.config.section import Count, Price, PromptName, Section, Share, added, tracked, untracked
 
 
 class OpenAIConfig(Section):
@@ -62,6 +62,15 @@ class MergeConfig(Section):
     max_selected: Count = tracked(10, "Captions selected of a group.")
 
 
+class AnswersConfig(Section):
+    """What is accepted of an answer, besides the rules of the prompt."""
+
+    form: Literal["json", "python"] = added(
+        "json", "python also reads a dictionary of Python, {'index': [1], 'summary': 'A dog.'}, which is no JSON."
+    )
+    limit_words: bool = added(True, "Drop a summary of more words than max_words of the prompt's .yaml.")
+
+
 class QualityConfig(Section):
     """The measured qualities of a summary, and the limits beyond which it is dropped."""
 
@@ -70,7 +79,7 @@ class QualityConfig(Section):
     )
     must_fit: bool = tracked(False, "Drop a summary of more tokens than the image model reads.")
     max_unsupported_share: Share = tracked(
-        0.5, "Drop a summary of whose content words a larger share stands in no selected caption."
+        0.5, "Drop a summary of whose content words a larger share stands in no selected caption; 1 drops none."
     )
     min_covered: Annotated[int, Field(ge=0)] = tracked(
         0, "Drop a summary that has all content words of fewer selected captions."
@@ -97,6 +106,7 @@ class SummariesConfig(Section):
     repair: bool = tracked(True, "Ask once more, naming what was wrong, where an answer cannot be used.")
     store: str = untracked("results/replies", "Folder of all replies, shared by runs; deleting it costs money.")
     budget_usd: Price | None = untracked(None, "Limit in USD of a run's spending on replies; null for no limit.")
+    answers: AnswersConfig = AnswersConfig()
     quality: QualityConfig = QualityConfig()
     openai: OpenAIConfig = OpenAIConfig()
     batch: BatchConfig = BatchConfig()
@@ -144,5 +154,9 @@ class SummariesConfig(Section):
 
     @property
     def unused(self) -> Set[str]:
-        """The keys that other values of the section turn off: the sections of the other providers."""
-        return {"openai", "transformers", "merge"} - {self.section}
+        """The keys that other values of the section turn off: the sections of the other providers.
+
+        The merger gives no answer that is read.
+        """
+        of_models = {"answers"} if self.provider == "merge" else set()
+        return {"openai", "transformers", "merge"} - {self.section} | of_models

@@ -181,6 +181,8 @@ def test_the_sections_of_other_providers_are_no_params() -> None:
 def test_params_are_the_tracked_values_in_the_order_of_the_model() -> None:
     summaries = SummariesConfig(provider="openai", openai=DEFAULT["summaries"]["openai"]).params()
     assert list(summaries) == ["provider", "prompt", "prompts", "repair", "quality", "openai"]
+    strict = {"form": "json", "limit_words": False}  # an added key is a param only where it is not as before
+    assert SummariesConfig(provider="openai", answers=strict).params()["answers"] == {"limit_words": False}
     assert summaries["openai"] == {"model": "gpt-4o-mini", "temperature": 0.0, "max_tokens": 500}
     evaluation = load_config(DEFAULT).evaluation
     assert evaluation.params("max_tokens", "beams") == {"beams": 3, "max_tokens": 30}

@@ -1,8 +1,10 @@
-"""Answers of language models: how a response is parsed and checked. It is data from outside, read as JSON alone."""
+"""Answers of language models: how a response is parsed and checked. It is data from outside, and never evaluated."""
 
+import ast
 import json
 import re
 import unicodedata
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any, NoReturn
@@ -11,6 +13,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from icsd.config import AnswersConfig
 from icsd.core.text import shown
 from icsd.llm.request import Failure, Outcome
 from icsd.stages.summaries.quality import Summary, dropped
@@ -73,7 +76,10 @@ class BadAnswer(Exception):
         self.detail = detail
 
 
-def read_outcome(outcome: Outcome, members: int, rules: Rules) -> Summary:
+AS_SENT = AnswersConfig()
+
+
+def read_outcome(outcome: Outcome, members: int, rules: Rules, accepted: AnswersConfig = AS_SENT) -> Summary:
     """The summary in the outcome of a request about `members` captions, or the reason why there is none."""
     if isinstance(outcome, Failure):
         return dropped(outcome.code, outcome.detail)
@@ -85,31 +91,34 @@ def read_outcome(outcome: Outcome, members: int, rules: Rules) -> Summary:
     if outcome.finish_reason == "length":
         return dropped("cut-off", "the answer reached max_tokens", tokens, repairable=True)
     try:
-        answer = parse_answer(outcome.content, members, rules)
+        answer = parse_answer(outcome.content, members, rules, accepted)
     except BadAnswer as error:
         return dropped(error.code, error.detail, tokens, repairable=True)
     return Summary(answer.summary, answer.selected, None, *tokens)
 
 
-def parse_answer(text: str, members: int, rules: Rules) -> Answer:
+def parse_answer(text: str, members: int, rules: Rules, accepted: AnswersConfig = AS_SENT) -> Answer:
     """The answer for a group of `members` captions; BadAnswer if it cannot be used.
 
     Codes: empty-answer, not-json, schema, no-index, index-out-of-range, doubled-index, too-few-selected,
     too-many-selected, empty-summary, too-long, control-characters.
     """
-    answer = _parse_json(text)
+    answer = _parse(text, python=accepted.form == "python")
     error = next(iter(rules.validator.iter_errors(answer)), None)
     if error is not None:
         place = "/".join(str(part) for part in error.path) or "the answer"
         _refuse("schema", f"{place}: {shown(error.message)}")
-    return Answer(_selected(answer["index"], members, rules), _summary(answer["summary"], rules.max_words))
+    return Answer(
+        _selected(answer["index"], members, rules),
+        _summary(answer["summary"], rules.max_words if accepted.limit_words else None),
+    )
 
 
 def _refuse(code: str, detail: str) -> NoReturn:
     raise BadAnswer(code, detail)
 
 
-def _parse_json(text: str) -> Any:
+def _parse(text: str, *, python: bool) -> Any:
     stripped = text.strip()
     if not stripped:
         _refuse("empty-answer", "nothing was answered")
@@ -118,7 +127,21 @@ def _parse_json(text: str) -> Any:
     try:
         return json.loads(answer, parse_constant=lambda name: _refuse("not-json", name))
     except (ValueError, RecursionError) as error:
+        if python and (found := _parse_literal(answer)) is not None:
+            return found
         raise BadAnswer("not-json", shown(stripped)) from error
+
+
+def _parse_literal(text: str) -> Any:
+    """Parse a literal of Python: numbers, strings, lists and dictionaries, no names and no calls; None for no literal.
+
+    The published code calls eval() on the reply, which runs what the reply says.
+    """
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of a backslash in a text
+            return ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+        return None
 
 
 def _selected(index: Any, members: int, rules: Rules) -> tuple[int, ...]:
@@ -141,7 +164,7 @@ def _selected(index: Any, members: int, rules: Rules) -> tuple[int, ...]:
     return tuple(sorted(number - 1 for number in numbers))
 
 
-def _summary(text: Any, max_words: int) -> str:
+def _summary(text: Any, max_words: int | None) -> str:
     if not isinstance(text, str):
         _refuse("schema", "summary: is no text")
     summary = text.strip()
@@ -151,6 +174,8 @@ def _summary(text: Any, max_words: int) -> str:
     if found is not None:
         _refuse("control-characters", f"U+{ord(found):04X} in the summary")
     words = len(summary.split())
+    if max_words is None:
+        return summary
     if words > max_words:
         _refuse("too-long", f"{words} words, where at most {max_words} are allowed")
     if len(summary) > max_words * MAX_CHARACTERS_A_WORD:

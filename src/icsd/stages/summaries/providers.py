@@ -36,7 +36,8 @@ def summarize(groups: Sequence[Group], prompt: Prompt, config: SummariesConfig, 
     with cache.writer(run=results.name, provider=config.provider, model=model_name(config)) as segment:
         opened = _local_model if config.provider == "transformers" else _served_model
         with opened(config, cache, segment, results) as (sampling, send):
-            yield from _SummaryRequester(prompt, sampling, config.repair, quality_filter, cache, send).summaries(groups)
+            requester = _SummaryRequester(prompt, sampling, config, quality_filter, cache, send)
+            yield from requester.summaries(groups)
 
 
 def model_name(config: SummariesConfig) -> str:
@@ -56,7 +57,7 @@ class _SummaryRequester:
 
     prompt: Prompt
     sampling: Sampling
-    repair: bool
+    config: SummariesConfig
     quality_filter: QualityFilter
     cache: ResponseCache
     send: Send
@@ -66,7 +67,7 @@ class _SummaryRequester:
         keys = [self._first(group).key for group in groups]
         outcomes = self._outcomes(keys, lambda index: self._first(groups[index]), "summaries")
         summaries = [self._read(group, outcomes[key]) for group, key in zip(groups, keys, strict=True)]
-        unusable = [index for index, summary in enumerate(summaries) if self.repair and summary.repairable]
+        unusable = [index for index, summary in enumerate(summaries) if self.config.repair and summary.repairable]
 
         def repair(number: int) -> Request:
             index = unusable[number]
@@ -103,7 +104,8 @@ class _SummaryRequester:
         return outcomes
 
     def _read(self, group: Group, outcome: Outcome) -> Summary:
-        return self.quality_filter(group, read_outcome(outcome, len(group.captions), self.prompt.rules))
+        rules, accepted = self.prompt.rules, self.config.answers
+        return self.quality_filter(group, read_outcome(outcome, len(group.captions), rules, accepted))
 
 
 @contextmanager

@@ -3,6 +3,7 @@ import json
 import pytest
 from pydantic import ValidationError
 
+from icsd.config import AnswersConfig
 from icsd.stages.summaries.answers import BadAnswer, Rules, parse_answer
 
 GOOD = '{"index": [3, 1], "summary": " A dog on a beach. "}'
@@ -64,6 +65,57 @@ def test_parse_answer_counts_words_to_the_limit() -> None:
     assert parse_answer(_answer([1], "word " * 50), members=3, rules=Rules()).summary.count("word") == 50
     with pytest.raises(BadAnswer, match="51 words, where at most 50"):
         parse_answer(_answer([1], "word " * 51), members=3, rules=Rules())
+
+
+def test_without_limit_words_no_word_is_counted() -> None:
+    long = "word " * 51 + "a" * 5000
+    assert parse_answer(_answer([1], long), 3, Rules(), AnswersConfig(limit_words=False)).summary == long
+
+
+AS_PUBLISHED = AnswersConfig(form="python", limit_words=False)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        GOOD,
+        "{'index': [3, 1], 'summary': ' A dog on a beach. '}",
+        '{"index": [3, 1], \'summary\': " A dog on a beach. "}',
+    ],
+)
+def test_python_reads_what_the_published_code_evaluates(text: str) -> None:
+    answer = parse_answer(text, 3, Rules(), AS_PUBLISHED)
+    assert (answer.selected, answer.summary) == ((0, 2), "A dog on a beach.")
+
+
+def test_python_reads_quotes_and_backslashes_in_a_text() -> None:
+    assert (
+        parse_answer("{'index': [1], 'summary': \"A man's dog.\"}", 3, Rules(), AS_PUBLISHED).summary == "A man's dog."
+    )
+    assert parse_answer(r"{'index': [1], 'summary': 'A \d dog.'}", 3, Rules(), AS_PUBLISHED).summary == r"A \d dog."
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("__import__('os').system('true')", "not-json"),
+        ("{'index': [1], 'summary': str(1)}", "not-json"),
+        ("{'index': list, 'summary': 'A dog.'}", "not-json"),
+        ("[" * 100_000, "not-json"),
+        ("{'index': [" + "1" * 5000 + "], 'summary': 'A dog.'}", "not-json"),
+        ("{[]: 1}", "not-json"),
+        ("None", "not-json"),
+        ("{1, 2}", "schema"),
+        ("{'index': (1, 2), 'summary': 'A dog.'}", "schema"),
+        ("{'index': [1], 'summary': b'A dog.'}", "schema"),
+        ("{1: [1], 'summary': 'A dog.'}", "schema"),
+        ("{'index': [1j], 'summary': 'A dog.'}", "schema"),
+    ],
+)
+def test_python_runs_nothing_and_reads_literals_alone(text: str, code: str) -> None:
+    with pytest.raises(BadAnswer) as error:
+        parse_answer(text, 3, Rules(), AS_PUBLISHED)
+    assert error.value.code == code
 
 
 def test_parse_answer_counts_the_selected_captions() -> None:
