@@ -72,13 +72,20 @@ DRAWN = rf"({arms_where(lambda arm: arm.sentences)})(/candidate-\d+)?"
 BALANCE = "ledger" if cfg.alignment.selects else "pairs"
 
 
+def group_tables(arm):
+    """Return the inputs that tell which images of an arm were possible."""
+    if arm.drawn_by.sentences == "groups":
+        return {"groups": "<results>/groups/all.parquet"}
+    return {"summaries": collect("<results>/summaries/{shard}.parquet", shard=SHARDS)}
+
+
 def dataset_tables(wildcards):
     """Return the inputs of the dataset of an arm with drawn pictures."""
     arm = ARMS[wildcards.arm]
     drawn_by = arm.drawn_by.name
     return {
         "captions": KEPT,
-        "summaries": collect("<results>/summaries/{shard}.parquet", shard=SHARDS),
+        **group_tables(arm),
         "sentences": drawn_sentences(drawn_by),
         "images": arm_images(wildcards),
         "safety": drawn_shards("safety", drawn_by),

@@ -25,7 +25,9 @@ rule export_dataset:
         ledger="<results>/dataset/{arm}/ledger.parquet",
         images=arm_images,
         summaries=lambda wildcards: (
-            [] if ARMS[wildcards.arm].photographs else collect("<results>/summaries/{shard}.parquet", shard=SHARDS)
+            []
+            if ARMS[wildcards.arm].drawn_by.sentences in (None, "groups")
+            else collect("<results>/summaries/{shard}.parquet", shard=SHARDS)
         ),
     output:
         directory("<results>/export/{arm}/{layout}"),

@@ -1,7 +1,7 @@
 # gallery: all tables -> a page with the pictures, for a browser without a server
 #
 # in:  <results>/{captions,groups}/all.parquet              CAPTIONS, GROUPS  } if any arm draws pictures
-#      <results>/summaries/{shard}.parquet                  SUMMARIES         }
+#      <results>/summaries/{shard}.parquet                  SUMMARIES: if any of these needs them
 #      <results>/images/{drawing}/sentences.parquet         SENTENCES  }
 #      <results>/images/{drawing}/{shard}.parquet           IMAGES     } of the arms that draw
 #      <results>/safety/{drawing}/{shard}.parquet           SAFETY     }
@@ -20,7 +20,7 @@ rule write_gallery:
     input:
         captions="<results>/captions/all.parquet" if cfg.drawn_arms else [],
         groups="<results>/groups/all.parquet" if cfg.drawn_arms else [],
-        summaries=collect("<results>/summaries/{shard}.parquet", shard=SHARDS) if cfg.drawn_arms else [],
+        summaries=collect("<results>/summaries/{shard}.parquet", shard=SHARDS) if cfg.summarizing_arms else [],
         sentences=drawn_sentences(*cfg.drawn_arms),
         images=drawn_shards("images", *cfg.drawn_arms),
         safety=drawn_shards("safety", *cfg.drawn_arms),

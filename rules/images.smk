@@ -2,6 +2,7 @@
 #
 # in:  <results>/summaries/{shard}.parquet             SUMMARIES, all shards
 #      <results>/captions/all.parquet                  CAPTIONS
+#      <results>/groups/all.parquet                    GROUPS: for arms that draw their anchor captions
 #      <results>/dataset/multi/pairs.parquet           PAIRS: for arms that draw the captions of these
 #      <results>/alignment/{drawing}/{shard}.parquet   ALIGNMENT: where images.redraw_below decides what is drawn again
 # out: <results>/images/{drawing}/sentences.parquet    SENTENCES: what to draw, in the shard of the image's id; a row
@@ -40,6 +41,31 @@ rule select_sentences:
         runtime=jobs.minutes(30),
     script:
         "../scripts/select_sentences.py"
+
+
+rule select_anchor_captions:
+    input:
+        groups="<results>/groups/all.parquet",
+        captions=KEPT,
+    output:
+        sentences="<results>/images/{arm}/sentences.parquet",
+    wildcard_constraints:
+        arm=arms_where(lambda arm: arm.sentences == "groups"),
+    params:
+        revision=REVISIONS["images"],
+        shards=cfg.shards,
+        max_summaries=cfg.images.max_summaries,
+        seed=cfg.images.seed,
+    log:
+        "<results>/logs/select_anchor_captions/{arm}.log",
+    conda:
+        "../envs/icsd.yaml"
+    threads: 1
+    resources:
+        mem_mb=jobs.memory(4000),
+        runtime=jobs.minutes(30),
+    script:
+        "../scripts/select_anchor_captions.py"
 
 
 rule select_matched_sentences:

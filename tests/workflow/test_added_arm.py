@@ -34,4 +34,5 @@ def test_an_added_arm_is_planned_from_captions_to_scores(tmp_path: Path) -> None
     assert {arm for rule, arm in planned if rule == "build_dataset"} == {"multi", "multi_two", "matched_few"}
     assert {arm for rule, arm in planned if rule == "generate_images"} == {"multi", "matched_few"}
     assert {arm for rule, arm in planned if rule == "train_captioner"} == {"multi_two", "matched_few"}
+    assert "summarize_groups" in done.stdout
     assert {("select_sentences", "multi"), ("select_matched_sentences", "matched_few")} <= planned

@@ -90,6 +90,11 @@ class Config(Section):
         """The arms that pictures are drawn for."""
         return drawn_arms(self.arms)
 
+    @property
+    def summarizing_arms(self) -> list[str]:
+        """Those of the drawn arms whose pictures depend on summaries."""
+        return [arm for arm in self.drawn_arms if ARMS[arm].uses_summaries]
+
     def drawings(self, arm: str) -> list[str]:
         """The folders of an arm's drawn pictures, below images/: the first candidates' and those of further ones."""
         return drawing_names(arm, self.images.candidates)

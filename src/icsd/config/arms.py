@@ -1,11 +1,11 @@
 """The arms of the comparison, as data: a new arm is an entry of ARMS and its test.
 
-An arm whose sentences come from elsewhere than summaries, captions or pairs needs a new value of `Arm.sentences`, also
-in `uses_groups` and `needs`. Four more places branch on that value: the choice in `stages.sentences` with its rule in
-rules/images.smk, the possible images and the reason of those not drawn in `stages.dataset.building`, and the number of
-images in `views.estimate.counts`. An image's id is the arm and the number of its group or caption
-(`core.ids.drawn_image_id`): an arm that draws a caption twice needs another id for the second image, which
-`core.ids.image_number` must read.
+An arm whose sentences come from elsewhere than summaries, groups, captions or pairs needs a new value of
+`Arm.sentences`, also in `uses_groups`, `uses_summaries` and `needs`. Four more places branch on that value: the choice
+in `stages.sentences` with its rule in rules/images.smk, the possible images and the reason of those not drawn in
+`stages.dataset.building`, and the number of images in `views.estimate.counts`. An image's id is the arm and the number
+of its group or caption (`core.ids.drawn_image_id`): an arm that draws a caption twice needs another id for the second
+image, which `core.ids.image_number` must read.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,14 +20,15 @@ class Arm:
     """An arm: what is drawn for it, and which captions go with each picture.
 
     Its pictures are its own, drawn from `sentences`; or those of the arm `pictures`; or photographs of the corpus.
-    `sentences` are the "summaries" of groups; or "captions" of the corpus, as many as summaries are drawn; or each
-    caption of the method's "pairs". `captions` limits the captions that go with one picture, the group's anchor first;
-    None: all that its sentence came from. A `balanced` arm has as many pictures as the method.
+    `sentences` are the "summaries" of groups; or the anchor captions of "groups"; or "captions" of the corpus, as many
+    as summaries are drawn; or each caption of the method's "pairs". `captions` limits the captions that go with one
+    picture, the group's anchor first; None: all that its sentence came from. A `balanced` arm has as many pictures as
+    the method.
     """
 
     name: str
     about: str
-    sentences: Literal["summaries", "captions", "pairs"] | None = None
+    sentences: Literal["summaries", "groups", "captions", "pairs"] | None = None
     pictures: str | None = None
     captions: int | None = None
     balanced: bool = False
@@ -40,7 +41,12 @@ class Arm:
 
     @property
     def uses_groups(self) -> bool:
-        """True if its pictures depend on groups and their summaries."""
+        """True if its pictures depend on groups."""
+        return self.uses_summaries or self.drawn_by.sentences == "groups"
+
+    @property
+    def uses_summaries(self) -> bool:
+        """True if its pictures depend on the summaries of groups."""
         return self.drawn_by.sentences in ("summaries", "pairs")
 
     @property
@@ -86,6 +92,12 @@ ARMS = {
             "The pictures of the arm multi, drawn from sentences of several captions, with one caption each.",
             pictures="multi",
             captions=1,
+        ),
+        Arm(
+            "neighbors",
+            "Pictures drawn from the anchor caption of each group, with it and its four nearest captions: without LLM.",
+            sentences="groups",
+            captions=5,
         ),
         Arm("real", "Photographs with the captions that people gave them.", photographs=True),
     )

@@ -21,7 +21,7 @@ class ImagesConfig(Section):
     """Pictures drawn from sentences."""
 
     model: str = tracked(..., "A text-to-image pipeline of diffusers: a folder, or an id of the hub.")
-    max_summaries: Count = tracked(1000, "Summaries that multi draws at most; single draws as many captions.")
+    max_summaries: Count = tracked(1000, "Summaries, or groups, that an arm draws at most; single as many captions.")
     spare: Share = tracked(
         0.05,
         "Share of captions that single draws beyond that, so that as many pictures are left when the "

@@ -9,6 +9,7 @@ from typing import Any
 
 from icsd.config.arms import ARMS
 from icsd.core import tables
+from icsd.core.errors import InputError
 from icsd.core.ids import (  # fmt: skip
     candidate_id,
     drawing_order,
@@ -20,6 +21,7 @@ from icsd.core.ids import (  # fmt: skip
 )
 
 Row = Mapping[str, Any]
+AGAIN = "delete it and run snakemake again"
 _log = logging.getLogger(__name__)
 
 
@@ -45,6 +47,22 @@ def select_sentences(
         chosen = choose_captions(_corpus(captions), math.ceil(len(groups) * (1 + spare)))
         rows = [_of_caption(arm, row, seed) for row in chosen]
     _write_sentences(arm, rows, sentences, shards)
+
+
+def select_anchor_captions(
+    arm: str, groups: Path, captions: Path, sentences: Path, shards: int, pictures: int, seed: int
+) -> None:
+    """Write the SENTENCES of an arm that draws the anchor captions of GROUPS, at most `pictures` of them."""
+    rows = tables.read(groups, tables.GROUPS, columns=["group_id", "caption_ids"]).to_pylist()
+    chosen = sorted(rows, key=lambda row: drawing_order(row["group_id"]))[:pictures]
+    texts = {row["caption_id"]: row["caption"] for row in _corpus(captions)}
+    found = []
+    for row in chosen:
+        if row["group_id"] not in texts:
+            raise InputError(groups, f"group_id {row['group_id']}", f"its anchor is not in {captions}", AGAIN)
+        sentence = _sentence(arm, row["group_id"], texts[row["group_id"]], ARMS[arm].captions_of(row), seed)
+        found.append(sentence | {"group_id": row["group_id"]})
+    _write_sentences(arm, found, sentences, shards)
 
 
 def select_matched_sentences(arm: str, pairs: Path, captions: Path, sentences: Path, shards: int, seed: int) -> None:

@@ -59,6 +59,11 @@ class Run:
         return list(product(self.arms, self.seeds))
 
     @property
+    def summarized(self) -> bool:
+        """True if pictures of the run depend on summaries of groups."""
+        return any(ARMS[arm].uses_summaries for arm in self.drawn)
+
+    @property
     def splits(self) -> list[str]:
         """All sets of photographs: those for training, for validation and for tests."""
         return sorted({*NO_TEST, *self.tests})
@@ -98,8 +103,9 @@ class Run:
 
     @property
     def summaries(self) -> RunTable:
-        """The answer for each group."""
-        return self._sharded("summaries", "summaries", tables.SUMMARIES)
+        """The answer for each group; no file in a run whose arms need none."""
+        found = self._sharded("summaries", "summaries", tables.SUMMARIES)
+        return found if self.summarized or not self.drawn else replace(found, paths=())
 
     def sentences(self, arm: str) -> RunTable:
         """The sentences that an arm draws, once for each candidate."""

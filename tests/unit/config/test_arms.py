@@ -13,7 +13,8 @@ from icsd.config.arms import ARMS, Arm, arms_with_pictures_of, drawing_names, dr
         (["single"], ["multi", "single"]),
         (["single_matched"], ["multi", "single_matched"]),
         (["multi_head"], ["multi"]),
-        (list(ARMS), ["multi", "single", "single_matched"]),
+        (["neighbors"], ["neighbors"]),
+        (list(ARMS), ["multi", "single", "single_matched", "neighbors"]),
     ],
 )
 def test_a_run_draws_what_its_arms_need(arms: list[str], drawn: list[str]) -> None:
@@ -25,7 +26,9 @@ def test_an_arm_has_its_own_pictures_or_another_arms_or_photographs() -> None:
         assert [bool(arm.sentences), bool(arm.pictures), arm.photographs].count(True) == 1
         assert arm.needs <= set(ARMS)
         assert arm.about.endswith(".")
-    assert [name for name, arm in ARMS.items() if arm.uses_groups] == ["multi", "single_matched", "multi_head"]
+    summarized = ["multi", "single_matched", "multi_head"]
+    assert [name for name, arm in ARMS.items() if arm.uses_groups] == [*summarized, "neighbors"]
+    assert [name for name, arm in ARMS.items() if arm.uses_summaries] == summarized
 
 
 def test_an_added_arm_brings_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,7 +73,8 @@ def test_the_papers_run_is_the_papers() -> None:
     evaluation = paper.evaluation
     assert (evaluation.beams, evaluation.min_tokens, evaluation.max_tokens) == (3, 5, 30)
     changed = {
-        "k10": "groups", "k20": "groups", "merge": "summaries", "diffcse": "embeddings", "single": "arms"
+        "k10": "groups", "k20": "groups", "merge": "summaries", "diffcse": "embeddings", "single": "arms",
+        "neighbors": "arms",
     }  # fmt: skip
     for name, section in changed.items():
         ablation = _load(_overlays(ROOT / f"config/runs/ablations/{name}.yaml"))

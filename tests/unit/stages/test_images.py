@@ -16,7 +16,7 @@ from icsd.core.errors import ConfigError, InputError, ModelError
 from icsd.core.ids import item_seed, shard_names, shard_of
 from icsd.core.store import Store
 from icsd.stages.images import Drawing, generate_images, image_store
-from icsd.stages.sentences import select_matched_sentences, select_sentences
+from icsd.stages.sentences import select_anchor_captions, select_matched_sentences, select_sentences
 
 ARMS = ["multi", "single", "single_matched"]
 # diffusers' DPM-Solver and NumPy 2
@@ -103,6 +103,23 @@ def test_single_draws_as_many_captions_as_multi_summaries(tmp_path: Path) -> Non
         assert (row["image_id"], row["sentence"]) == (f"single-{caption_id}", f"caption {caption_id}")
         assert row["group_id"] is None and row["prompt_hash"] is None
     assert len(_select(tmp_path, "single", 100)) == 11
+
+
+def test_neighbors_draws_anchor_captions_with_their_nearest(tmp_path: Path) -> None:
+    """The anchor comes first, even where another caption of the same text stands before it."""
+    captions, groups, path = _corpus(tmp_path)[1], tmp_path / "groups.parquet", tmp_path / "s.parquet"
+    rows = [{"group_id": i, "caption_ids": [i + 1, i, *range(20, 29)], "similarities": [1.0] * 11} for i in range(9)]
+    tables.write(groups, tables.GROUPS, rows)
+    select_anchor_captions("neighbors", groups, captions, path, 1, 4, 0)
+    found = tables.read(path, tables.SENTENCES).to_pylist()
+    assert len(found) == 4
+    for row in found:
+        number = row["group_id"]
+        assert (row["image_id"], row["sentence"]) == (f"neighbors-{number}", f"caption {number}")
+        assert row["caption_ids"] == [number, number + 1, 20, 21, 22]
+    tables.write(groups, tables.GROUPS, [{"group_id": 99, "caption_ids": [1], "similarities": [1.0]}])
+    with pytest.raises(InputError, match=r"group_id 99: its anchor is not in"):
+        select_anchor_captions("neighbors", groups, captions, path, 1, 4, 0)
 
 
 def test_single_draws_a_share_more_to_spare_and_the_same_first(tmp_path: Path) -> None:

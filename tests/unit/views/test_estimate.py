@@ -238,6 +238,8 @@ def test_pictures_are_as_many_as_groups_are_usable(run: SmallRun) -> None:
     assert few.arms == {"multi": 10, "single": 11, "single_matched": 70}
     assert few.pictures == few.checks == Amount(91, 0, GUESS)
     assert run.count(**changes, arms=["single"]).arms == {"multi": 60, "single": 63}  # single has as many as multi
+    alone = run.count(**changes, arms=["neighbors"], images__max_summaries=10)
+    assert (alone.arms, alone.groups.total, alone.requests.total) == ({"neighbors": 10}, 0, 0)
 
 
 def test_dropped_summaries_draw_no_picture(run: SmallRun) -> None:

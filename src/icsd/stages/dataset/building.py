@@ -33,9 +33,10 @@ _log = logging.getLogger(__name__)
 class DrawnTables:
     """The tables that the dataset of an arm with drawn pictures is made of.
 
-    `sentences` has a file for each number of candidates. `alignment` are the scores of pairs, `matches` those of
-    captions with their nearest images; both may be empty. `balance` is the PAIRS of the method, or its LEDGER
-    where scores drop some of these: for an arm that is to have as many pictures.
+    `summaries` or `groups` tell which images were possible. `sentences` has a file for each number of candidates.
+    `alignment` are the scores of pairs, `matches` those of captions with their nearest images; both may be empty.
+    `balance` is the PAIRS of the method, or its LEDGER where scores drop some of these: for an arm that is to have as
+    many pictures.
     """
 
     captions: Path
@@ -45,6 +46,7 @@ class DrawnTables:
     safety: Sequence[Path]
     alignment: Sequence[Path] = ()
     matches: Sequence[Path] = ()
+    groups: Path | None = None
     balance: Path | None = None
 
 
@@ -201,6 +203,7 @@ def _steps(
 
 _REASONS = {  # why an item was not drawn, by what the arm's sentences are
     "summaries": "not among the first {count} of images.max_summaries",
+    "groups": "not among the first {count} of images.max_summaries",
     "captions": f"not among the first {{count}}: as many as {METHOD} draws, and images.spare more",
     "pairs": f"in no pair of {METHOD}",
 }
@@ -233,6 +236,9 @@ def _pictures_before_scores(ledger: Path) -> int:
 def _possible_images(arm: str, paths: DrawnTables, captions: Mapping[int, str]) -> tuple[list[Step], list[str]]:
     """Return the steps before sentences were chosen, and the ids of all images that could have been drawn."""
     drawn_by = ARMS[arm].drawn_by
+    if paths.groups:
+        anchors = tables.read(paths.groups, tables.GROUPS, columns=["group_id"])["group_id"].to_pylist()
+        return [], [drawn_image_id(drawn_by.name, group_id) for group_id in sorted(anchors)]
     if drawn_by.sentences != "summaries":
         return [], [drawn_image_id(drawn_by.name, caption_id) for caption_id in sorted(captions)]
     columns = ["group_id", "status", "reason"]

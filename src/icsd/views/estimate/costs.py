@@ -7,7 +7,7 @@ from statistics import fmean
 
 from icsd.config import ARMS, Config, EstimateConfig
 from icsd.llm.budget import BATCH_PRICE, Prices
-from icsd.views.estimate.counts import Amount, Counts
+from icsd.views.estimate.counts import Amount, Counts, captions_of_picture
 
 PRICE_SHARES = {"openai": 1.0, "openai-batch": BATCH_PRICE}  # of the endpoint's prices; the others cost nothing
 HOUR_S = 3600.0
@@ -104,7 +104,7 @@ def _pairs(arm: str, config: Config, counts: Counts) -> float:
     if ARMS[arm].photographs:  # as many as there are captions, since corpus and photographs often belong together
         return counts.captions.total
     drawn_by = ARMS[arm].drawn_by
-    of_picture = config.estimate.captions_per_summary if drawn_by.sentences == "summaries" else 1.0
+    of_picture = captions_of_picture(drawn_by, config.estimate)
     return counts.arms[drawn_by.name] * min(of_picture, ARMS[arm].captions or of_picture)
 
 

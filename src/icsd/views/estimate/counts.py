@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from icsd.config import ARMS, Config
+from icsd.config import ARMS, Arm, Config, EstimateConfig
 from icsd.core.errors import InputError
 from icsd.core.logs import progress
 from icsd.core.store import Store
@@ -153,7 +153,7 @@ def _summarized(config: Config, prompt: Prompt, run: Run) -> Summarized:
 
 
 def _groups(run: Run, corpus: Texts, summarized: Summarized) -> Amount:
-    if not run.drawn:
+    if not run.summarized:
         return Amount(0, source=CONFIG)
     for rows in run.groups.read(["group_id"]):
         return Amount(len(rows), len(summarized.group_ids), TABLES)
@@ -219,7 +219,7 @@ def _sentences(
     config: Config, run: Run, corpus: Texts, groups: Amount, summarized: Summarized
 ) -> tuple[dict[str, int], str]:
     """The sentences to draw by arm, and the source of these numbers."""
-    arms, source = _arms(config, corpus, groups, summarized), GUESS if run.drawn else CONFIG
+    arms, source = _arms(config, run, corpus, groups, summarized), GUESS if run.drawn else CONFIG
     if groups.source == TABLES and not groups.left:
         chosen = {arm: number for arm in arms if (number := run.sentences(arm).counts()[0]) is not None}
         source = TABLES if chosen.keys() == arms.keys() else GUESS
@@ -266,7 +266,7 @@ def _matching(config: Config, run: Run, arms: Mapping[str, int], drawn: Mapping[
         return Amount(0, source=CONFIG), Amount(0, source=CONFIG)
     vectors = comparisons = Amount(0)  # a guess, since the captions of a picture are one
     for arm, sentences in arms.items():
-        captions = config.estimate.captions_per_summary if ARMS[arm].sentences == "summaries" else 1.0
+        captions = captions_of_picture(ARMS[arm], config.estimate)
         shards = len(run.shards)
         scored = len(run.alignment(arm).there) / (shards * len(run.drawings(arm)))
         matched = len(run.matches(arm).there) / shards
@@ -276,17 +276,25 @@ def _matching(config: Config, run: Run, arms: Mapping[str, int], drawn: Mapping[
     return vectors, comparisons
 
 
+def captions_of_picture(arm: Arm, rates: EstimateConfig) -> float:
+    """The mean number of captions in a row of an arm's SENTENCES."""
+    if arm.sentences == "summaries":
+        return rates.captions_per_summary
+    return float(arm.captions or 1)
+
+
 def _store(config: Config) -> Store:
     return image_store(Path(config.images.store), config.run)
 
 
-def _arms(config: Config, corpus: Texts, groups: Amount, summarized: Summarized) -> dict[str, int]:
+def _arms(config: Config, run: Run, corpus: Texts, groups: Amount, summarized: Summarized) -> dict[str, int]:
     if not config.drawn_arms:
         return {}
     usable = summarized.usable + groups.left * (1 - config.estimate.unusable_share)
     summaries = min(config.images.max_summaries, round(usable))
     sentences = {
         "summaries": summaries,
+        "groups": min(config.images.max_summaries, run.groups.count() or corpus.count),
         "captions": min(corpus.count, math.ceil(summaries * (1 + config.images.spare))),
         "pairs": min(corpus.count, round(summaries * config.estimate.captions_per_summary)),
     }

@@ -119,7 +119,7 @@ def _contents(facts: Facts) -> Iterator[str]:
 
 
 def _prompt(arm: str, facts: Facts, source: Provenance) -> str:
-    if not ARMS[arm].uses_groups or source["provider"] == "merge":
+    if not ARMS[arm].uses_summaries or source["provider"] == "merge":
         return ""
     hashes = ", ".join(map(as_code, facts.tokens.prompt_hashes))
     text = Path(source["prompt"]).read_text(encoding="utf-8")

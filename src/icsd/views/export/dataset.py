@@ -55,9 +55,10 @@ def _timed(arm: str) -> list[str]:
     if ARMS[arm].photographs:
         return []
     drawn_by = ARMS[arm].drawn_by.name
-    grouping = ["embed_captions", "find_neighbors", "form_groups", "summarize_groups"]
+    grouping = ["embed_captions", "find_neighbors", "form_groups"] if ARMS[arm].uses_groups else []
+    summarizing = ["summarize_groups"] if ARMS[arm].uses_summaries else []
     drawing = ["generate_images", "score_alignment", "match_captions", "check_safety"]
-    return [*(grouping if ARMS[arm].uses_groups else []), *(f"{rule}/{drawn_by}" for rule in drawing)]
+    return [*grouping, *summarizing, *(f"{rule}/{drawn_by}" for rule in drawing)]
 
 
 # --- Layouts ----------------------------------------------------------------------------------------------------------

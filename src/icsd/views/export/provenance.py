@@ -78,6 +78,7 @@ def model_lines(arm: str, source: Provenance) -> Iterator[str]:
         return
     if ARMS[arm].uses_groups:
         yield f"- Caption embeddings, for groups of {source['k']}: {model_line(source['embeddings'])}"
+    if ARMS[arm].uses_summaries:
         yield f"- Sentences: {_summarizer(source)}"
     drawing = dict(source["images"])
     yield f"- Pictures: {model_line(drawing.pop('model'))}"

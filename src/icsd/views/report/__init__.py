@@ -86,7 +86,9 @@ def _tables_shown(run: Run) -> Iterator[RunTable]:
     if run.guarded:
         yield run.guard
     if run.drawn:
-        yield from (run.groups, run.group_times, run.summaries)
+        yield from (run.groups, run.group_times)
+    if run.summarized:
+        yield run.summaries
     for arm in run.drawn:
         yield from (run.images(arm), run.safety(arm))
         if run.aligned:

@@ -55,7 +55,7 @@ def stages(run: Run, alignment: AlignmentConfig) -> Iterator[tuple[str, list[Sta
         yield "guard", _guard(run)
     form_groups = StageJob("form_groups", (), run.group_times.paths[0], "form_groups")
     yield "groups", [*_sharded("find_neighbors", run, run.neighbors), form_groups]
-    yield "summaries", _sharded("summarize_groups", run, run.summaries) if run.drawn else []
+    yield "summaries", _sharded("summarize_groups", run, run.summaries) if run.summarized else []
     yield "images", [job for arm in run.drawn for job in _drawing(run, arm)]
     yield "alignment", [job for arm in run.drawn for job in _aligning(run, arm, alignment)]
     yield "safety", [job for arm in run.drawn for job in _drawn("check_safety", run, run.safety(arm), arm)]

@@ -119,6 +119,20 @@ def test_multi_head_pairs_the_same_pictures_with_the_head_only(tmp_path: Path, m
     assert ledger == _build(tmp_path / "multi", "multi", make("multi"))[1]
 
 
+def test_neighbors_needs_no_summaries(tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(DRAWN, "neighbors", DRAWN["multi"])
+    rows = [{"group_id": i, "caption_ids": [i], "similarities": [1.0]} for i in (5, 4, 2, 1)]
+    groups = _file(tmp_path / "groups.parquet", tables.GROUPS, rows)
+    pairs, ledger = _build(tmp_path, "neighbors", replace(make("neighbors"), summaries=[], groups=groups))
+    assert pairs == [("neighbors-1", 1), ("neighbors-1", 2), ("neighbors-2", 2), ("neighbors-2", 3)]
+    assert ledger[:4] == [
+        ("images", "neighbors-1", None),
+        ("images", "neighbors-2", None),
+        ("images", "neighbors-4", None),
+        ("images", "neighbors-5", "not among the first 3 of images.max_summaries"),
+    ]
+
+
 def test_an_added_arm_pairs_the_pictures_and_captions_that_its_entry_names(
     tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
