@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from icsd.config.estimate import EstimateConfig
-from icsd.config.section import Count, Section, Seed, Share, tracked, untracked
+from icsd.config.section import Count, Section, Seed, Share, added, tracked, untracked
 
+Fit = Literal["crop", "squash", "pad"]
 SIGNAL_S = 120  # before a Slurm job's time is up; SLURM may be a minute early
 
 
@@ -33,6 +34,11 @@ class CaptionerConfig(Section):
     tokenizer: str = tracked(..., "BertTokenizer: a folder, or an id of the hub.")
     image_size: Count | None = tracked(
         None, "Side of a picture in pixels, its position embeddings interpolated; null: the model's own."
+    )
+    fit: Fit = added(
+        "crop",
+        "How a picture becomes a square. crop: the shorter side fits, and the ends of the longer one are cut off; "
+        "squash: both sides fit, at another aspect ratio; pad: the longer side fits, and the rest is black.",
     )
     decoder: CaptionerDecoderConfig = CaptionerDecoderConfig()
     decoder_weights: str | None = tracked(
@@ -62,6 +68,9 @@ class CaptionerConfig(Section):
     crop: Annotated[float, Field(gt=0, le=1)] | None = tracked(
         None, "Smallest share of the area that a random crop keeps; null for no cropping."
     )
+    crop_from: Literal["square", "picture"] = added(
+        "square", "What is cropped: the square of fit, enlarged again; or the picture at its own size, shrunk once."
+    )
     precision: Literal["auto", "float32", "bfloat16"] = tracked(
         "auto", "auto is bfloat16 where the processor or GPU has it."
     )
@@ -83,6 +92,11 @@ class CaptionerConfig(Section):
     def models(self) -> tuple[str | None, ...]:
         """The models that a training loads."""
         return self.vision_model, self.tokenizer, self.decoder_weights
+
+    @property
+    def crops_whole_pictures(self) -> bool:
+        """Whether the training needs its pictures at their own size."""
+        return self.crop is not None and self.crop_from == "picture"
 
     @property
     def gpus(self) -> int:

@@ -22,8 +22,10 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from icsd.config import CaptionerConfig, CaptionerDecoderConfig
+from icsd.config.captioner import Fit
 from icsd.core.errors import ModelError
 from icsd.models.model_folder import TOKENIZER_FILES, model_folder
+from icsd.stages.captioner.pictures import Square
 from icsd.stages.captioner.text import MAX_TOKENS, prompt_ids
 
 transformers_logging.disable_progress_bar()  # people read the job's log
@@ -85,6 +87,14 @@ def load_vision(model: str, size: int | None, attention: str) -> tuple[CLIPVisio
     # the decoder does not read the pooled output: distributed training would wait for the gradient of its norm
     encoder.post_layernorm.requires_grad_(False)
     return encoder, processor
+
+
+def set_fit(processor: CLIPImageProcessor, size: int, fit: Fit) -> None:
+    """Make transformers' processor fit pictures as `Square` does; it pads where it crops a picture that is smaller."""
+    if fit == "crop":  # its own
+        return
+    processor.size = {"height": size, "width": size} if fit == "squash" else {"max_height": size, "max_width": size}
+    processor.do_center_crop, processor.crop_size = fit == "pad", {"height": size, "width": size}
 
 
 def resized(encoder: CLIPVisionModel, size: int) -> CLIPVisionModel:
@@ -164,6 +174,7 @@ def _as_decoder(decoder: CaptionerDecoderConfig) -> dict[str, object]:
 
 
 TOKENIZER = "captioner.tokenizer"
+FIT = "picture_fit"  # key of the checkpoint's config.json
 
 
 @dataclass(frozen=True)
@@ -179,14 +190,20 @@ class Captioner:
         """Side of the square pictures that the encoder takes, in pixels."""
         return int(self.model.config.encoder.image_size)
 
-    def pixel_values(self, pixels: np.ndarray) -> torch.Tensor:
+    @property
+    def square(self) -> Square:
+        """How a picture becomes a square; checkpoints from before `fit` crop."""
+        return Square(self.picture_size, getattr(self.model.config, FIT, "crop"))
+
+    def pixel_values(self, pixels: np.ndarray | torch.Tensor) -> torch.Tensor:
         """Normalise RGB uint8 [b, size, size, 3] to float [b, 3, size, size]."""
         device = self.model.device
         mean, std = (
             torch.tensor(values).to(device) for values in (self.processor.image_mean, self.processor.image_std)
         )
         # uint8 moves to the device: a quarter of the bytes; copied, because torch wants a writable array
-        scaled = (torch.from_numpy(np.array(pixels)).to(device).float() / 255 - mean) / std
+        raw = pixels if isinstance(pixels, torch.Tensor) else torch.from_numpy(np.array(pixels))
+        scaled = (raw.to(device).float() / 255 - mean) / std
         return scaled.permute(0, 3, 1, 2).contiguous()
 
 
@@ -204,6 +221,7 @@ def new_captioner(settings: CaptionerConfig, seed: int, device: torch.device) ->
     """Build a captioner from the vision encoder and a decoder; `seed` draws the weights that are not loaded."""
     attention = _attention(device)
     encoder, processor = load_vision(settings.vision_model, settings.image_size, attention)
+    set_fit(processor, encoder.config.image_size, settings.fit)
     folder = str(model_folder(TOKENIZER, settings.tokenizer, TOKENIZER_FILES))
     words = loaded(BertTokenizer, folder, TOKENIZER)
     torch.manual_seed(seed)
@@ -212,6 +230,7 @@ def new_captioner(settings: CaptionerConfig, seed: int, device: torch.device) ->
     else:
         language = decoder_from(settings.decoder_weights, settings.decoder, len(words), attention)
     model = VisionEncoderDecoderModel(encoder=encoder, decoder=language)
+    setattr(model.config, FIT, settings.fit)
     for config in (model.config, model.generation_config):
         config.decoder_start_token_id = words.cls_token_id
         config.eos_token_id, config.pad_token_id = words.sep_token_id, words.pad_token_id

@@ -13,9 +13,9 @@ from icsd.core.logs import progress
 from icsd.core.metrics import read_references
 from icsd.core.pictures import PictureError, read_picture
 from icsd.corpora.coco_results import write_results
-from icsd.stages.captioner.data import fitted, read_pictures
 from icsd.stages.captioner.folder import read_generation_settings
 from icsd.stages.captioner.model import BeamSearch, generate_captions, load_captioner
+from icsd.stages.captioner.pictures import Square, read_pictures
 
 
 def predict_captions(
@@ -36,7 +36,7 @@ def predict_captions(
     references = read_references(captions)
     _check_described(images, references.keys(), captions)
     captioner = load_captioner(checkpoint)
-    pictures = read_pictures([images], captioner.picture_size, references, captions)
+    pictures = read_pictures([images], captioner.square, references, captions)
     texts = generate_captions(
         captioner, pictures.pixels, prefix, search, lambda starts: progress(starts, len(starts), "batches")
     )
@@ -78,15 +78,15 @@ def caption_files(folder: Path, paths: Sequence[Path]) -> Iterator[tuple[Path, s
     captioner = load_captioner(folder)
     search = BeamSearch(settings.beams, settings.min_tokens, settings.max_tokens, BATCH)
     for start in range(0, len(paths), BATCH):
-        batch = [(path, _read(path, captioner.picture_size)) for path in paths[start : start + BATCH]]
+        batch = [(path, _read(path, captioner.square)) for path in paths[start : start + BATCH]]
         pixels = [read for _, read in batch if not isinstance(read, InputError)]
         captions = iter(generate_captions(captioner, np.stack(pixels), settings.prefix, search) if pixels else [])
         yield from ((path, read if isinstance(read, InputError) else next(captions)) for path, read in batch)
 
 
-def _read(path: Path, size: int) -> np.ndarray | InputError:
+def _read(path: Path, square: Square) -> np.ndarray | InputError:
     try:
-        return fitted(read_picture(path), size)
+        return square.of(read_picture(path))
     except PictureError as error:
         hint = "give a PNG or JPEG file, mend the file or its path, or leave it out"
         return InputError(path, "", f"cannot be read ({error})", hint)

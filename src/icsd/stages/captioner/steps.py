@@ -20,10 +20,12 @@ from icsd.core.ids import item_seed
 from icsd.models.devices import has_bfloat16
 from icsd.stages.captioner.data import Pairs
 from icsd.stages.captioner.model import Captioner
+from icsd.stages.captioner.pictures import WholePictures
 from icsd.stages.captioner.processes import Processes
 from icsd.stages.captioner.text import TokenizedCaptions
 
 MAX_LOG_ASPECT = np.log(4 / 3)  # aspect ratio of a random crop, as in torchvision's RandomResizedCrop
+TRIES = 10  # to draw a crop that fits into the picture, as there
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,28 @@ def random_views(count: int, how: Augmentation, generator: np.random.Generator) 
     return torch.from_numpy(np.moveaxis(maps, -1, 0))
 
 
+def random_boxes(shapes: np.ndarray, smallest: float, generator: np.random.Generator) -> np.ndarray:
+    """Draw a crop (left, top, width, height) [b, 4] of each picture of `shapes` [b, 2] (height, width), in its pixels.
+
+    They are those of torchvision's RandomResizedCrop: a share of the area from `smallest` to 1, and an aspect ratio
+    from 3/4 to 4/3 on a logarithmic scale; if none fits, the largest in the centre whose aspect ratio is in the range.
+    """
+    return np.asarray([_random_box(height, width, smallest, generator) for height, width in shapes.tolist()])
+
+
+def _random_box(height: int, width: int, smallest: float, generator: np.random.Generator) -> tuple[int, int, int, int]:
+    for _ in range(TRIES):
+        area = height * width * generator.uniform(smallest, 1.0)
+        aspect = math.exp(generator.uniform(-MAX_LOG_ASPECT, MAX_LOG_ASPECT))
+        wide, high = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+        if 0 < wide <= width and 0 < high <= height:
+            left, top = generator.integers(width - wide + 1), generator.integers(height - high + 1)
+            return int(left), int(top), wide, high
+    limit = math.exp(MAX_LOG_ASPECT)
+    wide, high = min(width, round(height * limit)), min(height, round(width * limit))
+    return (width - wide) // 2, (height - high) // 2, wide, high
+
+
 def augment(pixels: torch.Tensor, views: torch.Tensor | None) -> torch.Tensor:
     """Flip and crop pictures [b, 3, h, w] by the maps `views`; the size stays."""
     if views is None:
@@ -92,9 +116,13 @@ class Setup:
 
 @dataclass(frozen=True)
 class Part:
-    """Pairs that are computed at once, their share of the step's tokens, and the seed of their dropout."""
+    """Pairs that are computed at once, their share of the step's tokens, and the seed of their dropout.
+
+    `boxes` are crops of pictures at their own size; None for squares.
+    """
 
     rows: np.ndarray
+    boxes: np.ndarray | None
     views: torch.Tensor | None
     share: float
     seed: int
@@ -130,17 +158,28 @@ def step_parts(setup: Setup, step: int) -> list[Part]:
     seeds = [item_seed(f"step-{step}", setup.seed)]
     seeds += [item_seed(f"step-{step}-part-{number}", setup.seed) for number in range(1, settings.batch_parts)]
     rows = step_rows(step, settings.batch_size, len(setup.pairs.captions), setup.seed)
-    views = random_views(len(rows), Augmentation(settings.flip, settings.crop), np.random.default_rng(seeds[0]))
+    generator = np.random.default_rng(seeds[0])
+    boxes = _boxes(setup, rows, generator)
+    crop = settings.crop if boxes is None else None
+    views = random_views(len(rows), Augmentation(settings.flip, crop), generator)
     counts = setup.tokens.lengths[rows] - setup.tokens.prompt  # tokens in the loss, with the end token
     return [
         Part(
             rows[places],
+            None if boxes is None else boxes[places],
             None if views is None else views[places],
             float(counts[places].sum() / counts.sum()),
             seed,
         )
         for places, seed in zip(np.split(np.arange(len(rows)), len(seeds)), seeds, strict=True)
     ]
+
+
+def _boxes(setup: Setup, rows: np.ndarray, generator: np.random.Generator) -> np.ndarray | None:
+    pairs, smallest = setup.pairs, setup.settings.crop
+    if smallest is None or not isinstance(pairs.pictures, WholePictures):
+        return None
+    return random_boxes(pairs.pictures.index[pairs.rows[rows], 1:], smallest, generator)
 
 
 def caption_loss(
@@ -201,12 +240,19 @@ def _with_gradient_sync(
     yield parts[-1], nullcontext()
 
 
+def _pixels(setup: Setup, part: Part) -> np.ndarray | torch.Tensor:
+    """Return the squares of a part, uint8 [b, size, size, 3]."""
+    pictures, rows = setup.pairs.pictures, setup.pairs.rows[part.rows]
+    if isinstance(pictures, WholePictures) and part.boxes is not None:
+        return pictures.crops(rows, part.boxes, setup.captioner.picture_size, setup.processes.device)
+    return pictures.pixels[rows]
+
+
 def _loss(setup: Setup, part: Part) -> torch.Tensor:
     captioner, settings, device = setup.captioner, setup.settings, setup.processes.device
     torch.manual_seed(part.seed)  # for dropout
     ids, mask, labels = (each.to(device) for each in decoder_batch(setup.tokens, part.rows))
-    pixels = captioner.pixel_values(setup.pairs.pictures.pixels[setup.pairs.rows[part.rows]])
-    pixels = augment(pixels, part.views)
+    pixels = augment(captioner.pixel_values(_pixels(setup, part)), part.views)
     enabled = precision(settings, device) == "bfloat16"
     with torch.autocast(device.type, torch.bfloat16, enabled=enabled):
         logits = setup.network(

@@ -17,6 +17,7 @@ from icsd.stages.captioner import state
 from icsd.stages.captioner.data import Validation, read_pairs, read_validation
 from icsd.stages.captioner.job import JOB, PICTURES, VAL_PICTURES, TrainingJob, become_torchrun
 from icsd.stages.captioner.model import Captioner, generate_captions, new_captioner, save_captioner
+from icsd.stages.captioner.pictures import INDEX
 from icsd.stages.captioner.processes import Processes, process_group
 from icsd.stages.captioner.state import TrainingProgress, watch_stop_signals
 from icsd.stages.captioner.steps import Setup, precision, update
@@ -60,7 +61,7 @@ def train_captioner(job: TrainingJob, processes: Processes) -> None:
     processes.gather("done")
     if processes.first:
         _write(training.setup.captioner, done, job)
-        state.remove(job.files.resume, (JOB, PICTURES, VAL_PICTURES))
+        state.remove(job.files.resume, (JOB, PICTURES, INDEX, VAL_PICTURES))
 
 
 def prepare(job: TrainingJob, processes: Processes) -> tuple[Training, str, TrainingProgress]:
@@ -71,9 +72,10 @@ def prepare(job: TrainingJob, processes: Processes) -> tuple[Training, str, Trai
         captioner.model.encoder.requires_grad_(False)
     if job.resources.checkpoint_activations:
         captioner.model.activation_checkpointing_enable({"use_reentrant": False})
-    size, threads = captioner.picture_size, job.resources.threads_each
-    pairs = read_pairs(job.files, size, settings.max_words, processes, threads)
-    validation = read_validation(job.files, size, settings.validation_pictures, processes, threads)
+    square, threads = captioner.square, job.resources.threads_each
+    trained_on = None if settings.crops_whole_pictures else square
+    pairs = read_pairs(job.files, trained_on, settings.max_words, processes, threads)
+    validation = read_validation(job.files, square, settings.validation_pictures, processes, threads)
     optimizer = _optimizer(captioner, settings)
     tokens = tokenize(pairs.captions, captioner.tokenizer, settings.prefix)
     steps = settings.steps_of(len(pairs.captions))

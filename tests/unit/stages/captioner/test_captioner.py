@@ -1,6 +1,5 @@
 """The captioner on a world of two kinds of picture: red ones and blue ones with a bright half."""
 
-import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -9,9 +8,7 @@ import numpy as np
 import pytest
 import torch
 from captioner_world import SEARCH, elsewhere, job_of, said_of, settings_of, write_world
-from PIL import Image
 from transformers import (
-    AutoImageProcessor,
     BertTokenizer,
     CLIPImageProcessor,
     CLIPVisionModel,
@@ -22,9 +19,9 @@ from icsd.config import CaptionerConfig
 from icsd.core import tables
 from icsd.core.errors import InputError, ModelError
 from icsd.stages.captioner import state, training
-from icsd.stages.captioner.data import fitted, read_pictures
 from icsd.stages.captioner.job import Files
 from icsd.stages.captioner.model import generate_captions, load_captioner, new_captioner
+from icsd.stages.captioner.pictures import Square, read_pictures
 from icsd.stages.captioner.predicting import predict_captions
 from icsd.stages.captioner.steps import IGNORED, Setup, caption_loss, decoder_batch, learning_rate
 from icsd.stages.captioner.text import clean_caption, tokenize
@@ -313,30 +310,4 @@ def test_file_that_is_no_picture_is_named(tmp_path: Path):
     row = {"image_id": "multi-1", "image": image, "sentence": "", "seed": 0, "model": "test"}
     tables.write(tmp_path / "images.parquet", tables.IMAGES, [row])
     with pytest.raises(InputError, match="multi-1"):
-        read_pictures([tmp_path / "images.parquet"], 16, ["multi-1"], "pairs.parquet")
-
-
-def test_pictures_of_other_sizes_are_fitted(tmp_path: Path):
-    file = io.BytesIO()
-    Image.new("RGB", (48, 20), (10, 200, 30)).save(file, "PNG")
-    row = {
-        "image_id": "wide",
-        "image": {"bytes": file.getvalue(), "path": None},
-        "sentence": "",
-        "seed": 0,
-        "model": "",
-    }
-    tables.write(tmp_path / "images.parquet", tables.IMAGES, [row])
-    pixels = read_pictures([tmp_path / "images.parquet"], 16, ["wide"], "pairs.parquet").pixels
-    assert pixels.shape == (1, 16, 16, 3)
-    assert (pixels == [10, 200, 30]).all()
-
-
-@pytest.mark.parametrize("size", [(48, 20), (31, 53), (640, 427), (17, 400), (16, 16)])
-def test_pictures_are_fitted_as_transformers_does(captioner_folder: Path, size: tuple[int, int]):
-    """Otherwise an exported captioner would see other pictures than it was trained on."""
-    width, height = size
-    noise = np.random.default_rng(0).integers(0, 255, (height, width, 3), dtype=np.uint8)
-    processor = AutoImageProcessor.from_pretrained(captioner_folder / "vision", backend="pil")
-    (expected,) = processor(Image.fromarray(noise), return_tensors="np", do_rescale=False, do_normalize=False).values()
-    assert (fitted(Image.fromarray(noise), 16) == np.moveaxis(expected[0], 0, -1)).all()
+        read_pictures([tmp_path / "images.parquet"], Square(16), ["multi-1"], "pairs.parquet")

@@ -18,9 +18,9 @@ from transformers import AutoImageProcessor, AutoTokenizer, VisionEncoderDecoder
 
 from icsd.cli import main
 from icsd.core import tables
-from icsd.stages.captioner.data import read_pictures
 from icsd.stages.captioner.folder import GenerationSettings
 from icsd.stages.captioner.model import generate_captions, load_captioner
+from icsd.stages.captioner.pictures import read_pictures
 from icsd.stages.captioner.training import train
 from icsd.views.export.captioner import Trained, export_captioner
 
@@ -67,7 +67,7 @@ def of_the_pipeline(trained: Trained, pictures: list[Path], folder: Path) -> lis
     ]  # fmt: skip
     tables.write(folder / "asked.parquet", tables.IMAGES, rows)
     captioner = load_captioner(trained.checkpoint)
-    read = read_pictures([folder / "asked.parquet"], captioner.picture_size, [path.stem for path in pictures], "")
+    read = read_pictures([folder / "asked.parquet"], captioner.square, [path.stem for path in pictures], "")
     return generate_captions(captioner, read.pixels, GENERATION.prefix, SEARCH)
 
 
