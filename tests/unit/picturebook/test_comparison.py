@@ -41,7 +41,9 @@ def test_the_page_has_each_side_and_each_difference() -> None:
     assert _row(page, "base", "multi", "2", "4", "600", "500", "4,000", "90.0", "160.0 (150.0 to 170.0)")
     assert _row(page, "1.50", "66.7", "3.8")  # objects named, of them true, drawn a point: 600 / 160
     assert "Many contexts or one:\n\n| difference" in page
-    assert _row(page, "base: multi − single", "2", "+25.0 (+10.0 to +40.0)", "+10.0, +40.0", "-165.6 to +215.6")
+    assert _row(
+        page, "base: multi − single", "2", "600 / 600", "+25.0 (+10.0 to +40.0)", "+10.0, +40.0", "-165.6 to +215.6"
+    )
     assert "name 1.50 objects, 98.0% of them true" in page
 
 
@@ -53,7 +55,23 @@ def test_a_partial_set_says_how_many_drawings_and_trainings_each_row_has() -> No
     }
     page = claim_page(score_runs(runs, samples=200), {"Changes": [(("filtered", "multi"), ("base", "multi"))]})
     assert _row(page, "base", "multi", "2", "3") and _row(page, "filtered", "multi", "1", "3")
-    assert _row(page, "filtered multi − base multi", "1", "+10.0 (+10.0 to +10.0)", "+10.0", "–")
+    assert _row(page, "filtered multi − base multi", "1", "600 / 600", "+10.0 (+10.0 to +10.0)", "+10.0", "–")
+
+
+def test_a_difference_has_the_pictures_that_each_side_drew_in_the_drawings_of_both() -> None:
+    def drawn(run: MeasuredRun, **pictures: float) -> MeasuredRun:
+        return replace(run, arms={arm: of | {"pictures drawn": pictures[arm]} for arm, of in run.arms.items()})
+
+    runs = {
+        ("best4", 1): drawn(_run(multi=1.8), multi=2400),
+        ("best4", 2): drawn(_run(multi=1.8), multi=2380),
+        ("base", 1): drawn(_run(multi=1.5, single=1.5), multi=600, single=632),
+        ("base", 2): drawn(_run(multi=1.5), multi=600),
+    }
+    asked = [(("best4", "multi"), ("base", arm)) for arm in ("multi", "single")]
+    page = claim_page(score_runs(runs, samples=10), {"Changes": asked})
+    assert _row(page, "best4 multi − base multi", "2", "2,390 / 600")
+    assert _row(page, "best4 multi − base single", "1", "2,400 / 632")
 
 
 def test_differences_without_results_are_left_out_with_their_heading() -> None:
