@@ -13,6 +13,17 @@ thirds of three. In 1 / 27 of the resamples all three are the worst one. That is
 the drawings alone is their range; and the range of three holds the mean of a symmetric distribution in 75% of cases
 (1 - 2 / 2^3). `t_interval` has the right width for few drawings, if they are normal, but leaves out what the choice of
 test pictures changes in all drawings alike. docs/log.md has the share of cases in which either holds the truth.
+
+What the intervals hold, and what not:
+
+- The luck of the training is counted in both stages: it is part of the spread of the drawings' means, and it is
+  resampled within each drawing. With D drawings of S seeds its variance counts (D - 1) / D + (S - 1) / S times: once
+  for two of two, 4 / 3 times for three of three, nearly twice for many of both. With few seeds that variance is a large
+  part of the whole: the interval is too wide for it, and too narrow for the luck of few drawings.
+- A side of one drawing holds no luck of the drawing. Its interval has the seeds and the test pictures alone, and with
+  one seed the test pictures alone. It is narrower than the truth, and `t_interval` is None.
+- The share of true objects is NaN in a resample of pictures for which a captioner names no object at all. One NaN makes
+  both bounds NaN, whatever the weight of that captioner's training. The mean is NaN if it names none in any picture.
 """
 
 from collections.abc import Mapping, Sequence

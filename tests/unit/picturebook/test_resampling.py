@@ -64,6 +64,32 @@ def test_the_luck_of_training_alone_has_the_variance_of_its_mean() -> None:
     assert (found.high - found.low) / 2 == pytest.approx(1.96 * expected, rel=0.1)
 
 
+@pytest.mark.parametrize(("drawings", "seeds", "times"), [(3, 3, 4 / 3), (2, 2, 1), (3, 1, 2 / 3), (1, 3, 2 / 3)])
+def test_the_variance_of_the_luck_of_training_is_counted_in_both_stages(
+    drawings: int, seeds: int, times: float
+) -> None:
+    trainings = [(drawing, seed) for drawing in range(drawings) for seed in range(seeds)]
+    weights = resampled_trainings(trainings, SAMPLES, seed=0)[1:]
+    worlds = np.random.default_rng(0).normal(size=(SAMPLES, len(trainings)))  # drawings do not differ
+    variance = (weights @ worlds.T).var(axis=0).mean()
+    assert variance == pytest.approx(times / len(trainings), rel=0.06)
+
+
+def test_one_drawing_with_one_seed_has_no_luck_of_either() -> None:
+    found = mean_of(_constant({(1, 0): 1.5}), "CIDEr")
+    assert [found.value, found.low, found.high] == [1.5] * 3
+
+
+def test_one_captioner_that_names_nothing_in_a_resample_leaves_no_bounds() -> None:
+    counts = np.array([[1.0, 1.0], [2.0, 0.0], [0.0, 2.0]])
+    trained = {
+        (1, seed): score_resamples(_counts([1.0, 1.0], objects), counts)
+        for seed, objects in enumerate(([[1, 1], [1, 0]], [[0, 0], [2, 1]]))
+    }
+    found = mean_of(trained, "true objects")
+    assert found.value == 0.5 and np.isnan([found.low, found.high]).all()
+
+
 def test_equal_captioners_have_the_interval_of_the_test_pictures() -> None:
     cider = np.random.default_rng(0).normal(size=400)
     counts = resampled(400, SAMPLES, seed=0)
