@@ -123,8 +123,9 @@ class Config(Section):
     def _alignment_has_scores(self) -> "Config":
         drawn_again = self.images.candidates > 1
         if not self.alignment.scores and self.scores_decide:
-            key = f"images.candidates={self.images.candidates}" if drawn_again else "alignment"
-            raise ValueError(f"{key} needs scores, and alignment.model is null: name a model of open_clip there")
+            selection = [f"alignment.{name}={value}" for name, value in self.alignment.selection.items()]
+            key = f"images.candidates={self.images.candidates}" if drawn_again else selection[0]
+            raise ValueError(f"{key} needs scores: set alignment.model to a model of open_clip; it is null")
         for key in ("redraw_below", "max_images"):
             value = getattr(self.images, key)
             if value is not None and not drawn_again:

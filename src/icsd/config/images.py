@@ -55,6 +55,10 @@ class ImagesConfig(Section):
     store: str = untracked("results/drawn", "All pictures, shared by runs; deleting it costs time.")
 
 
+# keys of `alignment` that drop, add or weigh pairs; their defaults do not
+SELECTING = ("min_score", "drop_share", "max_below_best", "min_sentence_score", "weight_temperature", "rematch")
+
+
 class AlignmentConfig(Section):
     """How well a picture shows each of its captions, and which pairs are dropped for it."""
 
@@ -91,10 +95,15 @@ class AlignmentConfig(Section):
         return self.model is not None or self.score != "cosine"
 
     @property
+    def selection(self) -> dict[str, Any]:
+        """The keys that drop, add or weigh pairs, with their values; not those that are off."""
+        off = {name: type(self).model_fields[name].default for name in SELECTING}
+        return {name: value for name in SELECTING if (value := getattr(self, name)) != off[name]}
+
+    @property
     def selects(self) -> bool:
         """True if a key drops, adds or weighs pairs."""
-        others = (self.min_score, self.max_below_best, self.min_sentence_score, self.weight_temperature)
-        return any(value is not None for value in others) or self.drop_share > 0 or self.rematch > 0
+        return bool(self.selection)
 
     @property
     def scorer(self) -> dict[str, Any]:

@@ -48,6 +48,19 @@ def test_the_default_config_names_every_key() -> None:
     assert names == set(known_keys(Config))
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("images.candidates", 4), ("alignment.min_score", 0.0), ("alignment.drop_share", 0.2),
+        ("alignment.max_below_best", 0.0), ("alignment.min_sentence_score", 0.3),
+        ("alignment.weight_temperature", 0.1), ("alignment.rematch", 5),
+    ],
+)  # fmt: skip
+def test_a_key_that_needs_scores_names_the_key_to_set(key: str, value: Any) -> None:
+    problem = f"{key}={value} needs scores: set alignment.model to a model of open_clip; it is null"
+    assert _message(_with(key, value)).endswith(problem)
+
+
 def test_every_key_has_a_sentence() -> None:
     def sections(model: Any) -> list[Any]:
         inner = [part for field in model.model_fields.values() for part in _models(field.annotation)]
