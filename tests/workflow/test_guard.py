@@ -20,6 +20,13 @@ def test_report_computes_nothing_anew_but_the_report(done: Checkout) -> None:
     assert done.planned() == {"guard_captions": 1, "draw_report": 1, "all": 1}
 
 
+def test_the_pairs_of_photographs_are_not_guarded(done: Checkout) -> None:
+    done.edit("guard", {"duplicates": "drop", "references": "drop"})
+    planned = done.planned()
+    assert "build_real_dataset" not in planned
+    assert planned["build_dataset"] == planned["train_captioner"] == 4  # those of the arms that draw
+
+
 def test_dropped_captions_are_in_no_group_and_no_pair(fresh: Checkout) -> None:
     references = _plant(fresh)
     fresh.edit("arms", ["multi", "single"])

@@ -132,7 +132,7 @@ Action = Annotated[Literal["off", "report", "drop"], BeforeValidator(_off)]
 
 
 class GuardConfig(Section):
-    """Captions that repeat another caption, or a reference of val or of a test set."""
+    """Captions that repeat another caption, or a reference of val or of a test set; not those of `pictures.real`."""
 
     duplicates: Action = tracked(
         "off",
