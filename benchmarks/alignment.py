@@ -147,7 +147,7 @@ def by_model(pairs: Pairs, model: Path | None) -> np.ndarray:
         if model:
             score_alignment(shard, found, str(model), batch_size=64)
         else:
-            score_at_random(shard, found)
+            score_at_random(shard.sentences, shard.captions, found)
         rows = tables.read(found, tables.ALIGNMENT).to_pylist()
     scores = {row["caption_id"]: row["score"] for row in rows}
     return np.array([[scores[row * IDS + each] for each in range(len(group))]

@@ -1,7 +1,7 @@
 # alignment: how well each picture shows its sentence and its captions
 #
 # in:  <results>/images/{drawing}/sentences.parquet        SENTENCES, a row group a shard
-#      <results>/images/{drawing}/{shard}.parquet          IMAGES
+#      <results>/images/{drawing}/{shard}.parquet          IMAGES, not for alignment.score=random
 #      <results>/captions/all.parquet                      CAPTIONS
 # out: <results>/alignment/{drawing}/{shard}.parquet       ALIGNMENT: a score for each pair, and for the sentence
 #
@@ -18,7 +18,7 @@ VECTORS = {"vectors": "<results>/alignment/{drawing}/vectors/{shard}.parquet"} i
 
 
 # with alignment.score=probe another rule writes these tables, for a benchmark
-if cfg.alignment.score != "probe":
+if cfg.alignment.score == "cosine":
 
     rule score_alignment:
         input:
@@ -47,6 +47,34 @@ if cfg.alignment.score != "probe":
             gpu=0,
         script:
             "../scripts/score_alignment.py"
+
+
+# a rule of its own, since it waits for no image and asks for no GPU
+if cfg.alignment.score == "random":
+
+    rule score_at_random:
+        input:
+            sentences="<results>/images/{drawing}/sentences.parquet",
+            captions="<results>/captions/all.parquet",
+        output:
+            alignment="<results>/alignment/{drawing}/{shard}.parquet",
+        wildcard_constraints:
+            drawing=DRAWN,
+        params:
+            revision=REVISIONS["alignment"],
+            scorer=cfg.alignment.scorer,
+        log:
+            "<results>/logs/score_at_random/{drawing}/{shard}.log",
+        benchmark:
+            "<results>/benchmarks/score_at_random/{drawing}/{shard}.tsv"
+        conda:
+            "../envs/icsd.yaml"
+        threads: 1
+        resources:
+            mem_mb=jobs.memory(2000),
+            runtime=jobs.minutes(15),
+        script:
+            "../scripts/score_at_random.py"
 
 
 # one file more, and not an edge from every shard to every job

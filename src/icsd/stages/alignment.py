@@ -57,7 +57,7 @@ def score_alignment(
     there: of its pictures, and of all their captions. An empty shard needs no model. ModelError
     for the model, InputError for bytes that are no picture or tables that do not belong together.
     """
-    rows, texts = _read(shard)
+    rows, texts = _read(shard.sentences, shard.captions, shard.shard)
     if not rows:
         _write_empty(alignment, vectors)
         return
@@ -78,9 +78,9 @@ def score_alignment(
         _write_vectors(vectors, by_image, {caption_id: read[text] for caption_id, text in texts.items()})
 
 
-def score_at_random(shard: ShardTables, alignment: Path) -> None:
-    """Write an ALIGNMENT of numbers between 0 and 1 by the hash of the ids: a control, which needs no model."""
-    rows, texts = _read(shard)
+def score_at_random(sentences: Path, captions: Path, alignment: Path, shard: str | None = None) -> None:
+    """Write an ALIGNMENT of numbers between 0 and 1 by the hash of the ids: a control without model and images."""
+    rows, texts = _read(sentences, captions, shard)
     found = [
         (row["image_id"], caption_id, _random(f"{row['image_id']}/{caption_id}"))
         for row in rows
@@ -89,15 +89,15 @@ def score_at_random(shard: ShardTables, alignment: Path) -> None:
     _write(alignment, found)
 
 
-def _read(shard: ShardTables) -> tuple[list[dict[str, Any]], dict[int, str]]:
+def _read(sentences: Path, captions: Path, shard: str | None) -> tuple[list[dict[str, Any]], dict[int, str]]:
     """Return the shard's sentences, and the text of each of their captions."""
     columns = ["image_id", "sentence", "group_id", "caption_ids"]
-    rows = tables.read(shard.sentences, tables.SENTENCES, columns, shard=shard.shard).to_pylist()
+    rows = tables.read(sentences, tables.SENTENCES, columns, shard=shard).to_pylist()
     wanted = {caption_id for row in rows for caption_id in captions_with_anchor(row)}
-    texts = _texts(shard.captions, wanted)
+    texts = _texts(captions, wanted)
     for row in rows:
         if missing := [caption_id for caption_id in captions_with_anchor(row) if caption_id not in texts]:
-            raise InputError(shard.sentences, row["image_id"], f"caption {missing[0]} is not among the captions", AGAIN)
+            raise InputError(sentences, row["image_id"], f"caption {missing[0]} is not among the captions", AGAIN)
     return rows, texts
 
 

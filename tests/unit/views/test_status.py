@@ -144,7 +144,7 @@ def test_candidates_and_scores_have_jobs_of_their_own(config: Config, tmp_path: 
     assert not dict(stages(configured_run(config, tmp_path), config.alignment))["alignment"]
 
 
-@pytest.mark.parametrize("score", ["cosine", "probe"])
+@pytest.mark.parametrize("score", ["cosine", "random", "probe"])
 def test_jobs_are_named_as_the_rules_name_their_logs(config: Config, score: str) -> None:
     rules = "".join(path.read_text() for path in (ROOT / "rules").glob("*.smk"))
     logs = re.findall(r'"<results>/logs/(.+)\.log"', rules)

@@ -57,7 +57,7 @@ def _timed(arm: str) -> list[str]:
     drawn_by = ARMS[arm].drawn_by.name
     grouping = ["embed_captions", "find_neighbors", "form_groups"] if ARMS[arm].uses_groups else []
     summarizing = ["summarize_groups"] if ARMS[arm].uses_summaries else []
-    drawing = ["generate_images", "score_alignment", "match_captions", "check_safety"]
+    drawing = ["generate_images", "score_alignment", "score_at_random", "match_captions", "check_safety"]
     return [*grouping, *summarizing, *(f"{rule}/{drawn_by}" for rule in drawing)]
 
 

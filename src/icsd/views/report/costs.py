@@ -35,7 +35,7 @@ STAGES = {
     "read_captions": "captions", "read_pictures": "pictures", "embed_captions": "embeddings",
     "find_neighbors": "groups", "index_captions": "groups", "measure_recall": "groups", "form_groups": "groups",
     "summarize_groups": "summaries", "generate_images": "images", "score_alignment": "alignment",
-    "match_captions": "alignment", "check_safety": "safety",
+    "score_at_random": "alignment", "match_captions": "alignment", "check_safety": "safety",
     "train_captioner": "captioner", "predict_captions": "evaluation", "embed_test_pictures": "evaluation",
     "score_captions": "evaluation",
 }  # fmt: skip

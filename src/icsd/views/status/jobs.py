@@ -18,6 +18,7 @@ from icsd.views.run_table import RunTable
 from icsd.workflow.slurm import Job
 
 FAILED = ("FAILED", "TIMEOUT", "OUT_OF_MEMORY", "NODE_FAIL", "CANCELLED", "PREEMPTED", "BOOT_FAIL", "DEADLINE")
+SCORERS = {"cosine": "score_alignment", "random": "score_at_random", "probe": "score_picturebook_pairs"}  # rules
 TAIL_BYTES = 4096  # of a log
 HOUR_S = 3600.0
 _LEFT = re.compile(r": [\d,]+ of [\d,]+, [\d,.]+ a second, ([\d,]+) s left$")
@@ -97,8 +98,7 @@ def _aligning(run: Run, arm: str, alignment: AlignmentConfig) -> list[StageJob]:
     """The jobs that score an arm's images, and those that find other images for its captions."""
     if not alignment.scores:
         return []
-    rule = "score_picturebook_pairs" if alignment.score == "probe" else "score_alignment"
-    scoring = _drawn(rule, run, run.alignment(arm), arm)
+    scoring = _drawn(SCORERS[alignment.score], run, run.alignment(arm), arm)
     matches = run.matches(arm).paths if alignment.rematch else ()
     matching = [
         StageJob("match_captions", (arm, shard), path, f"match_captions/{arm}/{shard}")
