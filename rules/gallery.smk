@@ -6,6 +6,7 @@
 #      <results>/images/{drawing}/{shard}.parquet           IMAGES     } of the arms that draw
 #      <results>/safety/{drawing}/{shard}.parquet           SAFETY     }
 #      <results>/alignment/{drawing}/{shard}.parquet        ALIGNMENT: where images are scored
+#      <results>/alignment/{arm}/matches/{shard}.parquet    ALIGNMENT: with alignment.rematch
 #      <results>/dataset/{arm}/{pairs,ledger}.parquet       PAIRS, LEDGER
 #      <results>/pictures/{real,<test>}/{images,captions}.parquet  IMAGES, CAPTIONS
 #      <results>/evaluation/{arm}/seed-{seed}/{test}/predictions.parquet  PREDICTIONS
@@ -25,6 +26,7 @@ rule write_gallery:
         images=drawn_shards("images", *cfg.drawn_arms),
         safety=drawn_shards("safety", *cfg.drawn_arms),
         alignment=drawn_shards("alignment", *cfg.drawn_arms) if cfg.alignment.scores else [],
+        matches=collect("<results>/alignment/{arm}/matches/{shard}.parquet", arm=cfg.drawn_arms, shard=MATCHED),
         datasets=collect("<results>/dataset/{arm}/{table}.parquet", arm=cfg.arms, table=["pairs", "ledger"]),
         pictures=collect(
             "<results>/pictures/{split}/{table}.parquet", split=GALLERY_PICTURES, table=["images", "captions"]

@@ -60,3 +60,9 @@ def test_random_scores_wait_for_sentences_alone(plans: dict[str, Plan]) -> None:
     )
     profile = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text(encoding="utf-8"))
     assert "score_alignment" in profile["set-resources"] and "score_at_random" not in profile["set-resources"]
+
+
+def test_the_gallery_waits_for_the_matches_that_it_shows(plans: dict[str, Plan]) -> None:
+    matches = {f"results/picturebook/alignment/{arm}/matches/0000-of-0001.parquet" for arm in ARMS}
+    assert matches <= _inputs(plans["rematch"], "write_gallery", "alignment")
+    assert not matches & _inputs(plans["cosine"], "write_gallery", "alignment")
