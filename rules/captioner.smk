@@ -3,6 +3,7 @@
 # in:  <results>/dataset/{arm}/pairs.parquet              PAIRS
 #      <results>/images/{arm}/{shard}.parquet             IMAGES, or the real pictures for the arm "real"
 #      <results>/pictures/val/{images,captions}.parquet   IMAGES, CAPTIONS: they choose the checkpoint
+#      config: captioner.start_from                       a checkpoint as below, whose weights training begins with
 # out: <results>/captioner/{arm}/seed-{seed}/checkpoint/  a transformers VisionEncoderDecoderModel folder, safetensors
 #      <results>/captioner/{arm}/seed-{seed}/history.parquet  HISTORY: loss and rate of every step, val's scores
 # own: <results>/captioner/{arm}/seed-{seed}/resume/      the state of an unfinished training and its decoded pictures.
@@ -18,6 +19,7 @@ rule train_captioner:
         val_images="<results>/pictures/val/images.parquet",
         val_captions="<results>/pictures/val/captions.parquet",
         models=model_input(*cfg.captioner.models),
+        start=cfg.captioner.start_from or [],
     output:
         checkpoint=directory("<results>/captioner/{arm}/seed-{seed}/checkpoint"),
         history="<results>/captioner/{arm}/seed-{seed}/history.parquet",

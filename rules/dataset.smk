@@ -50,6 +50,7 @@ rule build_real_dataset:
         pairs="<results>/dataset/real/pairs.parquet",
         ledger="<results>/dataset/real/ledger.parquet",
     params:
+        **cfg.dataset.params("real_share"),
         revision=REVISIONS["dataset"],
     log:
         "<results>/logs/build_real_dataset.log",

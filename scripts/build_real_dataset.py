@@ -5,4 +5,5 @@ from icsd.stages.dataset.building import build_real_dataset
 
 with job_log(snakemake.log[0]):
     pictures, captions = Path(snakemake.input.ledger), Path(snakemake.input.captions)
-    build_real_dataset(pictures, captions, Path(snakemake.output.pairs), Path(snakemake.output.ledger))
+    share = snakemake.params.get("real_share", 1.0)
+    build_real_dataset(pictures, captions, Path(snakemake.output.pairs), Path(snakemake.output.ledger), share)

@@ -44,6 +44,9 @@ class CaptionerConfig(Section):
     decoder_weights: str | None = tracked(
         None, "BERT that the decoder begins as: a folder, or an id of the hub; null: weights drawn anew."
     )
+    start_from: str | None = added(
+        None, "Checkpoint folder of a captioner of the same shape, whose weights training begins with; null: none."
+    )
     prefix: str = tracked(
         "a picture of", "Words with which every caption begins; they are an input, and not in the loss."
     )

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from icsd.config.section import Count, Section, Seed, Share, tracked, untracked
+from icsd.config.section import Count, Section, Seed, Share, added, tracked, untracked
 
 
 def _size(value: Any) -> Any:
@@ -125,6 +125,9 @@ class DatasetConfig(Section):
     """Training pairs."""
 
     max_drop_share: Share = tracked(0.5, "A larger share of unsafe and blank pictures fails the arm.")
+    real_share: Annotated[float, Field(gt=0, le=1)] = added(
+        1.0, "Share of the photographs that the arm real trains on; a smaller share is part of a larger one."
+    )
 
 
 class GalleryConfig(Section):

@@ -175,6 +175,7 @@ def _as_decoder(decoder: CaptionerDecoderConfig) -> dict[str, object]:
 
 TOKENIZER = "captioner.tokenizer"
 FIT = "picture_fit"  # key of the checkpoint's config.json
+START = "captioner.start_from"
 
 
 @dataclass(frozen=True)
@@ -234,7 +235,24 @@ def new_captioner(settings: CaptionerConfig, seed: int, device: torch.device) ->
     for config in (model.config, model.generation_config):
         config.decoder_start_token_id = words.cls_token_id
         config.eos_token_id, config.pad_token_id = words.sep_token_id, words.pad_token_id
+    if settings.start_from is not None:
+        _load_start(model, words, settings.start_from)
     return Captioner(_placed(model, device), words, processor)
+
+
+def _load_start(model: VisionEncoderDecoderModel, words: BertTokenizer, folder: str) -> None:
+    """Give `model` the weights of the captioner in `folder`; ModelError if its shape or its vocabulary is another."""
+    kinds, attention = ["vision-encoder-decoder"], model.config._attn_implementation
+    found = load_weights(VisionEncoderDecoderModel, folder, START, kinds, attention).state_dict()
+    wanted = model.state_dict()
+    for name in sorted({*found, *wanted}):
+        shapes = [str(list(weights[name].shape)) if name in weights else "missing" for weights in (found, wanted)]
+        if shapes[0] != shapes[1]:
+            hint = "give captioner.vision_model, image_size and decoder of its training"
+            raise ModelError(f"{START}={folder}: {name} is {shapes[0]}, and {shapes[1]} is wanted: {hint}")
+    if loaded(BertTokenizer, folder, START).get_vocab() != words.get_vocab():
+        raise ModelError(f"{START}={folder}: its vocabulary is another than that of captioner.tokenizer: give its own")
+    model.load_state_dict(found)
 
 
 def load_captioner(folder: Path | str) -> Captioner:

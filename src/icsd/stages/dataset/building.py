@@ -12,7 +12,14 @@ from icsd.config import AlignmentConfig
 from icsd.config.arms import ARMS, METHOD, Arm
 from icsd.core import tables
 from icsd.core.errors import InputError, check_drop_share
-from icsd.core.ids import drawing_order, drawn_image_id, first_candidate_id, image_number, real_image_id
+from icsd.core.ids import (  # fmt: skip
+    corpus_image_id,
+    drawing_order,
+    drawn_image_id,
+    first_candidate_id,
+    image_number,
+    real_image_id,
+)
 from icsd.stages.dataset.alignment import (  # fmt: skip
     Pair,
     Scores,
@@ -149,17 +156,21 @@ def _name(pair: Pair) -> str:
     return f"{pair[0]}/{pair[1]}"
 
 
-def build_real_dataset(pictures: Path, captions: Path, pairs: Path, ledger: Path) -> None:
+def build_real_dataset(pictures: Path, captions: Path, pairs: Path, ledger: Path, share: float = 1.0) -> None:
     """Write the PAIRS of the real pictures, each with all its captions, and the LEDGER, from that of `pictures`.
 
-    InputError if no pair is left.
+    A `share` of them is used, at least one, in an order of their ids that is the same for every share. InputError if
+    no pair is left.
     """
     read = {row["item_id"]: row["reason"] for row in tables.read(pictures, tables.LEDGER).to_pylist()}
     rows = tables.read(captions, tables.CAPTIONS).to_pylist()
     described = {real_image_id(row["image_id"]) for row in rows}
     _check_same(captions, "pictures", described - {item for item, reason in read.items() if reason is None}, set())
     dropped = {item: reason or "has no caption" for item, reason in read.items() if reason or item not in described}
-    step = Step("pictures", sorted(read), dropped)
+    steps = [Step("pictures", sorted(read), dropped)]
+    if share < 1:
+        steps.append(_part("share", steps[-1].kept, share))
+    kept = set(steps[-1].kept)
     found = [
         {
             "image_id": real_image_id(row["image_id"]),
@@ -167,8 +178,17 @@ def build_real_dataset(pictures: Path, captions: Path, pairs: Path, ledger: Path
             "caption": row["caption"],
         }
         for row in rows
+        if real_image_id(row["image_id"]) in kept
     ]
-    _write("real", [step], found, pairs, ledger)
+    _write("real", steps, found, pairs, ledger)
+
+
+def _part(name: str, images: Sequence[str], share: float) -> Step:
+    """Keep the first images of the drawing order."""
+    in_order = sorted(images, key=lambda image_id: drawing_order(corpus_image_id(image_id)))
+    count = max(1, round(share * len(images)))
+    reason = f"not among the first {count:,} of dataset.real_share={share:g}"
+    return Step(name, images, dict.fromkeys(in_order[count:], reason))
 
 
 def _steps(

@@ -102,7 +102,7 @@ def _steps(config: Config, counts: Counts) -> float:
 
 def _pairs(arm: str, config: Config, counts: Counts) -> float:
     if ARMS[arm].photographs:  # as many as there are captions, since corpus and photographs often belong together
-        return counts.captions.total
+        return counts.captions.total * config.dataset.real_share
     drawn_by = ARMS[arm].drawn_by
     of_picture = captions_of_picture(drawn_by, config.estimate)
     return counts.arms[drawn_by.name] * min(of_picture, ARMS[arm].captions or of_picture)

@@ -21,7 +21,7 @@ from transformers import (
 from icsd.config import CaptionerConfig
 from icsd.core import tables
 from icsd.core.errors import ModelError
-from icsd.stages.captioner.model import Captioner, load_captioner, load_vision, new_captioner
+from icsd.stages.captioner.model import Captioner, load_captioner, load_vision, new_captioner, save_captioner
 from icsd.stages.captioner.state import weights_of
 from icsd.stages.captioner.training import train
 
@@ -118,6 +118,21 @@ def test_bert_without_its_language_head_is_refused(settings: CaptionerConfig, tm
     BertModel(BertConfig(**SMALL, vocab_size=words_of(settings))).save_pretrained(tmp_path / "bert")
     with pytest.raises(ModelError, match=r"captioner\.decoder_weights=.*no fitting cls\.predictions"):
         made(settings, decoder_weights=str(tmp_path / "bert"))
+
+
+def test_a_training_begins_with_a_checkpoints_weights(settings: CaptionerConfig, tmp_path: Path):
+    first = made(settings)
+    save_captioner(first, tmp_path / "first")
+    start = {"start_from": str(tmp_path / "first")}
+    again = weights_of(new_captioner(settings.model_copy(update=start), 1, CPU).model)
+    assert all(torch.equal(again[name], value) for name, value in weights_of(first.model).items())
+    wider = settings.model_copy(update=start | {"image_size": 24})
+    with pytest.raises(
+        ModelError, match=r"position_embedding.weight is \[5, 32\], and \[10, 32\] is wanted: give captioner"
+    ):
+        new_captioner(wider, 0, CPU)
+    with pytest.raises(ModelError, match=r"captioner\.start_from=.*model_type 'clip_vision_model'"):
+        made(settings, start_from=settings.vision_model)
 
 
 def test_the_vision_tower_of_a_whole_clip_is_used(settings: CaptionerConfig, vision: Path, tmp_path: Path):

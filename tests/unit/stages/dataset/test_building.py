@@ -266,6 +266,19 @@ def test_real_pairs_each_picture_with_all_its_captions(tmp_path: Path) -> None:
     assert ledger == [broken, ("pictures", "real-7", None), none, ("pictures", "real-9", None)]
 
 
+def test_a_share_of_the_real_pictures_is_part_of_a_larger_one(tmp_path: Path) -> None:
+    pictures, captions = _real(tmp_path, [7, 8, 9, 10], [7, 7, 9, 10], broken=[])
+    kept = []
+    for share in (0.01, 0.34, 0.67):
+        build_real_dataset(pictures, captions, tmp_path / "pairs.parquet", tmp_path / "ledger.parquet", share)
+        pairs, ledger = _read(tmp_path)
+        kept.append({image_id for image_id, _ in pairs})
+        reasons = {reason for stage, _, reason in ledger if stage == "share" and reason}
+        assert reasons == {f"not among the first {len(kept[-1])} of dataset.real_share={share:g}"}
+    assert [len(each) for each in kept] == [1, 1, 2]
+    assert kept[0] == kept[1] < kept[2]
+
+
 def test_real_captions_without_their_picture_are_an_error(tmp_path: Path) -> None:
     pictures, captions = _real(tmp_path, [7], [7, 9])
     with pytest.raises(InputError, match=r"real-9"):
