@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from icsd.core.errors import ICSDError
+from icsd.core.gpus import take_gpus
 
 EVERY_S = 5.0  # between two lines of progress
 FORMAT = "%(asctime)s %(levelname)s %(message)s"
@@ -19,11 +20,12 @@ T = TypeVar("T")
 
 
 @contextmanager
-def job_log(path: Path | str, *, online: bool = False) -> Iterator[None]:
+def job_log(path: Path | str, *, online: bool = False, gpus: int = 0) -> Iterator[None]:
     """Log to the file `path` and to stderr while inside; an error ends the process with status 1.
 
     An ICSDError is logged as one message. Of any other error the log gets the traceback, and the terminal its last
-    line. Unless `online`, the process sends nothing to the Hugging Face hub: a job may run without a network.
+    line. Unless `online`, the process sends nothing to the Hugging Face hub: a job may run without a network. Where the
+    jobs of a run share a machine's GPUs, it first leases `gpus` of them (icsd.core.gpus).
     """
     if not online:
         _go_offline()
@@ -37,6 +39,7 @@ def job_log(path: Path | str, *, online: bool = False) -> Iterator[None]:
     logging.getLogger("icsd").setLevel(logging.INFO)
     logging.captureWarnings(capture=True)
     try:
+        take_gpus(gpus)
         yield
     except ICSDError as error:
         _log.error("%s", error)
