@@ -4,6 +4,7 @@ from pathlib import Path
 from snakemake.utils import min_version
 
 from icsd.config import ARMS, METHOD, load_config, shipped_path
+from icsd.workflow.gpus import announce_gpus
 from icsd.workflow.resources import Jobs
 from icsd.config.revisions import REVISIONS
 

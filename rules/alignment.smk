@@ -44,7 +44,7 @@ if cfg.alignment.score == "cosine":
         resources:
             mem_mb=jobs.memory(4000),
             runtime=jobs.minutes(15, "images", rate=cfg.estimate.alignments_per_second),
-            gpu=0,
+            gpu=jobs.gpu,
         script:
             "../scripts/score_alignment.py"
 
@@ -120,6 +120,6 @@ rule match_captions:
     resources:
         mem_mb=jobs.memory(1500, pictures=5),
         runtime=jobs.minutes(15, "shard", "pictures", rate=cfg.estimate.comparisons_per_second),
-        gpu=0,
+        gpu=jobs.gpu,
     script:
         "../scripts/match_captions.py"

@@ -4,7 +4,7 @@
 #                              the same folder, and whether its head is still the run's.
 
 from icsd.workflow.head import check_shared
-from icsd.workflow.start import start_head, explain_failures
+from icsd.workflow.start import explain_failures, limit_gpus, start_head
 
 if workflow.remote_exec:
     check_shared(Path(cfg.results))
@@ -17,6 +17,7 @@ onstart:
 
         Spice(**cfg.evaluation.spice.model_dump()).jars()
     start_head(workflow, cfg.run, Path(cfg.results))
+    limit_gpus(workflow, GPUS)
 
 
 onerror:

@@ -1,10 +1,14 @@
 # What rules need of Snakemake and each other; all else lives in the package.
 
+# of this machine; its jobs lease them (docs/guide/gpus.md)
+GPUS = announce_gpus(main=workflow.is_main_process)
+
 jobs = Jobs.on_cluster(
     cfg.estimate.walltime_margin,
     workflow.resource_settings.default_resources,
     run=cfg.run,
     inside=workflow.remote_exec,
+    gpu=min(1, GPUS),
 )
 
 

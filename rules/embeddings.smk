@@ -28,7 +28,7 @@ rule embed_captions:
     resources:
         mem_mb=jobs.memory(4000),
         runtime=jobs.minutes(15, "captions", rate=cfg.estimate.embeddings_per_second, parts=cfg.shards),
-        gpu=int(cfg.embeddings.device == "cuda"),
+        gpu={"cpu": 0, "auto": jobs.gpu, "cuda": 1}[cfg.embeddings.device],
     script:
         "../scripts/embed_captions.py"
 
@@ -48,7 +48,7 @@ use rule embed_captions as embed_references with:
     resources:
         mem_mb=jobs.memory(4000),
         runtime=jobs.minutes(15, "captions", rate=cfg.estimate.embeddings_per_second),
-        gpu=int(cfg.embeddings.device == "cuda"),
+        gpu={"cpu": 0, "auto": jobs.gpu, "cuda": 1}[cfg.embeddings.device],
 
 
 # one file more, and not an edge from every shard to every job: a thousand shards would be a million edges

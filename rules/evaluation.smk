@@ -35,7 +35,7 @@ rule predict_captions:
     resources:
         mem_mb=jobs.memory(4000),
         runtime=jobs.minutes(60),
-        gpu=0,
+        gpu=jobs.gpu,
     script:
         "../scripts/predict_captions.py"
 
@@ -60,7 +60,7 @@ rule embed_test_pictures:
     resources:
         mem_mb=jobs.memory(4000),
         runtime=jobs.minutes(120),
-        gpu=0,
+        gpu=jobs.gpu,
     script:
         "../scripts/embed_test_pictures.py"
 

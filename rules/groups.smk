@@ -34,7 +34,7 @@ rule find_neighbors:
     resources:
         mem_mb=jobs.memory(1500, embeddings=5, index=1),
         runtime=jobs.minutes(15, "shard", "embeddings", rate=cfg.estimate.comparisons_per_second),
-        gpu=0,
+        gpu=jobs.gpu,
     script:
         "../scripts/find_neighbors.py"
 
@@ -83,7 +83,7 @@ rule measure_recall:
     resources:
         mem_mb=jobs.memory(1500, embeddings=5, index=1),
         runtime=jobs.minutes(60),
-        gpu=0,
+        gpu=jobs.gpu,
     script:
         "../scripts/measure_recall.py"
 

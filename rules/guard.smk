@@ -38,6 +38,6 @@ rule guard_captions:
     resources:
         mem_mb=jobs.memory(2000, captions=20, embeddings=3, reference_embeddings=5),
         runtime=jobs.minutes(30, "embeddings", "reference_embeddings", rate=cfg.estimate.comparisons_per_second),
-        gpu=0,
+        gpu=jobs.gpu,
     script:
         "../scripts/guard_captions.py"

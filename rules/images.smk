@@ -140,6 +140,6 @@ rule generate_images:
     resources:
         mem_mb=jobs.memory(8000),
         runtime=jobs.minutes(20, "sentences", rate=cfg.estimate.images_per_second, parts=cfg.shards),
-        gpu=0,
+        gpu=jobs.gpu,
     script:
         "../scripts/generate_images.py"

@@ -37,7 +37,7 @@ rule measure_picturebook:
     resources:
         mem_mb=jobs.memory(4000),
         runtime=jobs.minutes(60),
-        gpu=0,
+        gpu=jobs.gpu,
     script:
         "../scripts/measure_picturebook.py"
 

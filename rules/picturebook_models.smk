@@ -68,7 +68,7 @@ rule train_picturebook_text_encoder:
     resources:
         mem_mb=jobs.memory(4000),
         runtime=jobs.minutes(120),
-        gpu=0,
+        gpu=jobs.gpu,
     script:
         "../scripts/train_picturebook_text_encoder.py"
 
@@ -90,7 +90,7 @@ rule train_picturebook_autoencoder:
     resources:
         mem_mb=jobs.memory(6000),
         runtime=jobs.minutes(240),
-        gpu=0,
+        gpu=jobs.gpu,
     script:
         "../scripts/train_picturebook_autoencoder.py"
 
@@ -116,7 +116,7 @@ rule train_picturebook_unet:
     resources:
         mem_mb=jobs.memory(8000),
         runtime=jobs.minutes(1440),
-        gpu=0,
+        gpu=jobs.gpu,
     script:
         "../scripts/train_picturebook_unet.py"
 
@@ -140,7 +140,7 @@ rule train_picturebook_clip:
     resources:
         mem_mb=jobs.memory(6000),
         runtime=jobs.minutes(480),
-        gpu=0,
+        gpu=jobs.gpu,
     script:
         "../scripts/train_picturebook_clip.py"
 
@@ -184,7 +184,7 @@ rule train_picturebook_safety_checker:
     resources:
         mem_mb=jobs.memory(6000),
         runtime=jobs.minutes(120),
-        gpu=0,
+        gpu=jobs.gpu,
     script:
         "../scripts/train_picturebook_safety_checker.py"
 
@@ -206,7 +206,7 @@ rule train_picturebook_probe:
     resources:
         mem_mb=jobs.memory(4000),
         runtime=jobs.minutes(60),
-        gpu=0,
+        gpu=jobs.gpu,
     script:
         "../scripts/train_picturebook_probe.py"
 

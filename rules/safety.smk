@@ -26,6 +26,6 @@ rule check_safety:
     resources:
         mem_mb=jobs.memory(4000),
         runtime=jobs.minutes(15, "images", rate=cfg.estimate.checks_per_second),
-        gpu=0,
+        gpu=jobs.gpu,
     script:
         "../scripts/check_safety.py"

@@ -4,7 +4,7 @@ from icsd.config import job_config
 from icsd.core.logs import job_log
 from icsd.stages.images import Drawing, generate_images, image_store, load_generator
 
-with job_log(snakemake.log[0]):
+with job_log(snakemake.log[0], gpus=snakemake.resources.gpu):
     config = job_config(snakemake)
     generate_images(
         Path(snakemake.input.sentences),

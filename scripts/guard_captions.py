@@ -4,7 +4,7 @@ from icsd.config import GuardConfig
 from icsd.core.logs import job_log
 from icsd.stages.guard import ReferenceTables, guard_captions
 
-with job_log(snakemake.log[0]):
+with job_log(snakemake.log[0], gpus=snakemake.resources.gpu):
     inputs, output, splits = snakemake.input, snakemake.output, snakemake.params.references
     embeddings = inputs.reference_embeddings or [None] * len(splits)
     references = [

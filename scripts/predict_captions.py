@@ -1,9 +1,10 @@
 from icsd.config import job_config
 from icsd.core.logs import job_log
-from icsd.stages.captioner.model import BeamSearch
-from icsd.stages.captioner.predicting import predict_captions
 
-with job_log(snakemake.log[0]):
+with job_log(snakemake.log[0], gpus=snakemake.resources.gpu):
+    from icsd.stages.captioner.model import BeamSearch
+    from icsd.stages.captioner.predicting import predict_captions
+
     predict_captions(
         snakemake.input.checkpoint,
         snakemake.input.images,

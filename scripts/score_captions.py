@@ -3,7 +3,7 @@ from icsd.core.logs import job_log
 from icsd.stages.evaluation.scoring import ScoredFiles, Scoring, score_captions
 from icsd.stages.evaluation.spice import Spice
 
-with job_log(snakemake.log[0]):
+with job_log(snakemake.log[0], gpus=snakemake.resources.gpu):
     files, params, which = snakemake.input, snakemake.params, snakemake.wildcards
     config = job_config(snakemake).evaluation
     spice = Spice(**config.spice.model_dump())

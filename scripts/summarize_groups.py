@@ -4,7 +4,7 @@ from icsd.config import job_config
 from icsd.core.logs import job_log
 from icsd.stages.summaries import summarize_groups
 
-with job_log(snakemake.log[0]):
+with job_log(snakemake.log[0], gpus=snakemake.resources.gpu):
     groups, captions = Path(snakemake.input.groups), Path(snakemake.input.captions)
     prompt, summaries = Path(snakemake.input.prompt), Path(snakemake.output.summaries)
     config, wildcards = job_config(snakemake), snakemake.wildcards

@@ -1,10 +1,11 @@
 from icsd.config import CaptionerConfig, job_config
 from icsd.core.logs import job_log
-from icsd.stages.captioner.job import Files, Resources, TrainingJob
-from icsd.stages.captioner.model import BeamSearch
-from icsd.stages.captioner.training import train
 
-with job_log(snakemake.log[0]):
+with job_log(snakemake.log[0], gpus=snakemake.resources.gpu):
+    from icsd.stages.captioner.job import Files, Resources, TrainingJob
+    from icsd.stages.captioner.model import BeamSearch
+    from icsd.stages.captioner.training import train
+
     given, made, config = snakemake.input, snakemake.output, job_config(snakemake)
     paths = {name: str(given[name]) for name in ("pairs", "val_images", "val_captions")}
     paths |= {"checkpoint": made.checkpoint, "history": made.history, "log": snakemake.log[0]}

@@ -1,11 +1,12 @@
 from pathlib import Path
 
-from transformers import CLIPTokenizer
-
 from icsd.core.logs import job_log
-from icsd.picturebook.generator import train_unet
 
-with job_log(snakemake.log[0]):
+with job_log(snakemake.log[0], gpus=snakemake.resources.gpu):
+    from transformers import CLIPTokenizer
+
+    from icsd.picturebook.generator import train_unet
+
     tokenizer, params = CLIPTokenizer.from_pretrained(snakemake.input.tokenizer), snakemake.params
     autoencoder, text_encoder = Path(snakemake.input.autoencoder), Path(snakemake.input.text_encoder)
     folder, threads = Path(snakemake.output.unet), snakemake.threads

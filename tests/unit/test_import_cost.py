@@ -12,7 +12,9 @@ PROGRAM = """
 import ast, sys
 from pathlib import Path
 for path in map(Path, sys.argv[1:]):
-    imports = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, (ast.Import, ast.ImportFrom))]
+    tree = ast.parse(path.read_text())
+    nodes = tree.body if FIRST else ast.walk(tree)
+    imports = [node for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom))]
     exec(compile(ast.Module(imports, []), path.name, "exec"))
     found = [name for name in HEAVY if name in sys.modules]
     if found:
@@ -27,8 +29,9 @@ def _scripts() -> list[Path]:
     return [path for path in scripts if path.stem not in WITH_MODELS and "picturebook" not in path.stem]
 
 
-def _imported(scripts: list[Path]) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", f"HEAVY = {HEAVY}\n{PROGRAM}", *map(str, scripts)]
+def _imported(scripts: list[Path], *, first: bool = False) -> subprocess.CompletedProcess[str]:
+    """Import what the scripts import, or only what they import first: before their log is opened."""
+    command = [sys.executable, "-c", f"HEAVY, FIRST = {HEAVY}, {first}\n{PROGRAM}", *map(str, scripts)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -36,6 +39,13 @@ def test_what_needs_no_model_imports_no_torch() -> None:
     done = _imported(_scripts())
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 20
+
+
+def test_a_job_has_its_gpu_before_it_imports_torch() -> None:
+    leasing = [path for path in sorted(SCRIPTS.glob("*.py")) if "gpus=" in path.read_text()]
+    done = _imported(leasing, first=True)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) == 20
 
 
 def test_a_script_that_imports_torch_is_found() -> None:

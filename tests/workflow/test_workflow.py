@@ -258,5 +258,12 @@ def test_every_rule_file_opens_with_its_contract() -> None:
 def test_every_script_is_an_adapter(path: Path) -> None:
     text = path.read_text()
     assert len(text.splitlines()) < 20
-    assert "with job_log(snakemake.log[0]):" in text or path.stem == "fetch_model" and "online=True):" in text
+    assert "with job_log(snakemake.log[0]" in text
+    assert ("online=True" in text) == (path.stem == "fetch_model")
     assert "snakemake.config" not in text
+
+
+@pytest.mark.parametrize(("name", "body"), _rules(), ids=[name for name, _ in _rules()])
+def test_a_job_that_requests_gpus_leases_them(name: str, body: str) -> None:
+    text = (ROOT / "scripts" / f"{DOWNLOADS.get(name, name)}.py").read_text()
+    assert ("with job_log(snakemake.log[0], gpus=snakemake.resources.gpu):" in text) == ("        gpu=" in body)

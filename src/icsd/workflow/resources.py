@@ -24,7 +24,8 @@ class Jobs:
     """The rules of a run's requests: `margin` times the minutes that the work should take, up to the cluster's limits.
 
     Only failures of the jobs of `run` count. `inside` a job, where Snakemake evaluates the functions again, they return
-    their base.
+    their base. `gpu` is what a job requests that can use a GPU: 1 if this machine has one. A cluster's profile replaces
+    it.
     """
 
     margin: float
@@ -32,14 +33,15 @@ class Jobs:
     most_minutes: int | None = None
     run: str | None = None
     inside: bool = False
+    gpu: int = 0
 
     @classmethod
     def on_cluster(
-        cls, margin: float, defaults: Mapping[str, Any] | None, *, inside: bool, run: str | None = None
+        cls, margin: float, defaults: Mapping[str, Any] | None, *, inside: bool, run: str | None = None, gpu: int = 0
     ) -> "Jobs":
         """Take the limits most_mem_mb and most_minutes from Snakemake's default resources, if they are there."""
         limits = {name: each.value for name in LIMITS if (each := (defaults or {}).get(name)) is not None}
-        return cls(margin, **limits, run=run, inside=inside)
+        return cls(margin, **limits, run=run, inside=inside, gpu=gpu)
 
     def memory(self, base: int, **inputs: float) -> ResourceFunction:
         """Request `base` MB, and for each named input a multiple of its size in memory."""

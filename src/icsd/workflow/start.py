@@ -62,6 +62,26 @@ def start_head(workflow: Any, run: str, results: Path) -> None:
     become_head(results)  # last: the jobs of an earlier head stop when they see this
 
 
+def limit_gpus(workflow: Any, gpus: int) -> None:
+    """Let the jobs of a run on this machine request at most its `gpus` at once; ClusterError for one that needs more.
+
+    Snakemake's own limit, `--resources gpu=`, is read before the Snakefile; a lower one stays.
+    """
+    if not gpus or not workflow.local_exec:
+        return
+    for job in workflow.dag.needrun_jobs():
+        if (needed := known_by_now(job.resources).get("gpu", 0)) > gpus:
+            raise ClusterError(
+                f"{job.rule.name} needs {needed} GPUs, and this run has {gpus}: set captioner.processes to {gpus} or "
+                "less, in config/config.yaml, or name more in CUDA_VISIBLE_DEVICES"
+            )
+    scheduler = workflow.scheduler
+    limit = min(gpus, scheduler.global_resources.get("gpu", gpus))
+    workflow.global_resources["gpu"] = limit
+    scheduler.global_resources["gpu"] = scheduler.resources["gpu"] = limit
+    logging.getLogger("snakemake.logging").info(f"GPUs of this machine: {gpus}, each leased to one job at a time")
+
+
 def explain_failures(workflow: Any, run: str) -> None:
     """Log why jobs ended before their own log began, which Snakemake does not report."""
     if is_slurm(workflow):
