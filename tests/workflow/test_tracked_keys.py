@@ -45,6 +45,7 @@ VALUES: dict[str, Any] = {
     "alignment.weight_temperature": 0.83,
     "captioner.decoder.heads": 3,
     "captioner.decoder.hidden": 96,
+    "captioner.max_text_tokens": 97,
     "captioner.batch_size": 36,
     "captioner.batch_parts": 12,
     "captioner.processes": 2,

@@ -47,10 +47,21 @@ class CaptionerConfig(Section):
     start_from: str | None = added(
         None, "Checkpoint folder of a captioner of the same shape, whose weights training begins with; null: none."
     )
+    decoder_head: Literal["loaded", "random"] = added(
+        "loaded",
+        "The language head's transform and bias: that of decoder_weights, or drawn anew. Its words are those of the "
+        "embeddings either way.",
+    )
+    start_token: str | None = added(
+        None, "Token before the prefix, new where the tokenizer lacks it; null: the tokenizer's own first, [CLS]."
+    )
     prefix: str = tracked(
         "a picture of", "Words with which every caption begins; they are an input, and not in the loss."
     )
     max_words: Count = tracked(30, "Words of a training caption; the rest is cut.")
+    max_text_tokens: Annotated[int, Field(ge=4, le=128)] = added(
+        128, "Tokens of a training caption with start token, prefix and end; the rest is cut."
+    )
     steps: Count | None = tracked(None, "Training steps, the same for every arm, in place of epochs.")
     epochs: Count | None = tracked(None, "Passes over an arm's pairs, in place of steps.")
     batch_size: Count = tracked(64, "Pairs a step in all, over every process, node and part.")
@@ -64,6 +75,7 @@ class CaptionerConfig(Section):
         1.0, "The vision encoder's rate as a share of that."
     )
     weight_decay: Annotated[float, Field(ge=0)] = tracked(0.05, "AdamW's weight decay.")
+    decay_all: bool = added(False, "Weight decay on biases and norms too.")
     warmup_steps: Annotated[int, Field(ge=0)] = tracked(100, "Steps in which the rate rises.")
     label_smoothing: Share = tracked(0.1, "Label smoothing of the loss.")
     clip_norm: Annotated[float, Field(gt=0)] | None = tracked(1.0, "Longest gradient; null leaves it as long as it is.")

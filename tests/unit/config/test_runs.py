@@ -70,6 +70,12 @@ def test_the_papers_run_is_the_papers() -> None:
         64,
     )
     assert (captioner.image_size, captioner.crop, captioner.flip, captioner.clip_norm) == (384, 0.5, True, None)
+    assert (captioner.decoder_head, captioner.start_token, captioner.max_text_tokens, captioner.decay_all) == (
+        "random",
+        "[DEC]",
+        40,
+        True,
+    )
     assert (captioner.fit, captioner.crop_from, captioner.crops_whole_pictures) == ("squash", "picture", True)
     evaluation = paper.evaluation
     assert (evaluation.beams, evaluation.min_tokens, evaluation.max_tokens) == (3, 5, 30)

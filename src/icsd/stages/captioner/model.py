@@ -26,25 +26,31 @@ from icsd.config.captioner import Fit
 from icsd.core.errors import ModelError
 from icsd.models.model_folder import TOKENIZER_FILES, model_folder
 from icsd.stages.captioner.pictures import Square
-from icsd.stages.captioner.text import MAX_TOKENS, prompt_ids
+from icsd.stages.captioner.text import MAX_TOKENS, prompt_ids, start_id
 
 transformers_logging.disable_progress_bar()  # people read the job's log
 transformers_logging.set_verbosity_error()  # it also warns of tensors that may be missing
 
 
 def load_weights(
-    kind: type[Any], folder: str, key: str, kinds: Sequence[str], attention: str, new: str | None = None, **options: Any
+    kind: type[Any],
+    folder: str,
+    key: str,
+    kinds: Sequence[str],
+    attention: str,
+    new: Sequence[str] = (),
+    **options: Any,
 ) -> Any:
     """Load a model of class `kind` in float32 from a folder whose config.json has one of the model types `kinds`.
 
-    ModelError for a missing tensor, which transformers would fill with random numbers. Tensors with `new` in their
-    name may be missing.
+    ModelError for a missing tensor, which transformers would fill with random numbers. Tensors with one of `new` in
+    their name may be missing.
     """
     check_kind(folder, key, kind.__name__, kinds)
     options |= {"dtype": torch.float32, "use_safetensors": True, "attn_implementation": attention}
     model, info = loaded(kind, folder, key, output_loading_info=True, **options)
     unfit = sorted([*info["missing_keys"], *(name for name, *_ in info["mismatched_keys"])])
-    unfit = [name for name in unfit if new is None or new not in name]
+    unfit = [name for name in unfit if not any(part in name for part in new)]
     if unfit:
         problem = f"its weights are not those of a {kind.__name__} as its config.json says (no fitting {unfit[0]})"
         raise ModelError(f"{key}={folder}: {problem}")
@@ -126,6 +132,7 @@ def interpolated(positions: torch.Tensor, side: int) -> torch.Tensor:
 DECODER_KEY = "captioner.decoder_weights"
 DECODER_FILES = ("config.json", "model.safetensors")  # to download from the hub
 NEW = "crossattention"  # a BERT has none: always initialised at random
+HEAD = "cls.predictions"  # a BertModel has none
 
 
 def new_decoder(decoder: CaptionerDecoderConfig, vocabulary: int, attention: str) -> BertLMHeadModel:
@@ -144,10 +151,13 @@ def new_decoder(decoder: CaptionerDecoderConfig, vocabulary: int, attention: str
     return model
 
 
-def decoder_from(model: str, decoder: CaptionerDecoderConfig, vocabulary: int, attention: str) -> BertLMHeadModel:
-    """Load a trained BERT with its language head; its cross-attention gets random weights from torch's generator.
+def decoder_from(
+    model: str, decoder: CaptionerDecoderConfig, vocabulary: int, attention: str, *, random_head: bool = False
+) -> BertLMHeadModel:
+    """Load a trained BERT with its language head, or with a random one; its cross-attention is random.
 
-    ModelError if its shape differs from the config's, or its vocabulary from the tokenizer's.
+    Random weights come from torch's generator. ModelError if the BERT's shape differs from the config's, or its
+    vocabulary from the tokenizer's.
     """
     folder = str(model_folder(DECODER_KEY, model, DECODER_FILES))
     config = check_kind(folder, DECODER_KEY, "BertLMHeadModel", ["bert"])
@@ -161,7 +171,20 @@ def decoder_from(model: str, decoder: CaptionerDecoderConfig, vocabulary: int, a
         found = config.get(name, getattr(BertConfig(), name))
         if found != value:
             raise ModelError(f"{DECODER_KEY}={folder} has {name}={found}, but {key} is {value}: make them the same")
-    return load_weights(BertLMHeadModel, folder, DECODER_KEY, ["bert"], attention, new=NEW, **_as_decoder(decoder))
+    new = (NEW, HEAD) if random_head else (NEW,)
+    language = load_weights(BertLMHeadModel, folder, DECODER_KEY, ["bert"], attention, new, **_as_decoder(decoder))
+    if random_head:
+        _draw_head(language)
+    return language
+
+
+def _draw_head(language: BertLMHeadModel) -> None:
+    """Draw the head's transform and bias as a new BERT's; its matrix stays that of the word embeddings."""
+    head = language.cls.predictions
+    torch.nn.init.normal_(head.transform.dense.weight, std=language.config.initializer_range)
+    head.transform.LayerNorm.reset_parameters()
+    for bias in (head.transform.dense.bias, head.bias):
+        torch.nn.init.zeros_(bias)
 
 
 def _as_decoder(decoder: CaptionerDecoderConfig) -> dict[str, object]:
@@ -226,14 +249,15 @@ def new_captioner(settings: CaptionerConfig, seed: int, device: torch.device) ->
     folder = str(model_folder(TOKENIZER, settings.tokenizer, TOKENIZER_FILES))
     words = loaded(BertTokenizer, folder, TOKENIZER)
     torch.manual_seed(seed)
-    if settings.decoder_weights is None:
-        language = new_decoder(settings.decoder, len(words), attention)
-    else:
-        language = decoder_from(settings.decoder_weights, settings.decoder, len(words), attention)
+    language = _language_model(settings, len(words), attention)
+    if settings.start_token is not None:
+        words.add_special_tokens({"bos_token": settings.start_token})
+    if len(words) > language.config.vocab_size:  # a start token that the tokenizer lacked
+        language.resize_token_embeddings(len(words), mean_resizing=False)
     model = VisionEncoderDecoderModel(encoder=encoder, decoder=language)
     setattr(model.config, FIT, settings.fit)
     for config in (model.config, model.generation_config):
-        config.decoder_start_token_id = words.cls_token_id
+        config.decoder_start_token_id = start_id(words)
         config.eos_token_id, config.pad_token_id = words.sep_token_id, words.pad_token_id
     if settings.start_from is not None:
         _load_start(model, words, settings.start_from)
@@ -248,11 +272,18 @@ def _load_start(model: VisionEncoderDecoderModel, words: BertTokenizer, folder: 
     for name in sorted({*found, *wanted}):
         shapes = [str(list(weights[name].shape)) if name in weights else "missing" for weights in (found, wanted)]
         if shapes[0] != shapes[1]:
-            hint = "give captioner.vision_model, image_size and decoder of its training"
+            hint = "give captioner.vision_model, image_size, decoder and start_token of its training"
             raise ModelError(f"{START}={folder}: {name} is {shapes[0]}, and {shapes[1]} is wanted: {hint}")
     if loaded(BertTokenizer, folder, START).get_vocab() != words.get_vocab():
         raise ModelError(f"{START}={folder}: its vocabulary is another than that of captioner.tokenizer: give its own")
     model.load_state_dict(found)
+
+
+def _language_model(settings: CaptionerConfig, vocabulary: int, attention: str) -> BertLMHeadModel:
+    if settings.decoder_weights is None:
+        return new_decoder(settings.decoder, vocabulary, attention)
+    random_head = settings.decoder_head == "random"
+    return decoder_from(settings.decoder_weights, settings.decoder, vocabulary, attention, random_head=random_head)
 
 
 def load_captioner(folder: Path | str) -> Captioner:

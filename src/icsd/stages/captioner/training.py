@@ -77,7 +77,7 @@ def prepare(job: TrainingJob, processes: Processes) -> tuple[Training, str, Trai
     pairs = read_pairs(job.files, trained_on, settings.max_words, processes, threads)
     validation = read_validation(job.files, square, settings.validation_pictures, processes, threads)
     optimizer = _optimizer(captioner, settings)
-    tokens = tokenize(pairs.captions, captioner.tokenizer, settings.prefix)
+    tokens = tokenize(pairs.captions, captioner.tokenizer, settings.prefix, settings.max_text_tokens)
     steps = settings.steps_of(len(pairs.captions))
     setup = Setup(captioner, captioner.model, optimizer, pairs, tokens, settings, steps, job.seed, processes)
     _log_setup(setup, validation)
@@ -135,11 +135,11 @@ def _log_setup(setup: Setup, validation: Validation) -> None:
 
 
 def _optimizer(captioner: Captioner, settings: CaptionerConfig) -> torch.optim.AdamW:
-    """Build AdamW without weight decay on biases and norms; a group's `share` scales the learning rate."""
+    """Build AdamW, with weight decay on biases and norms if `decay_all`; a group's `share` scales the learning rate."""
     groups: dict[tuple[bool, bool], list[torch.nn.Parameter]] = {}
     trained = ((name, value) for name, value in captioner.model.named_parameters() if value.requires_grad)
     for name, value in trained:
-        groups.setdefault((name.startswith("encoder."), value.ndim > 1), []).append(value)
+        groups.setdefault((name.startswith("encoder."), settings.decay_all or value.ndim > 1), []).append(value)
     return torch.optim.AdamW(
         [
             {

@@ -44,6 +44,8 @@ print(tokenizer.decode(ids[0, prompt.shape[1] :], skip_special_tokens=True))
 
 Every training caption began with the prefix, so the model needs it. `generation_config.json` has the beam search of the
 scores. With the workflow installed, `icsd caption picture.png --model path/to/this/folder` does the same."""
+_IDS = "ids = model.generate("
+_START = "prompt[0, 0] = model.config.decoder_start_token_id  # not the tokenizer's own\n"
 LIMITS = """\
 - The captions have the words, biases and errors of the training captions and training pictures.
 - A caption can name things that are not in the picture and miss things that are. Conclude nothing about people from it.
@@ -75,7 +77,7 @@ def export_captioner(trained: Trained, folder: Path, generation: GenerationSetti
 def captioner_card(trained: Trained, scores: Sequence[Row], source: Provenance) -> str:
     """Return the README.md of a captioner: usage, scores, training and limits."""
     sections = {
-        "Usage": USE,
+        "Usage": USE.replace(_IDS, _START + _IDS) if trained.settings.get("start_token") else USE,
         "Scores": "\n".join(_scores(scores)),
         "Training": "\n".join(_training(trained)),
         "Training pictures": "\n".join([ARMS[trained.arm].about, "", *model_lines(trained.arm, source)]),

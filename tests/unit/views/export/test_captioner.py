@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from icsd.stages.captioner.folder import GenerationSettings
 from icsd.stages.captioner.model import generate_captions, load_captioner
 from icsd.stages.captioner.pictures import read_pictures
 from icsd.stages.captioner.training import train
-from icsd.views.export.captioner import Trained, export_captioner
+from icsd.views.export.captioner import Trained, captioner_card, export_captioner
 
 GENERATION = GenerationSettings("a picture of", SEARCH.beams, SEARCH.min_tokens, SEARCH.max_tokens)
 
@@ -166,6 +167,14 @@ def test_the_card_names_scores_and_training(trained: Trained, exported: Path) ->
     assert "| test          | CIDEr  |     123.4 |             100.0 | 150.0 |" in card
     assert "- 8 pairs of 8 pictures; seed 0" in card and "learning_rate `0.01`" in card
     assert "- Decoder, before training: random weights" in card
+
+
+def test_the_card_sets_a_start_token_that_is_not_the_tokenizers_own(trained: Trained) -> None:
+    line = "prompt[0, 0] = model.config.decoder_start_token_id"
+    for token, times in ((None, 0), ("[DEC]", 1)):
+        settings = {**trained.settings, "start_token": token}
+        card = captioner_card(replace(trained, settings=settings), [], SOURCE | {"licence": "apache-2.0"})
+        assert card.count(line) == times
 
 
 def test_a_checkpoint_that_is_not_whole_leaves_no_folder(trained: Trained, tmp_path: Path) -> None:
