@@ -80,6 +80,10 @@ class Run:
         """The vectors of the captions."""
         return self._sharded("embeddings", "embeddings", tables.EMBEDDINGS)
 
+    def reference_embeddings(self, split: str) -> RunTable:
+        """The vectors of the captions of val or of a test set, where the guard compares vectors."""
+        return self._file(f"embeddings/references/{split}", f"embeddings of {split}", tables.EMBEDDINGS)
+
     @property
     def guard(self) -> RunTable:
         """The captions that repeat another one or a reference, with reasons; no file in a run without the guard."""

@@ -46,7 +46,7 @@ def _write(path: Path, text: str) -> None:
 
 def _status(config: Config, results: Path, cluster: Cluster, checkout: Path = CHECKOUT) -> StageStatus:
     run = configured_run(config, results)
-    return stage_status("images", dict(stages(run, config.alignment))["images"], run, checkout, cluster)
+    return stage_status("images", dict(stages(run, config))["images"], run, checkout, cluster)
 
 
 def test_every_state_is_counted_by_the_queue_and_the_accounting(config: Config, tmp_path: Path) -> None:
@@ -113,13 +113,29 @@ def test_the_page_names_a_cluster_without_accounting() -> None:
 
 def test_every_job_of_the_stages_has_a_rule(config: Config) -> None:
     rules = "".join(path.read_text() for path in (ROOT / "rules").glob("*.smk"))
-    guarded = load_config(config.model_dump() | {"guard": {"duplicates": "report"}})
-    found = dict(stages(configured_run(guarded), guarded.alignment))
-    assert [job.name for job in found["guard"]] == ["guard_captions"]
-    assert found.keys() - dict(stages(configured_run(config), config.alignment)).keys() == {"guard"}
+    guarded = load_config(config.model_dump() | {"guard": {"references": "report"}})
+    found = dict(stages(configured_run(guarded), guarded))
+    names = ["embed_references/val", "embed_references/test", "guard_captions"]
+    assert [job.name for job in found["guard"]] == names
+    assert found.keys() - dict(stages(configured_run(config), config)).keys() == {"guard"}
     for jobs in found.values():
         for job in jobs:
             assert f"rule {job.rule}:" in rules or f" as {job.rule} with:" in rules
+
+
+@pytest.mark.parametrize("guard", [{"references": "report", "min_cosine": None}, {"duplicates": "drop"}])
+def test_references_have_no_job_where_no_vectors_are_compared(config: Config, guard: dict[str, Any]) -> None:
+    guarded = load_config(config.model_dump() | {"guard": guard})
+    assert [job.name for job in dict(stages(configured_run(guarded), guarded))["guard"]] == ["guard_captions"]
+
+
+def test_a_references_job_is_done_and_queued_under_its_name(config: Config, tmp_path: Path) -> None:
+    guarded = load_config(config.model_dump() | {"guard": {"references": "drop"}})
+    run = configured_run(guarded, tmp_path)
+    _write(tmp_path / "embeddings/references/val.parquet", "")
+    waiting = Job("1", "tiny@icsd_1b9d", "PENDING", "rule_embed_references_wildcards_test", CHECKOUT, 0.0, 1, "0:0", "")
+    found = stage_status("guard", dict(stages(run, guarded))["guard"], run, CHECKOUT, Cluster([waiting]))
+    assert (found.jobs, found.done, found.queued) == (3, 1, 1)
 
 
 def _with_candidates(config: Config, **alignment: Any) -> Config:
@@ -130,7 +146,7 @@ def _with_candidates(config: Config, **alignment: Any) -> Config:
 
 def test_candidates_and_scores_have_jobs_of_their_own(config: Config, tmp_path: Path) -> None:
     several = _with_candidates(config, rematch=5)
-    found = dict(stages(configured_run(several, tmp_path), several.alignment))
+    found = dict(stages(configured_run(several, tmp_path), several))
     assert (len(found["images"]), len(found["alignment"]), len(found["safety"])) == (2 + 12, 12 + 4, 12)
     choosing, drawing = found["images"][0], found["images"][-1]
     assert (choosing.name, choosing.comment) == (
@@ -141,7 +157,7 @@ def test_candidates_and_scores_have_jobs_of_their_own(config: Config, tmp_path: 
     assert drawing.comment == "rule_generate_images_wildcards_multi_candidate-2_0003-of-0004"  # the executor's slashes
     matching = found["alignment"][-1]
     assert matching.output == tmp_path / "alignment/multi/matches/0003-of-0004.parquet"
-    assert not dict(stages(configured_run(config, tmp_path), config.alignment))["alignment"]
+    assert not dict(stages(configured_run(config, tmp_path), config))["alignment"]
 
 
 @pytest.mark.parametrize("score", ["cosine", "random", "probe"])
@@ -150,7 +166,7 @@ def test_jobs_are_named_as_the_rules_name_their_logs(config: Config, score: str)
     logs = re.findall(r'"<results>/logs/(.+)\.log"', rules)
     patterns = [re.sub(r"\\{(\w+)\\}", ".+", re.escape(log)) for log in logs]
     several = _with_candidates(config, score=score, rematch=5 if score == "cosine" else 0)
-    for jobs in dict(stages(configured_run(several), several.alignment)).values():
+    for jobs in dict(stages(configured_run(several), several)).values():
         for job in jobs:
             assert any(re.fullmatch(pattern, job.name) for pattern in patterns), job.name
 

@@ -58,7 +58,7 @@ def run_status(config: Config, prompt: Path, checkout: Path, results: Path | Non
     from icsd.views.estimate import estimated_costs  # late: the other commands need nothing of it
 
     run, cluster = configured_run(config, results), _cluster(config.run, checkout)
-    found = [stage_status(name, jobs, run, checkout, cluster) for name, jobs in stages(run, config.alignment)]
+    found = [stage_status(name, jobs, run, checkout, cluster) for name, jobs in stages(run, config)]
     estimated = estimated_costs(config, prompt, run, rendered=False).gpu
     return status_page(config.run, found, {name: hours.total for name, hours in estimated.items()}, cluster)
 

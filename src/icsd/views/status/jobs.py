@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 
-from icsd.config import ARMS, AlignmentConfig
+from icsd.config import ARMS, AlignmentConfig, Config
 from icsd.core import tables
 from icsd.core.errors import InputError
 from icsd.core.tables import Table
@@ -48,25 +48,31 @@ class StageJob:
         )
 
 
-def stages(run: Run, alignment: AlignmentConfig) -> Iterator[tuple[str, list[StageJob]]]:
+def stages(run: Run, config: Config) -> Iterator[tuple[str, list[StageJob]]]:
     """Yield the stages of the default target with their jobs, in the order of the work."""
     yield "captions", [StageJob("read_captions", (), run.captions.paths[0], "read_captions", tables.CAPTIONS)]
     yield "embeddings", _sharded("embed_captions", run, run.embeddings)
     if run.guarded:
-        yield "guard", _guard(run)
+        yield "guard", _guard(run, config)
     form_groups = StageJob("form_groups", (), run.group_times.paths[0], "form_groups")
     yield "groups", [*_sharded("find_neighbors", run, run.neighbors), form_groups]
     yield "summaries", _sharded("summarize_groups", run, run.summaries) if run.summarized else []
     yield "images", [job for arm in run.drawn for job in _drawing(run, arm)]
-    yield "alignment", [job for arm in run.drawn for job in _aligning(run, arm, alignment)]
+    yield "alignment", [job for arm in run.drawn for job in _aligning(run, arm, config.alignment)]
     yield "safety", [job for arm in run.drawn for job in _drawn("check_safety", run, run.safety(arm), arm)]
     yield "dataset", [_dataset(run, arm) for arm in dict.fromkeys([*run.drawn[:1], *run.arms])]
     yield "captioner", [_training(run, arm, seed) for arm, seed in run.captioners]
     yield "evaluation", [_predicting(run, *each, test) for each, test in product(run.captioners, run.tests)]
 
 
-def _guard(run: Run) -> list[StageJob]:
-    return [StageJob("guard_captions", (), run.guard.paths[0], "guard_captions")]
+def _guard(run: Run, config: Config) -> list[StageJob]:
+    """The jobs that embed the references, where vectors are compared, and the one that looks at all captions."""
+    references = config.pictures.references if config.guard.uses_vectors else []
+    embedding = [
+        StageJob("embed_references", (split,), run.reference_embeddings(split).paths[0], f"embed_references/{split}")
+        for split in references
+    ]
+    return [*embedding, StageJob("guard_captions", (), run.guard.paths[0], "guard_captions")]
 
 
 def _sharded(rule: str, run: Run, table: RunTable) -> list[StageJob]:
