@@ -28,6 +28,7 @@ from report_world import (
 from icsd.config import ARMS, load_config
 from icsd.core import tables
 from icsd.views.report import draw_report
+from icsd.views.report.alignment import draw_alignment
 from icsd.views.report.costs import duration
 from icsd.views.report.scored_pairs import scored_pairs
 from icsd.views.report.style import ARM_STYLES, PARTS, HtmlTable, compact, html_page
@@ -208,9 +209,13 @@ def test_scores_and_what_they_drop_are_counted(tmp_path: Path) -> None:
         ["multi", "rematch", "none of its 1 nearest images shows it", "captions", "1", "1"],
     ]
     assert page.rows[6:8] == [["multi", "0", "2", "0"], ["multi", "1", "1", "1"]]
-    assert page.rows[9:] == [
+    assert page.rows[9:11] == [
         ["multi-1_1", CAPTIONS[1], "below alignment.min_score=0.3: its score is 0.200", "0.200"],
         ["multi-1_1", CAPTIONS[0], "just above the line, kept", "0.500"],
+    ]
+    assert page.rows[11:] == [
+        ["picture", "sentence", "it is", "score"],
+        ["multi-1_1", SHOWN, "just above the line, kept", "0.450"],
     ]
     plot = (report / "alignment.svg").read_text()
     assert "multi: 2 pairs, 1 dropped, median 0.350; multi: sentences of 1 pictures, 0 dropped, median 0.450" in plot
@@ -272,6 +277,26 @@ def test_the_line_is_the_lowest_score_that_a_pair_may_have(
     assert pairs.limits == pytest.approx(limits)
     sides = ["just below the line, dropped", "just above the line, kept"] if settings else ["the lowest scores"]
     assert list(pairs.beside_the_line) == sides
+
+
+def test_the_pictures_beside_the_line_of_sentences_are_shown(tmp_path: Path) -> None:
+    results = scored_run(tmp_path)
+    ledger = results / "dataset/multi/ledger.parquet"
+    reason = "below alignment.min_sentence_score=0.4: its sentence's score is 0.200"
+    low = {"stage": "alignment", "item_id": "multi-2", "kept": False, "reason": reason}
+    tables.write(ledger, tables.LEDGER, [*tables.read(ledger, tables.LEDGER).to_pylist(), low])
+    heights = {}
+    for line in (None, 0.4):
+        config = small_config(images=SCORED["images"], alignment={"model": "a/model", "min_sentence_score": line})
+        files = [tmp_path / name for name in ("plot.svg", "page.html", "sheet.png")]
+        draw_alignment(configured_run(config, results), config.alignment, *files)
+        with Image.open(files[2]) as sheet:
+            heights[line] = sheet.height
+    assert heights[0.4] > heights[None]  # a row of pictures on each side
+    assert _Reader(files[1]).rows[-2:] == [
+        ["multi-2", SHOWN, reason, "0.200"],
+        ["multi-1_1", SHOWN, "just above the line, kept", "0.450"],
+    ]
 
 
 def test_markup_and_odd_letters_stay_text(report: Path) -> None:

@@ -2,7 +2,7 @@
 
 style     the look of plots and pages, and how they become files
 scores, training, funnel, alignment, texts, costs     one kind of result each
-scored_pairs     the pairs that `alignment` shows
+scored_pairs     the pairs and sentences that `alignment` shows
 """
 
 import logging

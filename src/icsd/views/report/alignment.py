@@ -1,11 +1,12 @@
-"""Alignment: how well pictures show their captions, what is dropped for it, and the pairs next to the line."""
+"""Alignment: how well pictures show their texts, what is dropped for it, and what lies next to the line."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -18,7 +19,7 @@ from icsd.core import files
 from icsd.core.contact_sheet import contact_sheet
 from icsd.core.ids import candidate_number
 from icsd.views.measures import funnel_steps
-from icsd.views.report.scored_pairs import ScoredPairs, scored_pairs
+from icsd.views.report.scored_pairs import ScoredItems, scored_pairs, scored_sentences
 from icsd.views.report.style import (
     BLACK,
     BLUE,
@@ -47,23 +48,15 @@ SCORES = {
 }
 
 
-@dataclass(frozen=True)
-class Panel:
-    """A histogram: its title, what is counted, the scores [n], which of them are dropped [n], and the line."""
-
-    title: str
-    unit: str
-    scores: NDArray[np.float64]
-    dropped: NDArray[np.bool_]
-    line: float | None
-
-
 def draw_alignment(run: Run, settings: AlignmentConfig, plot: Path, page: Path, sheet: Path) -> None:
-    """Write the histograms of the scores, the page of what they drop, and the pictures of pairs next to the line."""
+    """Write the histograms of the scores, the page of what they drop, and the pictures of items next to the line."""
     arms = [arm for arm in run.arms if not ARMS[arm].photographs]
-    found = [pairs for arm in arms if len((pairs := scored_pairs(run, arm, settings)).items)]
-    texts = _texts(run, found)
-    shown = [_selection(run, arms), *_candidates(run, arms), *(_near_table(pairs, texts) for pairs in found)]
+    scored = [scored_pairs(run, arm, settings) for arm in arms]
+    if settings.min_sentence_score is not None:
+        scored += [scored_sentences(run, arm, settings.min_sentence_score) for arm in arms]
+    found = [items for items in scored if len(items.items)]
+    texts = [_texts(run, items) for items in found]
+    shown = [_selection(run, arms), *_candidates(run, arms), *map(_near_table, found, texts)]
     missing = [run.alignment(arm) for arm in run.drawn if run.alignment(arm).missing]
     note = "; ".join(f"missing: {len(each.missing):,} of {len(each.paths):,} files of {each.title}" for each in missing)
     save_page(page, TITLE, [_about(settings), note if found else NOTICE], shown)
@@ -71,12 +64,9 @@ def draw_alignment(run: Run, settings: AlignmentConfig, plot: Path, page: Path, 
     if not found:
         save_notice(plot, TITLE, NOTICE)
         return
-    panels = [_pairs_panel(pairs) for pairs in found]
-    if settings.min_sentence_score is not None:
-        panels += [panel for arm in arms for panel in _sentences_panel(run, arm, settings.min_sentence_score)]
-    figure = _figure(panels)
+    figure = _figure(found)
     entitle(figure, TITLE, note)
-    save_figure(plot, figure, TITLE, "; ".join(panel.title for panel in panels))
+    save_figure(plot, figure, TITLE, "; ".join(map(_panel_title, found)))
 
 
 def _about(settings: AlignmentConfig) -> str:
@@ -86,31 +76,14 @@ def _about(settings: AlignmentConfig) -> str:
 # --- The plot ---------------------------------------------------------------------------------------------------------
 
 
-def _pairs_panel(pairs: ScoredPairs) -> Panel:
-    title = _titled(f"{pairs.arm}: {len(pairs.items):,} pairs", pairs.scores, pairs.dropped, pairs.state)
-    return Panel(title, "pairs", pairs.scores, pairs.dropped, pairs.line)
+def _panel_title(found: ScoredItems) -> str:
+    count = f"{len(found.items):,}"
+    items = f"{count} pairs" if found.unit == "pairs" else f"sentences of {count} pictures"
+    state = found.state or f"{found.dropped.sum():,} dropped"
+    return f"{found.arm}: {items}, {state}, median {np.median(found.scores):.3f}"
 
 
-def _sentences_panel(run: Run, arm: str, line: float) -> list[Panel]:
-    """The scores of the sentences of the pictures that entered the step `alignment`; none before there is a ledger."""
-    ledger = run.ledger(arm).rows(["stage", "item_id", "kept"])
-    entered = ledger.filter(pc.equal(ledger["stage"], "alignment"))
-    rows = run.alignment(ARMS[arm].drawn_by.name).rows()
-    rows = rows.filter(pc.and_(rows["caption_id"].is_null(), pc.is_in(rows["image_id"], entered["item_id"])))
-    if not len(rows):
-        return []
-    dropped = entered.filter(pc.invert(entered["kept"]))["item_id"]
-    lost = pc.is_in(rows["image_id"], value_set=dropped).to_numpy()
-    scores = rows["score"].to_numpy().astype(np.float64)
-    title = _titled(f"{arm}: sentences of {len(scores):,} pictures", scores, lost)
-    return [Panel(title, "pictures", scores, lost, line)]
-
-
-def _titled(items: str, scores: NDArray[np.float64], dropped: NDArray[np.bool_], state: str = "") -> str:
-    return f"{items}, {state or f'{dropped.sum():,} dropped'}, median {np.median(scores):.3f}"
-
-
-def _figure(panels: Sequence[Panel]) -> Figure:
+def _figure(panels: Sequence[ScoredItems]) -> Figure:
     """A histogram below the other for each panel, on one scale."""
     edges = np.histogram_bin_edges(np.concatenate([panel.scores for panel in panels]), BINS)
     figure = Figure(figsize=(WIDTH, 0.9 + 1.7 * len(panels)), layout="constrained")
@@ -123,7 +96,7 @@ def _figure(panels: Sequence[Panel]) -> Figure:
     return figure
 
 
-def _draw_panel(axes: Axes, panel: Panel, edges: NDArray[np.float64]) -> None:
+def _draw_panel(axes: Axes, panel: ScoredItems, edges: NDArray[np.float64]) -> None:
     kept, _ = np.histogram(panel.scores[~panel.dropped], edges)
     lost, _ = np.histogram(panel.scores[panel.dropped], edges)
     axes.stairs(kept, edges, fill=True, color=BLUE, label="kept")
@@ -136,8 +109,8 @@ def _draw_panel(axes: Axes, panel: Panel, edges: NDArray[np.float64]) -> None:
     if panel.line is not None:
         axes.axvline(panel.line, color=BLACK, linestyle="--", linewidth=1.2, label="line")
         axes.annotate(f" {panel.line:.3f}", (panel.line, 1), xycoords=("data", "axes fraction"), va="top", fontsize=8)
-    axes.set_title(panel.title)
-    axes.set_ylabel(panel.unit)
+    axes.set_title(_panel_title(panel))
+    axes.set_ylabel("pairs" if panel.unit == "pairs" else "pictures")
     axes.set_ylim(bottom=0)
     counts_on(axes.yaxis)
 
@@ -178,29 +151,34 @@ def _candidates(run: Run, arms: Sequence[str]) -> Iterator[HtmlTable]:
     )
 
 
-def _near_table(pairs: ScoredPairs, texts: Mapping[int, str]) -> HtmlTable:
+def _near_table(found: ScoredItems, texts: Mapping[str, str]) -> HtmlTable:
     rows = [
-        [pairs.image_id(each), texts.get(pairs.caption_id(each), ""), pairs.reasons[each] or side,
-         f"{pairs.scores[each]:.3f}"]
-        for side, found in pairs.beside_the_line.items()
-        for each in found
+        [found.image_id(each), texts.get(found.items[each], ""), found.reasons[each] or side,
+         f"{found.scores[each]:.3f}"]
+        for side, places in found.beside_the_line.items()
+        for each in places
     ]  # fmt: skip
-    return HtmlTable(f"{pairs.arm}: pairs next to the line", ["picture", "caption", "it is", "score"], rows, left=3)
+    text = "caption" if found.unit == "pairs" else "sentence"
+    return HtmlTable(f"{found.arm}: {found.unit} next to the line", ["picture", text, "it is", "score"], rows, left=3)
 
 
-def _texts(run: Run, found: Sequence[ScoredPairs]) -> dict[int, str]:
-    """The captions of the pairs next to the lines, by id."""
-    wanted = {pairs.caption_id(each) for pairs in found for each in pairs.near}
-    rows = run.captions.select(wanted, ["caption_id", "caption"])
-    return dict(zip(rows["caption_id"].to_pylist(), rows["caption"].to_pylist(), strict=True))
+def _texts(run: Run, found: ScoredItems) -> dict[str, str]:
+    """The captions or sentences of the items next to the line, by item."""
+    if found.unit == "sentences":
+        rows = _images(run, found.arm, {found.image_id(each) for each in found.near}, "sentence")
+        return dict(zip(rows["image_id"].to_pylist(), rows["sentence"].to_pylist(), strict=True))
+    wanted = {found.items[each]: found.caption_id(each) for each in found.near}
+    rows = run.captions.select(set(wanted.values()), ["caption_id", "caption"])
+    captions = dict(zip(rows["caption_id"].to_pylist(), rows["caption"].to_pylist(), strict=True))
+    return {item: captions[caption_id] for item, caption_id in wanted.items() if caption_id in captions}
 
 
 # --- Pictures ---------------------------------------------------------------------------------------------------------
 
 
-def _draw_near(run: Run, found: Sequence[ScoredPairs], texts: Mapping[int, str], sheet: Path) -> None:
-    """Write the pictures next to each arm's line, each above its score and caption."""
-    parts = [part for pairs in found for part in _near_parts(run, pairs, texts)] or [_heading(NOTICE)]
+def _draw_near(run: Run, found: Sequence[ScoredItems], texts: Sequence[Mapping[str, str]], sheet: Path) -> None:
+    """Write the pictures next to each line, each above its score and its caption or sentence."""
+    parts = [part for pair in zip(found, texts, strict=True) for part in _near_parts(run, *pair)] or [_heading(NOTICE)]
     whole = Image.new("RGB", (max(part.width for part in parts), sum(part.height for part in parts)), "white")
     top = 0
     for part in parts:
@@ -210,21 +188,21 @@ def _draw_near(run: Run, found: Sequence[ScoredPairs], texts: Mapping[int, str],
         whole.save(unfinished, format="PNG")
 
 
-def _near_parts(run: Run, pairs: ScoredPairs, texts: Mapping[int, str]) -> Iterator[Image.Image]:
-    pictures = _pictures(run, pairs.arm, {pairs.image_id(each) for each in pairs.near})
-    for side, places in pairs.beside_the_line.items():
-        there = [each for each in places if pairs.image_id(each) in pictures]
-        captions = [plain(f"{pairs.scores[each]:.3f}: {texts.get(pairs.caption_id(each), '')}") for each in there]
-        yield _heading(f"{pairs.arm}: {side}")
-        yield contact_sheet([pictures[pairs.image_id(each)] for each in there], captions)
+def _near_parts(run: Run, found: ScoredItems, texts: Mapping[str, str]) -> Iterator[Image.Image]:
+    rows = _images(run, found.arm, {found.image_id(each) for each in found.near}, "image")
+    pictures = {row["image_id"]: row["image"]["bytes"] for row in rows.to_pylist()}
+    for side, places in found.beside_the_line.items():
+        there = [each for each in places if found.image_id(each) in pictures]
+        captions = [plain(f"{found.scores[each]:.3f}: {texts.get(found.items[each], '')}") for each in there]
+        yield _heading(f"{found.arm}, {found.unit}: {side}")
+        yield contact_sheet([pictures[found.image_id(each)] for each in there], captions)
 
 
-def _pictures(run: Run, arm: str, image_ids: set[str]) -> dict[str, bytes]:
-    """The picture files with these ids; only the tables that have them are read."""
+def _images(run: Run, arm: str, image_ids: set[str], column: str) -> pa.Table:
+    """A column of the pictures with these ids; only the tables that have them are read."""
     name = ARMS[arm].drawn_by.name
     paths = sorted({run.image_file(name, image_id) for image_id in image_ids})
-    rows = replace(run.images(name), paths=tuple(paths)).select(image_ids, ["image_id", "image"])
-    return {row["image_id"]: row["image"]["bytes"] for row in rows.to_pylist()}
+    return replace(run.images(name), paths=tuple(paths)).select(image_ids, ["image_id", column])
 
 
 def _heading(text: str) -> Image.Image:

@@ -1,8 +1,9 @@
-"""The pairs of an arm with their scores, which of them are dropped, and those next to the line."""
+"""The pairs and the sentences of an arm with their scores, which of them are dropped, and those next to the line."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -14,19 +15,20 @@ from icsd.config.arms import ARMS
 from icsd.stages.dataset.alignment import DIGITS, Scores, low_pairs
 from icsd.views.run import Run
 
-NEAR = 8  # pairs on each side of the line
+NEAR = 8  # pairs or sentences on each side of the line
 UNSELECTED = "not selected yet"
 
 
 @dataclass(frozen=True)
-class ScoredPairs:
-    """The pairs [n] of an arm before any is dropped for its score; `reasons` are of those that are.
+class ScoredItems:
+    """The pairs [n] of an arm before any is dropped for its score, or its images [n] with their sentences' scores.
 
-    `limits` [n] is the lowest score that each pair may have, -inf without such a key; `line` is the limit that all
-    share. `state` is a note for people.
+    `reasons` are of those that are dropped. `limits` [n] is the lowest score that each may have, -inf without such a
+    key; `line` is the limit that all share. `state` is a note for people.
     """
 
     arm: str
+    unit: Literal["pairs", "sentences"]
     items: Sequence[str]
     scores: NDArray[np.float64]
     reasons: Sequence[str | None]
@@ -36,16 +38,16 @@ class ScoredPairs:
 
     @property
     def dropped(self) -> NDArray[np.bool_]:
-        """True for each pair that is dropped [n]."""
+        """True for each item that is dropped [n]."""
         return np.array([reason is not None for reason in self.reasons], np.bool_)
 
     @property
     def near(self) -> list[int]:
-        """The positions of all pairs of `beside_the_line`."""
+        """The positions of all items of `beside_the_line`."""
         return [each for side in self.beside_the_line.values() for each in side]
 
     def image_id(self, position: int) -> str:
-        """The image of a pair."""
+        """The image of a pair or of a sentence."""
         return self.items[position].partition("/")[0]
 
     def caption_id(self, position: int) -> int:
@@ -54,7 +56,7 @@ class ScoredPairs:
 
     @property
     def beside_the_line(self) -> dict[str, list[int]]:
-        """The positions of the pairs whose scores are nearest to their limits, on each side, the nearest first."""
+        """The positions of the items whose scores are nearest to their limits, on each side, the nearest first."""
         if not np.isfinite(self.limits).any():
             return {"the lowest scores": self._nearest(np.argsort(self.scores, kind="stable"), dropped=False)}
         order = np.argsort(np.abs(self.scores - self.limits), kind="stable")
@@ -68,7 +70,7 @@ class ScoredPairs:
         return [int(each) for each in order[self.dropped[order] == dropped][:NEAR]]
 
 
-def scored_pairs(run: Run, arm: str, settings: AlignmentConfig) -> ScoredPairs:
+def scored_pairs(run: Run, arm: str, settings: AlignmentConfig) -> ScoredItems:
     """The pairs of an arm that entered the step `pairs` of its ledger; before there is a ledger, all that have a score.
 
     Without a key that drops pairs there is no such step, and the pairs are those of its dataset.
@@ -82,7 +84,25 @@ def scored_pairs(run: Run, arm: str, settings: AlignmentConfig) -> ScoredPairs:
     items, reasons = entered["item_id"].to_pylist(), entered["reason"].to_pylist()
     scores = scored["score"].take(places).to_numpy().astype(np.float64)
     limits, line = _limits(items, scores, settings)
-    return ScoredPairs(arm, items, scores, reasons, limits, line, state)
+    return ScoredItems(arm, "pairs", items, scores, reasons, limits, line, state)
+
+
+def scored_sentences(run: Run, arm: str, line: float) -> ScoredItems:
+    """The images that entered the step `alignment` of an arm's ledger, with the scores of their sentences.
+
+    Before there is a ledger there are none.
+    """
+    ledger = run.ledger(arm).rows(["stage", "item_id", "reason"])
+    entered = ledger.filter(pc.equal(ledger["stage"], "alignment"))
+    rows = run.alignment(ARMS[arm].drawn_by.name).rows()
+    rows = rows.filter(rows["caption_id"].is_null())
+    places = pc.index_in(entered["item_id"], value_set=rows["image_id"])
+    entered, places = entered.filter(places.is_valid()), places.drop_null()
+    scores = rows["score"].take(places).to_numpy().astype(np.float64)
+    limits = np.full(len(scores), line)
+    return ScoredItems(
+        arm, "sentences", entered["item_id"].to_pylist(), scores, entered["reason"].to_pylist(), limits, line
+    )
 
 
 def _limits(
