@@ -1,4 +1,4 @@
-# groups: embeddings -> each caption with its nearest captions, identical sets kept once
+# groups: embeddings -> each caption with its nearest captions, equal groups once, by groups.dedupe
 #
 # in:  <results>/embeddings/{shard,all}.parquet    EMBEDDINGS
 # out: <results>/groups/neighbors/{shard}.parquet  NEIGHBORS: the k nearest of the shard's captions among all
@@ -95,6 +95,7 @@ rule form_groups:
         groups="<results>/groups/all.parquet",
         group_times="<results>/groups/group_times.parquet",
     params:
+        **cfg.groups.params("dedupe"),
         revision=REVISIONS["groups"],
         shards=cfg.shards,
     log:

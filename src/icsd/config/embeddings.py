@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from icsd.config.section import Count, Section, tracked, untracked
+from icsd.config.section import Count, Section, added, tracked, untracked
 
 
 class EmbeddingsConfig(Section):
@@ -53,6 +53,11 @@ class GroupsConfig(Section):
     """Groups of each caption with its nearest captions."""
 
     k: Annotated[int, Field(ge=2)] = tracked(30, "Captions a group, with its anchor.")
+    dedupe: Literal["all", "none"] | Count = added(
+        "all",
+        "Which groups are the same, of which one stays: those with all members in common, in any order; with so many "
+        "first ones, the anchor included; or none.",
+    )
     index: Literal["exact", "ivf", "hnsw"] = tracked(
         "exact", "exact compares all with all; ivf and hnsw (faiss) miss some, for more than 5 M captions."
     )

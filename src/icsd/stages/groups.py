@@ -1,4 +1,4 @@
-"""Groups: each caption with its k nearest, identical sets once.
+"""Groups: each caption with its k nearest; equal groups once, by groups.dedupe.
 
 After "Image Captioning with Multi-Context Synthetic Data" (ICSD, AAAI 2024) and its code, FeipengMa6/ICSD:
 inner products of unit vectors, every caption is the anchor of a group.
@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -230,20 +230,31 @@ def _read_enough(embeddings: Sequence[Path], k: int) -> EmbeddedCaptions:
     return corpus
 
 
-def form_groups(neighbors: Sequence[Path], groups: Path, shards: int, group_times: Path) -> None:
+def form_groups(
+    neighbors: Sequence[Path],
+    groups: Path,
+    shards: int,
+    group_times: Path,
+    dedupe: Literal["all", "none"] | int = "all",
+) -> None:
     """Write GROUPS, each in the shard of its anchor's id, and GROUP_TIMES of every caption.
 
-    Of groups with identical members, only the one with the lowest anchor id stays. group_times, the original's name,
-    is the number of these groups that a caption is in: at least 1, because each caption's own set stays once.
+    Of groups with identical members ("all"), or with as many identical first members as `dedupe` says, only the one
+    with the lowest anchor id stays; "none" keeps all. group_times, the original's name, is the number of these groups
+    that a caption is in: at least 1, because each caption is in its own group or in the one that stands for it.
     """
     anchors, members = _read_neighbors(neighbors)
-    first = first_of_each_set(members.ids)
-    _log.info("groups: %s of %s captions, identical sets once", f"{len(first):,}", f"{len(anchors):,}")
+    first = np.arange(len(anchors)) if dedupe == "none" else first_of_each_set(_compared(members.ids, dedupe))
+    _log.info("groups: %s of %s captions, dedupe %s", f"{len(first):,}", f"{len(anchors):,}", dedupe)
     shard = np.array([shard_of(int(anchor), shards) for anchor in anchors[first]], dtype=np.int64)
     by_shard = (_rows(anchors, members, first[shard == number]) for number in range(shards))
     tables.write_batches(groups, tables.GROUPS, by_shard)
     times = count_members(anchors, members.ids[first])
     tables.write(group_times, tables.GROUP_TIMES, pa.table({"caption_id": anchors, "group_times": times}))
+
+
+def _compared(ids: np.ndarray, dedupe: Literal["all"] | int) -> np.ndarray:
+    return ids if dedupe == "all" else ids[:, :dedupe]
 
 
 def first_of_each_set(ids: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -152,6 +153,39 @@ def test_k_of_all_captions_gives_them_all() -> None:
 def test_identical_sets_are_kept_once_by_the_first_row() -> None:
     ids = np.array([[1, 2, 3], [2, 4, 5], [3, 2, 1], [4, 2, 5], [5, 4, 1]])
     assert first_of_each_set(ids).tolist() == [0, 1, 4]
+
+
+@pytest.mark.parametrize(
+    ("dedupe", "kept"),
+    [("all", [1, 3, 4, 5]), ("none", [1, 2, 3, 4, 5]), (2, [1, 3, 4]), (3, [1, 3, 4, 5]), (9, [1, 3, 4, 5])],
+)
+def test_groups_are_kept_once_by_all_or_their_first_members(tmp_path: Path, dedupe: Any, kept: list[int]) -> None:
+    ids = [[1, 2, 3], [2, 1, 3], [3, 4, 2], [4, 5, 3], [5, 4, 1]]
+    rows = [{"caption_id": each[0], "neighbor_ids": each, "similarities": [1.0, 0.9, 0.8]} for each in ids]
+    tables.write(tmp_path / "neighbors.parquet", tables.NEIGHBORS, rows)
+    form_groups([tmp_path / "neighbors.parquet"], tmp_path / "groups.parquet", 1, tmp_path / "times.parquet", dedupe)
+    groups = tables.read(tmp_path / "groups.parquet", tables.GROUPS).to_pylist()
+    assert [row["group_id"] for row in groups] == kept
+    times = tables.read(tmp_path / "times.parquet", tables.GROUP_TIMES).to_pylist()
+    for row in times:
+        assert row["group_times"] == sum(row["caption_id"] in group["caption_ids"] for group in groups) > 0
+
+
+def test_five_first_members_keep_the_groups_of_the_published_code(tmp_path: Path) -> None:
+    """There a group goes if an earlier one has the same five first members, in any order: counted here by hand."""
+    ids, vectors = np.arange(60), _vectors(60, 4)
+    embeddings = tmp_path / "embeddings.parquet"
+    _write_embeddings(embeddings, ids, vectors)
+    find_neighbors(embeddings, [embeddings], tmp_path / "neighbors.parquet", 8)
+    seen: set[tuple[int, ...]] = set()
+    kept = []
+    for row in tables.read(tmp_path / "neighbors.parquet", tables.NEIGHBORS).sort_by("caption_id").to_pylist():
+        five = tuple(sorted(row["neighbor_ids"][:5]))
+        kept += [] if five in seen else [row["caption_id"]]
+        seen.add(five)
+    form_groups([tmp_path / "neighbors.parquet"], tmp_path / "groups.parquet", 1, tmp_path / "times.parquet", 5)
+    assert tables.read(tmp_path / "groups.parquet", tables.GROUPS)["group_id"].to_pylist() == kept
+    assert len(kept) < 60
 
 
 def test_count_members_counts_rows_with_each_caption() -> None:
