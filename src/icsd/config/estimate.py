@@ -42,6 +42,10 @@ class EstimateConfig(Section):
         100.0, "Pictures a second through CLIP ViT-B/32, each with its captions; a guess."
     )
     checks_per_second: Rate = untracked(100.0, "Pictures a second through its safety checker; a guess.")
+    decodes_per_second: Rate = untracked(
+        50.0, "PNG files of 512 by 512 pixels a second that a training decodes and shrinks, on one core; measured: 51."
+    )
+    test_pictures: Count = untracked(5_000, "Pictures of a test set, as long as its table is not there: COCO's.")
     training_steps_per_second: Rate = untracked(
         3.0, "Steps of 64 pairs a second, CLIP ViT-B/32 and BERT base, validations included; a guess."
     )
@@ -56,6 +60,9 @@ class EstimateConfig(Section):
     )
     bytes_per_vector: Rate = untracked(
         3_100.0, "On disk, with alignment.rematch: 768 float32 of a picture or caption, and ids."
+    )
+    bytes_per_decoded_image: Rate = untracked(
+        442_368.0, "On disk while a training runs: a decoded picture of 384 by 384 pixels."
     )
     bytes_per_training: Rate = untracked(1.0e9, "On disk: a checkpoint of 230 M float32 weights.")
     walltime_margin: Rate = untracked(

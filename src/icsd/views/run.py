@@ -171,11 +171,20 @@ class Run:
         name = f"evaluation/{arm}/seed-{seed}/{test}/predictions"
         return self._file(name, f"captions of {test} by {arm}, seed {seed}", tables.PREDICTIONS)
 
+    def clip_vectors(self, test: str) -> RunTable:
+        """The vectors of a test set's pictures and references, with evaluation.clip_model."""
+        return self._file(f"evaluation/clip_vectors/{test}", f"vectors of {test}", tables.CLIP_VECTORS)
+
+    def test_scores(self, arm: str, seed: int, test: str) -> RunTable:
+        """The scores of a captioner on a test set."""
+        name = f"evaluation/{arm}/seed-{seed}/{test}/scores"
+        return self._file(name, f"scores on {test} of {arm}, seed {seed}", tables.SCORES)
+
     @property
     def scores(self) -> RunTable:
         """The scores of every captioner on every test set, a file each: they are there before they are collected."""
         each = product(self.arms, self.seeds, self.tests)
-        paths = [self.folder / f"evaluation/{arm}/seed-{seed}/{test}/scores.parquet" for arm, seed, test in each]
+        paths = [path for arm, seed, test in each for path in self.test_scores(arm, seed, test).paths]
         return RunTable("evaluation", "scores", tables.SCORES, tuple(paths), self.skip_damaged)
 
     @property

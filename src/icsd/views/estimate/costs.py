@@ -17,7 +17,7 @@ HOUR_S = 3600.0
 class Costs:
     """Money in USD, `gpu` in hours of one GPU by stage, disk in bytes. `repairs` are requests too.
 
-    `match_hours` are those of alignment.rematch on one core.
+    `match_hours` are those of alignment.rematch on one core, `decode_hours` those in which trainings decode pictures.
     """
 
     repairs: Amount
@@ -28,6 +28,7 @@ class Costs:
     gpu: Mapping[str, Amount]
     disk: Amount
     match_hours: Amount
+    decode_hours: Amount
 
 
 def costs(counts: Counts, config: Config) -> Costs:
@@ -53,6 +54,7 @@ def costs(counts: Counts, config: Config) -> Costs:
         gpu=_gpu_hours(config, counts, sent),
         disk=_disk(counts, rates),
         match_hours=counts.comparisons.times(1 / rates.comparisons_per_second / HOUR_S),
+        decode_hours=counts.decoded.times(1 / rates.decodes_per_second / HOUR_S),
     )
 
 
@@ -90,7 +92,14 @@ def _gpu_hours(config: Config, counts: Counts, sent: Amount) -> dict[str, Amount
         **({"alignment": scoring} if scoring.total else {}),
         "safety": counts.checks.times(1 / rates.checks_per_second / HOUR_S),
         "captioner": counts.trainings.times(_steps(config, counts) / rates.training_steps_per_second / HOUR_S),
+        **({"evaluation": _clip_score_hours(counts, rates)} if counts.judged.total else {}),
     }
+
+
+def _clip_score_hours(counts: Counts, rates: EstimateConfig) -> Amount:
+    """The hours of CLIPScore. Predicting the captions is not counted: no rate is known for it."""
+    read = counts.judgements.times(1 / rates.embeddings_per_second / HOUR_S)
+    return counts.judged.times(1 / rates.alignments_per_second / HOUR_S).plus(read.total, read.done)
 
 
 def _steps(config: Config, counts: Counts) -> float:
@@ -109,12 +118,16 @@ def _pairs(arm: str, config: Config, counts: Counts) -> float:
 
 
 def _disk(counts: Counts, rates: EstimateConfig) -> Amount:
-    """The bytes in the run's folder, and those still to come to it and to the store of replies."""
+    """The bytes in the run's folder, and those still to come to it and to the store of replies.
+
+    The pictures that a training decodes are there until it ends; all trainings that are left count at once.
+    """
     left = counts.bytes_to_copy + (
         counts.captions.left * rates.bytes_per_caption
         + counts.groups.left * rates.bytes_per_summary
         + counts.pictures.left * rates.bytes_per_image
         + counts.vectors.left * rates.bytes_per_vector
         + counts.trainings.left * rates.bytes_per_training
+        + counts.decoded.left * rates.bytes_per_decoded_image
     )
     return Amount(counts.bytes_on_disk, counts.bytes_on_disk, "folder").times(1).plus(left)

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pyarrow.compute as pc
+
 from icsd.config import ARMS, Arm, Config, EstimateConfig
 from icsd.core.errors import InputError
 from icsd.core.logs import progress
@@ -24,6 +26,7 @@ from icsd.stages.summaries.quality import Group
 from icsd.views.run import Run
 
 CONFIG, TABLES, CORPUS, GUESS = "config", "tables", "corpus", "guess"  # sources of a count
+CAPTIONS_OF_A_PHOTOGRAPH = 5  # of COCO and Flickr30k
 AGAIN = "delete it and run snakemake again"
 
 
@@ -55,8 +58,10 @@ class Counts:
     """The work of a run, in items.
 
     `prompts` counts the characters of the `requests`, `arms` the sentences to draw by arm, `drawn` the pictures of them
-    by arm, all candidates. `vectors` and `comparisons` are those of alignment.rematch. `bytes_to_copy` are those of
-    real pictures, `bytes_on_disk` those of the run's folder and of the pictures that it drew.
+    by arm, all candidates. `vectors` and `comparisons` are those of alignment.rematch. `decoded` are the pictures that
+    trainings decode, each those of its arm; `judged` and `judgements` the test pictures and the predicted captions of
+    CLIPScore. `bytes_to_copy` are those of real pictures, `bytes_on_disk` those of the run's folder and of the pictures
+    that it drew.
     """
 
     captions: Amount
@@ -71,6 +76,9 @@ class Counts:
     comparisons: Amount
     checks: Amount
     trainings: Amount
+    decoded: Amount
+    judged: Amount
+    judgements: Amount
     bytes_to_copy: int
     bytes_on_disk: int
 
@@ -120,6 +128,9 @@ def count(config: Config, prompt: Prompt, run: Run, *, rendered: bool = True) ->
         comparisons=comparisons,
         checks=replace(pictures, done=min(checked, pictures.total)),
         trainings=_trainings(run),
+        decoded=_decoded(config, run, corpus, arms),
+        judged=_judged(config, run),
+        judgements=_judgements(config, run),
         bytes_to_copy=_bytes_to_copy(config, run),
         bytes_on_disk=_bytes_in(run.folder) + _bytes_in(_store(config).own_folder),
     )
@@ -305,6 +316,48 @@ def _trainings(run: Run) -> Amount:
     """One training for each arm and seed; those with a history are done."""
     done = sum(bool(run.history(*each).there) for each in run.captioners)
     return Amount(len(run.captioners), done, CONFIG)
+
+
+def _decoded(config: Config, run: Run, corpus: Texts, arms: Mapping[str, int]) -> Amount:
+    """The pictures that trainings decode. Each training keeps its own until it ends."""
+    images = {arm: _images(config, run, corpus, arms, arm) for arm in run.arms}
+    decoded = Amount(0)
+    for arm, seed in run.captioners:
+        decoded = decoded.plus(images[arm], images[arm] if run.history(arm, seed).there else 0)
+    return decoded
+
+
+def _images(config: Config, run: Run, corpus: Texts, arms: Mapping[str, int], arm: str) -> float:
+    """The pictures of an arm: those of its pairs, else the sentences that are drawn, else a guess for photographs."""
+    if run.pairs(arm).there:
+        return len(pc.unique(run.pairs(arm).rows(["image_id"])["image_id"]))
+    if ARMS[arm].photographs:
+        return config.dataset.real_share * (run.photographs("real").count() or corpus.count / CAPTIONS_OF_A_PHOTOGRAPH)
+    return arms[ARMS[arm].drawn_by.name]
+
+
+def _judged(config: Config, run: Run) -> Amount:
+    """The test pictures that CLIPScore encodes, once for all captioners."""
+    judged = Amount(0, source=CONFIG)
+    for test in run.tests if config.evaluation.clip_model else ():
+        pictures = _test_pictures(config, run, test)
+        judged = replace(judged.plus(pictures, pictures if run.clip_vectors(test).there else 0), source=GUESS)
+    return judged
+
+
+def _judgements(config: Config, run: Run) -> Amount:
+    """The predicted captions that CLIPScore encodes, of each captioner on each test set."""
+    judgements = Amount(0, source=CONFIG)
+    for test in run.tests if config.evaluation.clip_model else ():
+        for arm, seed in run.captioners:
+            pictures = _test_pictures(config, run, test)
+            done = pictures if run.test_scores(arm, seed, test).there else 0
+            judgements = replace(judgements.plus(pictures, done), source=GUESS)
+    return judgements
+
+
+def _test_pictures(config: Config, run: Run, test: str) -> int:
+    return run.photographs(test).count() or config.estimate.test_pictures
 
 
 # --- Bytes ------------------------------------------------------------------------------------------------------------
