@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from icsd.core.errors import ICSDError
 from icsd.views.export import add_caption
@@ -54,6 +55,7 @@ def parser() -> argparse.ArgumentParser:
     add_compare(commands)
     add_figure(commands)
     add_gallery(commands)
+    _add_convert(commands)
     return whole
 
 
@@ -80,6 +82,24 @@ def _resume(options: argparse.Namespace) -> str:
              *(["--config", *options.config] if options.config else [])]  # fmt: skip
     snakemake = Snakemake(options.profile, [*options.arguments, *given])
     sys.exit(resume(run, run_folder(run), snakemake, cancel=options.cancel))
+
+
+def _add_convert(commands: Commands) -> None:
+    command = commands.add_parser(
+        "convert",
+        help="write a text encoder's pickled weights as safetensors",
+        description="Write a text encoder of transformers as safetensors, the only form that the workflow loads, where "
+        "its authors published a pickle. Only tensors are read of the pickle.",
+    )
+    command.add_argument("model", metavar="MODEL", help="a folder, or an id of the hub, which is downloaded")
+    command.add_argument("output", metavar="FOLDER", type=Path, help="a new folder, for embeddings.model")
+    command.set_defaults(run=_convert)
+
+
+def _convert(options: argparse.Namespace) -> str:
+    from icsd.models.conversion import convert_model  # late: it imports torch
+
+    return convert_model(options.model, options.output)
 
 
 if __name__ == "__main__":
