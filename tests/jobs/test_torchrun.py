@@ -31,7 +31,15 @@ Losses = list[float]
 @pytest.fixture
 def settings(captioner_folder: Path) -> CaptionerConfig:
     """Settings with a low learning rate, since a high one amplifies rounding."""
-    changes = {"steps": 40, "learning_rate": 1e-3, "batch_parts": 2, "validate_every": 8, "flip": True, "crop": 0.5}
+    changes = {
+        "steps": 40,
+        "learning_rate": 1e-3,
+        "batch_parts": 2,
+        "validate_every": 8,
+        "flip": True,
+        "crop": 0.5,
+        "crop_from": "picture",
+    }
     return settings_of(captioner_folder).model_copy(update=changes)
 
 
