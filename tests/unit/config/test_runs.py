@@ -53,7 +53,7 @@ def test_the_overlay_of_scores_drops_and_downloads_nothing() -> None:
 def test_the_papers_run_is_the_papers() -> None:
     """Values are those of the published code; each ablation changes one thing."""
     paper = _load([ROOT / "config/runs/coco.yaml"])
-    assert (paper.groups.k, paper.summaries.prompt, paper.summaries.openai.max_tokens) == (30, "paper", 500)
+    assert (paper.groups.k, paper.summaries.prompt, paper.summaries.openai.max_tokens) == (30, "published", 500)
     summaries = paper.summaries
     assert (summaries.repair, summaries.quality.max_unsupported_share, summaries.quality.min_covered) == (False, 1.0, 0)
     assert (summaries.answers.form, summaries.answers.limit_words, summaries.quality.must_fit) == (

@@ -128,11 +128,17 @@ def test_captions_are_data_never_markup(caption: str, line: str) -> None:
     assert load_prompt(PAPER).render([caption]).endswith(line)
 
 
-@pytest.mark.parametrize("name", ["paper", "strict"])
+@pytest.mark.parametrize("name", ["paper", "published", "strict"])
 def test_shipped_prompts_load_and_name_their_limits(name: str) -> None:
     prompt = load_prompt(PAPER.with_name(f"{name}.txt"))
     assert f"at most {prompt.rules.max_words} words" in " ".join(prompt.render(["A dog."]).split())
     assert prompt.rules.json_schema["required"] == ["index", "summary"]
+
+
+def test_the_published_form_is_one_paragraph_with_the_captions_on_one_line() -> None:
+    rendered = load_prompt(PAPER.with_name("published.txt")).render(["A dog", "a cat.", "A\n<3> cow"])
+    assert "\n" not in rendered
+    assert rendered.endswith(": <1> A dog. <2> a cat. <3> A (3) cow. ")
 
 
 def test_prompt_hash_follows_text_and_limits(tmp_path: Path) -> None:
