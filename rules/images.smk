@@ -4,6 +4,7 @@
 #      <results>/captions/all.parquet                  CAPTIONS
 #      <results>/groups/all.parquet                    GROUPS: for arms that draw their anchor captions
 #      <results>/dataset/multi/pairs.parquet           PAIRS: for arms that draw the captions of these
+#      <results>/safety/multi/{shard}.parquet          SAFETY: for these arms, where scores drop pairs
 #      <results>/alignment/{drawing}/{shard}.parquet   ALIGNMENT: where images.redraw_below decides what is drawn again
 # out: <results>/images/{drawing}/sentences.parquet    SENTENCES: what to draw, in the shard of the image's id; a row
 #                                                      group a shard
@@ -68,9 +69,12 @@ rule select_anchor_captions:
         "../scripts/select_anchor_captions.py"
 
 
+# where scores drop pairs, what is drawn follows from the method's pairs before: another threshold draws nothing
 rule select_matched_sentences:
     input:
-        pairs=f"<results>/dataset/{METHOD}/pairs.parquet",
+        pairs=[] if cfg.alignment.selects else f"<results>/dataset/{METHOD}/pairs.parquet",
+        drawn=drawn_sentences(METHOD) if cfg.alignment.selects else [],
+        safety=drawn_shards("safety", METHOD) if cfg.alignment.selects else [],
         captions="<results>/captions/all.parquet",
     output:
         sentences="<results>/images/{arm}/sentences.parquet",

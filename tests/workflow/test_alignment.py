@@ -12,6 +12,7 @@ from icsd.stages.images import image_store
 
 SHARD = "0000-of-0001"
 TARGETS = [f"results/tiny/dataset/{arm}/pairs.parquet" for arm in ("multi", "single")]
+MATCHED = "results/tiny/dataset/single_matched/pairs.parquet"
 TABLES = {
     f"images/multi/candidate-1/{SHARD}": tables.IMAGES,
     "images/multi/candidate-2/sentences": tables.SENTENCES,
@@ -26,7 +27,7 @@ TABLES = {
 
 
 def _edit(checkout: Checkout, model: Path) -> Checkout:
-    checkout.edit("arms", ["multi", "single"])
+    checkout.edit("arms", ["multi", "single", "single_matched"])
     scores = tables.read(checkout.results / f"images/multi/{SHARD}.parquet", tables.IMAGES, ["image_id"])
     checkout.edit("images.candidates", 3)
     checkout.edit("images.redraw_below", 2.0)  # of every sentence, up to the ceiling
@@ -39,7 +40,7 @@ def _edit(checkout: Checkout, model: Path) -> Checkout:
 def aligned(whole_run: Checkout, clip_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """The whole run's pictures, with candidates and scores. Do not write into it."""
     checkout = _edit(whole_run.copy(tmp_path_factory.mktemp("aligned") / "icsd"), clip_folder)
-    checkout.run(*TARGETS)
+    checkout.run(*TARGETS, MATCHED)
     return checkout
 
 
@@ -82,9 +83,19 @@ def test_single_has_as_many_pictures_as_multi_before_any_is_dropped(aligned: Che
 )
 def test_another_threshold_draws_and_scores_nothing(aligned: Checkout, tmp_path: Path, key: str, value: float) -> None:
     again = aligned.copy(tmp_path / "icsd")
-    assert again.planned(*TARGETS) == {}
+    assert again.planned(*TARGETS, MATCHED) == {}
     again.edit(key, value)
-    assert again.planned(*TARGETS) == {"build_dataset": 2}
+    assert again.planned(*TARGETS, MATCHED) == {"build_dataset": 3}
+
+
+def test_single_matched_draws_the_captions_of_multis_pairs_before_any_is_dropped(
+    aligned: Checkout, whole_run: Checkout
+) -> None:
+    drawn, before = (
+        tables.read(run.results / "images/single_matched/sentences.parquet", tables.SENTENCES)
+        for run in (aligned, whole_run)
+    )
+    assert drawn.equals(before)
 
 
 def test_another_candidate_keeps_the_pictures_and_scores_that_exist(aligned: Checkout, tmp_path: Path) -> None:

@@ -50,6 +50,17 @@ def _inputs(plan: Plan, rule: str, folder: str) -> set[str]:
     return {text for text in texts if text.startswith(f"results/picturebook/{folder}/")}
 
 
+def test_what_single_matched_draws_depends_on_no_table_that_a_threshold_changes(plans: dict[str, Plan]) -> None:
+    def inputs(setting: str, folder: str) -> set[str]:
+        return _inputs(plans[setting], "select_matched_sentences", folder)
+
+    assert not inputs("cosine", "dataset") | inputs("cosine", "alignment")
+    assert inputs("cosine", "safety") == {"results/picturebook/safety/multi/0000-of-0001.parquet"}
+    # as before, so that a finished run stays finished
+    assert inputs("scores alone", "dataset") == {"results/picturebook/dataset/multi/pairs.parquet"}
+    assert not inputs("scores alone", "safety") | inputs("scores alone", "images")
+
+
 def test_random_scores_wait_for_sentences_alone(plans: dict[str, Plan]) -> None:
     assert not any(job.startswith("score_alignment") for job in plans["random"])
     assert _inputs(plans["random"], "score_at_random", "images") == {

@@ -21,9 +21,9 @@ class Arm:
 
     Its pictures are its own, drawn from `sentences`; or those of the arm `pictures`; or photographs of the corpus.
     `sentences` are the "summaries" of groups; or the anchor captions of "groups"; or "captions" of the corpus, as many
-    as summaries are drawn; or each caption of the method's "pairs". `captions` limits the captions that go with one
-    picture, the group's anchor first; None: all that its sentence came from. A `balanced` arm has as many pictures as
-    the method.
+    as summaries are drawn; or each caption of the method's "pairs", before scores drop any. `captions` limits the
+    captions that go with one picture, the group's anchor first; None: all that its sentence came from. A `balanced` arm
+    has as many pictures as the method.
     """
 
     name: str

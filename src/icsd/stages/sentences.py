@@ -65,11 +65,38 @@ def select_anchor_captions(
     _write_sentences(arm, found, sentences, shards)
 
 
-def select_matched_sentences(arm: str, pairs: Path, captions: Path, sentences: Path, shards: int, seed: int) -> None:
-    """Write the SENTENCES of an arm that draws each different caption of the method's PAIRS by itself."""
-    paired = set(tables.read(pairs, tables.PAIRS, columns=["caption_id"])["caption_id"].to_pylist())
+@dataclass(frozen=True)
+class Drawn:
+    """The tables of an arm's candidates: their SENTENCES, those of the first ones at the front, ALIGNMENT and SAFETY.
+
+    `alignment` and `safety` may be empty where no score decides.
+    """
+
+    sentences: Sequence[Path]
+    alignment: Sequence[Path] = ()
+    safety: Sequence[Path] = ()
+
+
+def select_matched_sentences(
+    arm: str, method: Path | Drawn, captions: Path, sentences: Path, shards: int, seed: int
+) -> None:
+    """Write the SENTENCES of an arm that draws each different caption of the method's pairs by itself.
+
+    `method` is the method's PAIRS. Where scores drop some of these it is what the method has drawn: the captions of its
+    safe images are those of its pairs before any is dropped, whatever the thresholds.
+    """
+    if isinstance(method, Drawn):
+        paired = _captions_of_safe(method)
+    else:
+        paired = set(tables.read(method, tables.PAIRS, columns=["caption_id"])["caption_id"].to_pylist())
     rows = [_of_caption(arm, row, seed) for row in _corpus(captions) if row["caption_id"] in paired]
     _write_sentences(arm, rows, sentences, shards)
+
+
+def _captions_of_safe(drawn: Drawn) -> set[int]:
+    safe = {row["image_id"] for path in drawn.safety for row in _safe(path)}
+    rows = tables.concat(drawn.sentences, tables.SENTENCES, columns=["image_id", "caption_ids"]).to_pylist()
+    return {caption_id for row in rows if row["image_id"] in safe for caption_id in row["caption_ids"]}
 
 
 @dataclass(frozen=True)
@@ -83,18 +110,6 @@ class Candidates:
     number: int
     redraw_below: float | None
     max_images: int | None
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """The tables of the candidates so far: their SENTENCES, those of the first ones at the front, ALIGNMENT and SAFETY.
-
-    `alignment` and `safety` may be empty where no score decides.
-    """
-
-    sentences: Sequence[Path]
-    alignment: Sequence[Path] = ()
-    safety: Sequence[Path] = ()
 
 
 def select_candidates(drawn: Drawn, selected: Path, shards: int, seed: int, which: Candidates) -> None:

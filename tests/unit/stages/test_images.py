@@ -16,7 +16,7 @@ from icsd.core.errors import ConfigError, InputError, ModelError
 from icsd.core.ids import item_seed, shard_names, shard_of
 from icsd.core.store import Store
 from icsd.stages.images import Drawing, generate_images, image_store
-from icsd.stages.sentences import select_anchor_captions, select_matched_sentences, select_sentences
+from icsd.stages.sentences import Drawn, select_anchor_captions, select_matched_sentences, select_sentences
 
 ARMS = ["multi", "single", "single_matched"]
 # diffusers' DPM-Solver and NumPy 2
@@ -133,6 +133,26 @@ def test_single_draws_a_share_more_to_spare_and_the_same_first(tmp_path: Path) -
 def test_single_matched_draws_each_caption_of_multi_once(tmp_path: Path) -> None:
     multi, rows = _select(tmp_path, "multi", 5), _select(tmp_path, "single_matched", 5)
     assert sorted(row["caption_ids"][0] for row in rows) == sorted({i for row in multi for i in row["caption_ids"]})
+
+
+def test_single_matched_draws_the_captions_of_multis_safe_images_where_scores_drop_pairs(tmp_path: Path) -> None:
+    multi = _select(tmp_path, "multi", 100)
+    again = next(row for row in multi if row["group_id"] == 4)  # its first candidate is unsafe
+    tables.write(tmp_path / "further.parquet", tables.SENTENCES, [again | {"image_id": "multi-4_1"}])
+    verdicts = {row["image_id"]: "safe" for row in multi} | {"multi-4_1": "safe"}
+    verdicts |= {"multi-4": "unsafe", "multi-0": "blank"}
+    rows = [{"image_id": image_id, "score": 0.0, "verdict": verdict} for image_id, verdict in verdicts.items()]
+    for number in range(2):
+        tables.write(tmp_path / f"safety-{number}.parquet", tables.SAFETY, rows[number::2])
+    drawn = Drawn(
+        [tmp_path / "sentences-multi.parquet", tmp_path / "further.parquet"],
+        safety=[tmp_path / f"safety-{number}.parquet" for number in range(2)],
+    )
+    path = tmp_path / "matched.parquet"
+    select_matched_sentences("single_matched", drawn, tmp_path / "captions.parquet", path, 1, 0)
+    used = {i for row in multi for i in row["caption_ids"] if row["image_id"] != "multi-0"}
+    assert 4 in used and 0 not in used  # captions of one group alone
+    assert {row["caption_ids"][0] for row in tables.read(path, tables.SENTENCES).to_pylist()} == used
 
 
 @pytest.mark.parametrize("arm", ARMS)
