@@ -7,6 +7,7 @@ from icsd.config import ARMS, METHOD, load_config, shipped_path
 from icsd.workflow.gpus import announce_gpus
 from icsd.workflow.resources import Jobs
 from icsd.config.revisions import REVISIONS
+from icsd.config.sources import images_of
 
 min_version("9.12")
 

@@ -2,6 +2,7 @@
 #
 # in:  <results>/dataset/{arm}/pairs.parquet              PAIRS
 #      <results>/images/{arm}/{shard}.parquet             IMAGES, or the real pictures for the arm "real"
+#      config: captioner.also                             the same of other arms, and of other runs
 #      <results>/pictures/val/{images,captions}.parquet   IMAGES, CAPTIONS: they choose the checkpoint
 #      config: captioner.start_from                       a checkpoint as below, whose weights training begins with
 # out: <results>/captioner/{arm}/seed-{seed}/checkpoint/  a transformers VisionEncoderDecoderModel folder, safetensors
@@ -12,10 +13,28 @@
 # Of several processes (captioner.processes, captioner.nodes) the script becomes torchrun: docs/guide/training.md.
 
 
+def arms_also(wildcards):
+    """The arms of this run in captioner.also, without that of the training."""
+    return [name for name in cfg.captioner.also if name in ARMS and name != wildcards.arm]
+
+
+def pairs_also(wildcards):
+    """The PAIRS of the datasets in captioner.also."""
+    own = [f"<results>/dataset/{arm}/pairs.parquet" for arm in arms_also(wildcards)]
+    return [*own, *(str(folder / "pairs.parquet") for folder in cfg.captioner.folders_also)]
+
+
+def training_images(wildcards):
+    """The IMAGES of all pairs of a training."""
+    own = [path for arm in [wildcards.arm, *arms_also(wildcards)] for path in images_of_arm(arm)]
+    return list(dict.fromkeys([*own, *(path for folder in cfg.captioner.folders_also for path in images_of(folder))]))
+
+
 rule train_captioner:
     input:
         pairs="<results>/dataset/{arm}/pairs.parquet",
-        images=arm_images,
+        also=pairs_also,
+        images=training_images,
         val_images="<results>/pictures/val/images.parquet",
         val_captions="<results>/pictures/val/captions.parquet",
         models=model_input(*cfg.captioner.models),

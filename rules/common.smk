@@ -26,8 +26,13 @@ wildcard_constraints:
 
 
 def arm_images(wildcards):
+    """The IMAGES of the arm that a wildcard names."""
+    return images_of_arm(wildcards.arm)
+
+
+def images_of_arm(name):
     """The IMAGES of an arm: its own, those of the arm that draws them, or the photographs."""
-    arm = ARMS[wildcards.arm].drawn_by
+    arm = ARMS[name].drawn_by
     if arm.photographs:
         return ["<results>/pictures/real/images.parquet"]
     return drawn_shards("images", arm.name)

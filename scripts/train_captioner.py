@@ -2,6 +2,7 @@ from icsd.config import CaptionerConfig, job_config
 from icsd.core.logs import job_log
 
 with job_log(snakemake.log[0], gpus=snakemake.resources.gpu):
+    from icsd.config.sources import prefixes
     from icsd.stages.captioner.job import Files, Resources, TrainingJob
     from icsd.stages.captioner.model import BeamSearch
     from icsd.stages.captioner.training import train
@@ -14,4 +15,6 @@ with job_log(snakemake.log[0], gpus=snakemake.resources.gpu):
     resources = Resources(snakemake.threads, config.captioner.checkpoint_every, **speed)
     search = BeamSearch(**snakemake.params.search, batch_size=config.evaluation.batch_size)
     settings, seed = CaptionerConfig(**snakemake.params.settings), int(snakemake.wildcards.seed)
-    train(TrainingJob(Files(images=list(given.images), **paths), settings, search, seed, resources))
+    also, images = list(given.get("also", ())), list(given.images)
+    files = Files(images=images, also=also, prefixes=prefixes([*also, *images], settings.folders_also), **paths)
+    train(TrainingJob(files, settings, search, seed, resources))

@@ -27,11 +27,11 @@ def png(kind: str, brightness: int) -> bytes:
     return file.getvalue()
 
 
-def write_images(path: Path, prefix: str) -> list[str]:
-    """Eight pictures, four of each kind; their ids."""
+def write_images(path: Path, prefix: str, *, swapped: bool = False) -> list[str]:
+    """Eight pictures, four of each kind, red ones first if `swapped`; their ids."""
     rows = []
     for number in range(8):
-        data = png("red" if number % 2 else "blue", 150 + 10 * number)
+        data = png("red" if number % 2 != swapped else "blue", 150 + 10 * number)
         image = {"bytes": data, "path": None}
         rows.append({"image_id": f"{prefix}-{number}", "image": image, "sentence": "", "seed": 0, "model": "test"})
     tables.write(path, tables.IMAGES, rows)

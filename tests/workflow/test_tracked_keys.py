@@ -43,6 +43,7 @@ VALUES: dict[str, Any] = {
     "alignment.max_below_best": 0.43,
     "alignment.min_sentence_score": 0.29,
     "alignment.weight_temperature": 0.83,
+    "captioner.also": ["multi_head"],
     "captioner.decoder.heads": 3,
     "captioner.decoder.hidden": 96,
     "captioner.max_text_tokens": 97,

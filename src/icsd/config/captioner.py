@@ -1,10 +1,12 @@
 """The captioner's training."""
 
 import math
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from icsd.config.arms import ARMS
 from icsd.config.estimate import EstimateConfig
 from icsd.config.section import Count, Section, Seed, Share, added, tracked, untracked
 
@@ -54,6 +56,11 @@ class CaptionerConfig(Section):
     )
     start_token: str | None = added(
         None, "Token before the prefix, new where the tokenizer lacks it; null: the tokenizer's own first, [CLS]."
+    )
+    also: list[str] = added(
+        [],
+        "More pairs that every training reads beside its arm's: arms of this run, or folders of finished ones, such as "
+        "results/flickr30k/dataset/multi.",
     )
     prefix: str = tracked(
         "a picture of", "Words with which every caption begins; they are an input, and not in the loss."
@@ -136,6 +143,24 @@ class CaptionerConfig(Section):
     def steps_per_second(self, rates: EstimateConfig) -> float:
         """Steps a second, from the rate of one process with steps of 64 pairs."""
         return rates.training_steps_per_second * 64 * self.processes * self.nodes / self.batch_size
+
+    @model_validator(mode="after")
+    def _also_names_datasets(self) -> "CaptionerConfig":
+        for name in self.also:
+            folder = Path(name)
+            if folder.name not in ARMS or (name not in ARMS and folder.parent.name != "dataset"):
+                raise ValueError(
+                    f"also={name}: give an arm ({', '.join(ARMS)}) or a folder results/<run>/dataset/<arm>"
+                )
+        runs = {folder.parents[1] for folder in self.folders_also}
+        if len({run.name for run in runs}) < len(runs):
+            raise ValueError(f"also={self.also}: the runs must have different names")
+        return self
+
+    @property
+    def folders_also(self) -> list[Path]:
+        """Those of `also` that are folders of other runs."""
+        return [Path(name) for name in self.also if name not in ARMS]
 
     @model_validator(mode="after")
     def _length_is_given_once(self) -> "CaptionerConfig":

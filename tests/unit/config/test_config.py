@@ -286,3 +286,12 @@ def test_a_summaries_job_asks_for_time_and_memory_by_its_provider() -> None:
         "openai-batch": (math.inf, 1560, 2000),
         "transformers": (5.0, 20, 20_000),
     }
+
+
+def test_also_names_arms_or_datasets_of_runs() -> None:
+    also = ["real", "results/a/dataset/multi", "results/a/dataset/single"]
+    assert load_config(_with("captioner.also", also)).captioner.also == also
+    folders = "or a folder results/<run>/dataset/<arm>"
+    assert _message(_with("captioner.also", ["results/a"])).endswith(f"real) {folders}")
+    two = ["results/a/dataset/multi", "old/a/dataset/multi"]
+    assert "the runs must have different names" in _message(_with("captioner.also", two))

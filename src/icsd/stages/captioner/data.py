@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -55,10 +56,10 @@ class Validation:
 def read_pairs(files: Files, square: Square | None, max_words: int, processes: Processes, threads: int) -> Pairs:
     """Read the training pairs, with pictures as squares, or at their own size if `square` is None.
 
-    Pairs whose caption has no word after cleaning are left out, and the log counts them.
+    A pair that several datasets have counts once, with the weight of the first. Pairs whose caption has no word after
+    cleaning are left out, and the log counts them.
     """
-    table = tables.read(files.pairs, tables.PAIRS)
-    rows = sorted(table.to_pylist(), key=lambda row: (row["image_id"], row["caption_id"]))
+    rows = _rows(files)
     cleaned = [(row["image_id"], clean_caption(row["caption"], max_words), row["weight"]) for row in rows]
     pairs = [pair for pair in cleaned if pair[1]]
     if len(pairs) < len(rows):
@@ -67,13 +68,24 @@ def read_pairs(files: Files, square: Square | None, max_words: int, processes: P
         hint = "the ledger beside it has the reason for every dropped picture"
         raise InputError(files.pairs, "", "holds no pair to train on", hint)
     wanted, file = [image_id for image_id, _, _ in pairs], files.resume / PICTURES
+    images, wanted_by = [(path, files.prefixes.get(path, "")) for path in files.images], files.pairs
     pictures = (
-        map_whole_pictures(files.images, wanted, files.pairs, file, processes, threads)
+        map_whole_pictures(images, wanted, wanted_by, file, processes, threads)
         if square is None
-        else map_pictures(files.images, square, wanted, files.pairs, file, processes, threads)
+        else map_pictures(images, square, wanted, wanted_by, file, processes, threads)
     )
-    weights = _weights(files.pairs, [weight for _, _, weight in pairs])
+    weights = _weights(wanted_by, [weight for _, _, weight in pairs])
     return Pairs([caption for _, caption, _ in pairs], pictures.rows_of(wanted), pictures, weights)
+
+
+def _rows(files: Files) -> list[dict[str, Any]]:
+    """The rows of PAIRS of all datasets, by image and caption id; image ids of other runs have their prefix."""
+    found = dict[tuple[str, int], dict[str, Any]]()
+    for path in [files.pairs, *files.also]:
+        for row in tables.read(path, tables.PAIRS).to_pylist():
+            row["image_id"] = files.prefixes.get(path, "") + row["image_id"]
+            found.setdefault((row["image_id"], row["caption_id"]), row)
+    return [found[key] for key in sorted(found)]
 
 
 def _weights(path: Path | str, weights: Sequence[float | None]) -> np.ndarray | None:
@@ -93,6 +105,6 @@ def read_validation(files: Files, square: Square, at_most: int, processes: Proce
     """Read the first `at_most` real pictures by id, with their tokenised reference captions."""
     references = dict(list(read_references(files.val_captions).items())[:at_most])
     file = files.resume / VAL_PICTURES
-    pictures = map_pictures([files.val_images], square, references, files.val_captions, file, processes, threads)
+    pictures = map_pictures([(files.val_images, "")], square, references, files.val_captions, file, processes, threads)
     words = [[metrics.plain_tokens(text) for text in references[image_id]] for image_id in pictures.ids]
     return Validation(pictures, words)

@@ -5,7 +5,7 @@ import os
 import socket
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from icsd.config import CaptionerConfig
@@ -22,7 +22,11 @@ FIRST_PORT, PORTS = 20_000, 20_000  # of the rendezvous of several nodes: the Sl
 
 @dataclass(frozen=True)
 class Files:
-    """Paths that one training reads and writes."""
+    """Paths that one training reads and writes.
+
+    `also` are the pairs of more datasets. `prefixes` has, for the tables of other runs, what tells their image ids from
+    those of this one.
+    """
 
     pairs: str
     images: list[str]
@@ -31,6 +35,8 @@ class Files:
     checkpoint: str
     history: str
     log: str
+    also: list[str] = field(default_factory=list)
+    prefixes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def resume(self) -> Path:

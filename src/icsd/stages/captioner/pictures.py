@@ -114,6 +114,9 @@ def _resized(region: torch.Tensor, size: int) -> torch.Tensor:
     return values[0].round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0)
 
 
+Images = Sequence[tuple[Path | str, str]]
+
+
 def read_pictures(
     paths: Sequence[Path | str], square: Square, wanted: Iterable[str], wanted_by: Path | str
 ) -> Pictures:
@@ -123,11 +126,11 @@ def read_pictures(
     """
     ids = tuple(sorted(set(wanted)))
     pixels = np.empty((len(ids), square.size, square.size, 3), dtype=np.uint8)
-    return Pictures(ids, pixels, _fill(pixels, paths, square, ids, wanted_by, threads=1))
+    return Pictures(ids, pixels, _fill(pixels, [(path, "") for path in paths], square, ids, wanted_by, threads=1))
 
 
 def map_pictures(
-    paths: Sequence[Path | str],
+    images: Images,
     square: Square,
     wanted: Iterable[str],
     wanted_by: Path | str,
@@ -137,7 +140,8 @@ def map_pictures(
 ) -> Pictures:
     """Decode the pictures into a file that the first process writes and all processes map into memory.
 
-    100,000 pictures of 384 pixels take 44 GB, too much for the memory of each process.
+    `images` are the IMAGES tables, each with a prefix of its ids. 100,000 pictures of 384 pixels take 44 GB, too much
+    for the memory of each process.
     """
     ids = tuple(sorted(set(wanted)))
     digest = ""
@@ -145,14 +149,14 @@ def map_pictures(
         with files.atomic_path(file) as unfinished:
             shape = (len(ids), square.size, square.size, 3)
             pixels = open_memmap(unfinished, mode="w+", dtype=np.uint8, shape=shape)
-            digest = _fill(pixels, paths, square, ids, wanted_by, threads)
+            digest = _fill(pixels, images, square, ids, wanted_by, threads)
             pixels.flush()
     digest = processes.broadcast(digest)  # the others wait here for the file
     return Pictures(ids, np.load(file, mmap_mode="r"), digest)
 
 
 def map_whole_pictures(
-    paths: Sequence[Path | str],
+    images: Images,
     wanted: Iterable[str],
     wanted_by: Path | str,
     file: Path,
@@ -169,7 +173,7 @@ def map_whole_pictures(
         with files.atomic_path(file) as unfinished, unfinished.open("wb") as stream:
             sums: dict[str, bytes] = {}
             row_of = {image_id: row for row, image_id in enumerate(ids)}
-            for image_id, pixels, sums[image_id] in _decoded(paths, row_of.keys(), threads, np.asarray):
+            for image_id, pixels, sums[image_id] in _decoded(images, row_of.keys(), threads, np.asarray):
                 index[row_of[image_id]] = stream.tell(), *pixels.shape[:2]
                 stream.write(pixels.tobytes())
             digest = _digest(ids, sums, wanted_by)
@@ -181,7 +185,7 @@ def map_whole_pictures(
 
 def _fill(
     pixels: np.ndarray,
-    paths: Sequence[Path | str],
+    images: Images,
     square: Square,
     ids: Sequence[str],
     wanted_by: Path | str,
@@ -190,13 +194,13 @@ def _fill(
     """Decode the pictures `ids` into `pixels`; return the digest of their files."""
     row_of = {image_id: row for row, image_id in enumerate(ids)}
     sums: dict[str, bytes] = {}
-    for image_id, decoded, sums[image_id] in _decoded(paths, row_of.keys(), threads, square.of):
+    for image_id, decoded, sums[image_id] in _decoded(images, row_of.keys(), threads, square.of):
         pixels[row_of[image_id]] = decoded
     return _digest(ids, sums, wanted_by)
 
 
 def _decoded(
-    paths: Sequence[Path | str],
+    images: Images,
     wanted: Iterable[str],
     threads: int,
     convert: Callable[[Image.Image], np.ndarray],
@@ -210,8 +214,9 @@ def _decoded(
             return image_id, convert(read_picture(data)), hashlib.sha256(data).digest()
 
     with ThreadPoolExecutor(threads) as pool:
-        for path in paths:
-            found = ((image_id, data, path) for image_id, data in _files_in(path) if image_id in ids)
+        for path, prefix in images:
+            files_in = ((prefix + image_id, data, path) for image_id, data in _files_in(path))
+            found = (file for file in files_in if file[0] in ids)
             while some := list(islice(found, AT_ONCE)):
                 yield from pool.map(decode, some)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from captioner_world import SEARCH, elsewhere, job_of, said_of, settings_of, write_world
+from captioner_world import SEARCH, elsewhere, job_of, said_of, settings_of, write_images, write_world
 from transformers import (
     BertTokenizer,
     CLIPImageProcessor,
@@ -19,10 +19,12 @@ from icsd.config import CaptionerConfig
 from icsd.core import tables
 from icsd.core.errors import InputError, ModelError
 from icsd.stages.captioner import state, training
+from icsd.stages.captioner.data import read_pairs
 from icsd.stages.captioner.job import Files
 from icsd.stages.captioner.model import generate_captions, load_captioner, new_captioner
 from icsd.stages.captioner.pictures import Square, read_pictures
 from icsd.stages.captioner.predicting import predict_captions
+from icsd.stages.captioner.processes import Processes
 from icsd.stages.captioner.steps import IGNORED, Setup, caption_loss, decoder_batch, learning_rate
 from icsd.stages.captioner.text import clean_caption, tokenize
 from icsd.stages.captioner.training import train
@@ -208,6 +210,25 @@ def test_truncated_state_is_ignored_with_a_warning(
     (paths.resume / state.FILE).write_bytes(b"\x10\0\0\0")
     run(paths, settings.model_copy(update={"steps": 2}))
     assert "cannot be read" in caplog.text
+
+
+def test_pairs_of_another_run_are_added_and_keep_their_own_pictures(paths: Files, tmp_path: Path):
+    """Both runs have pictures of the same ids, which differ; a pair that two datasets have counts once."""
+    ids = write_images(tmp_path / "other/images.parquet", "multi", swapped=True)
+    rows = [{"image_id": each, "caption_id": 100 + n, "caption": f"caption {n}"} for n, each in enumerate(ids)]
+    tables.write(tmp_path / "other/pairs.parquet", tables.PAIRS, rows)
+    other = [str(tmp_path / "other" / name) for name in ("pairs.parquet", "images.parquet")]
+    files = replace(
+        paths, also=[other[0], paths.pairs], images=[*paths.images, other[1]], prefixes=dict.fromkeys(other, "other/")
+    )
+    pairs = read_pairs(files, Square(16, "crop"), 30, Processes(), 1)
+    own = read_pairs(paths, Square(16, "crop"), 30, Processes(), 1)
+    assert len(pairs.captions) == len(own.captions) + len(ids)
+    found = {pairs.pictures.ids[row]: pairs.pictures.pixels[row] for row in pairs.rows}
+    for image_id in ids:
+        mine = own.pictures.pixels[own.pictures.rows_of([image_id])[0]]
+        assert np.array_equal(found[image_id], mine)
+        assert not np.array_equal(found[f"other/{image_id}"], mine)
 
 
 def test_pairs_in_another_order_train_the_same_weights(paths: Files, settings: CaptionerConfig, tmp_path: Path):

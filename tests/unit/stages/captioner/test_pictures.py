@@ -119,7 +119,9 @@ def whole(tmp_path: Path) -> WholePictures:
     table = tables.read(tmp_path / "images.parquet", tables.IMAGES)
     for shard, part in zip(shards, (table[4:], table[:4]), strict=True):
         tables.write(shard, tables.IMAGES, part)
-    return map_whole_pictures(shards, ids, "pairs.parquet", tmp_path / "pictures.npy", Processes(), 2)
+    return map_whole_pictures(
+        [(path, "") for path in shards], ids, "pairs.parquet", tmp_path / "pictures.npy", Processes(), 2
+    )
 
 
 def test_whole_pictures_are_kept_as_they_are(whole: WholePictures):
@@ -130,7 +132,9 @@ def test_whole_pictures_are_kept_as_they_are(whole: WholePictures):
 
 def test_a_picture_that_no_shard_has_is_named(whole: WholePictures, tmp_path: Path):
     with pytest.raises(InputError, match=r"pairs\.parquet.*multi-7"):
-        map_whole_pictures([tmp_path / "first.parquet"], ["multi-7"], "pairs.parquet", tmp_path / "p", Processes(), 1)
+        map_whole_pictures(
+            [(tmp_path / "first.parquet", "")], ["multi-7"], "pairs.parquet", tmp_path / "p", Processes(), 1
+        )
 
 
 def test_crops_are_those_of_pil(whole: WholePictures):
