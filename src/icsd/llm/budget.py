@@ -21,14 +21,14 @@ ROUNDING_USD = 1e-9
 
 
 class OutOfBudget(ICSDError):
-    """The next request could exceed summaries.budget_usd, and is not sent."""
+    """The next request could exceed the budget, and is not sent."""
 
 
 class Budget:
-    """The entries in `folder`; without `ceiling_usd` there are none."""
+    """The entries in `folder`; without `ceiling_usd` there are none. `setting` is the ceiling's key in the config."""
 
-    def __init__(self, folder: Path, ceiling_usd: float | None) -> None:
-        self._folder, self._ceiling_usd = folder, ceiling_usd
+    def __init__(self, folder: Path, ceiling_usd: float | None, setting: str = "summaries.budget_usd") -> None:
+        self._folder, self._ceiling_usd, self._setting = folder, ceiling_usd, setting
         self._entries: list[float] = []  # as far as they were read: an entry never changes
 
     def used(self) -> float:
@@ -45,7 +45,7 @@ class Budget:
             left = self._ceiling_usd - self.used()
             if left + ROUNDING_USD < least_usd:
                 raise OutOfBudget(
-                    f"summaries.budget_usd={self._ceiling_usd:g} is used up: {left:.6f} USD are left, and the next "
+                    f"{self._setting}={self._ceiling_usd:g} is used up: {left:.6f} USD are left, and the next "
                     f"request may cost {least_usd:.6f}. What was answered is stored: raise the budget in the config "
                     "and run snakemake again"
                 )

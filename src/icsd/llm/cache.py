@@ -82,7 +82,12 @@ class CacheWriter:
 
     def event(self, key: str, outcome: Outcome, usd: float) -> Event:
         """The event of an outcome that cost `usd`."""
-        result = {"reply": asdict(outcome)} if isinstance(outcome, Response) else {"failed": outcome.code}
+        return self.record(
+            key, {"reply": asdict(outcome)} if isinstance(outcome, Response) else {"failed": outcome.code}, usd
+        )
+
+    def record(self, key: str, result: Mapping[str, Any], usd: float) -> Event:
+        """The event of a request with this result that cost `usd`."""
         return {"key": key, **result, **self._about, "usd": usd, "at": round(time.time(), 3)}
 
     def append(self, events: Sequence[Event]) -> None:

@@ -1,4 +1,4 @@
-"""An endpoint of OpenAI's API, shared by client and batches: its key, its errors, and requests as it takes them."""
+"""An endpoint of OpenAI's API, shared by chat, images and batches: its key, its errors, and chat requests."""
 
 import os
 from dataclasses import dataclass, field
@@ -22,7 +22,10 @@ class EndpointError(ICSDError):
 
 @dataclass(frozen=True)
 class Endpoint:
-    """An address and its limits. `api_key_env` names the variable with the key; None if the server needs no key."""
+    """An address and its limits. `api_key_env` names the variable with the key; None if the server needs no key.
+
+    With `structured_output`, requests have a `response_format`. `section` is that of the config, for messages.
+    """
 
     base_url: str
     api_key_env: str | None
@@ -30,6 +33,7 @@ class Endpoint:
     retries: int
     concurrency: int
     structured_output: bool
+    section: str = "summaries.openai"
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class Access:
     @classmethod
     def to(cls, endpoint: Endpoint) -> "Access":
         """Read the key from its environment variable; ConfigError if it is not set."""
-        return cls(endpoint, _read_key(endpoint.api_key_env))
+        return cls(endpoint, _read_key(endpoint))
 
     @property
     def address(self) -> str:
@@ -52,7 +56,7 @@ class Access:
     @property
     def setting(self) -> str:
         """The config key and its value, with which errors begin."""
-        return f"summaries.openai.base_url={shown(self.address)}"
+        return f"{self.endpoint.section}.base_url={shown(self.address)}"
 
     def redacted(self, text: str) -> str:
         """The beginning of a text from the server, without the key."""
@@ -70,9 +74,9 @@ class Access:
             words = "(the account has no credit left): what was answered is stored; run snakemake again with credit"
             return EndpointError(f"{where} {words}")
         if status == 404:
-            mend = "mend summaries.openai.base_url or .model, in config/config.yaml"
+            mend = f"mend {self.endpoint.section}.base_url or .model, in config/config.yaml"
             return EndpointError(f"{where} (no such address, or no model {model}): {mend}")
-        key = self.endpoint.api_key_env or "summaries.openai.api_key_env, which names no variable"
+        key = self.endpoint.api_key_env or f"{self.endpoint.section}.api_key_env, which names no variable"
         return EndpointError(f"{where} (the key is not accepted): put a valid key into the environment variable {key}")
 
     def _without_key(self, text: str) -> str:
@@ -115,13 +119,14 @@ def read_response(completion: object) -> Response | None:
     return Response(choice.message.content or "", choice.message.refusal, choice.finish_reason, *tokens)
 
 
-def _read_key(variable: str | None) -> str:
+def _read_key(endpoint: Endpoint) -> str:
+    variable = endpoint.api_key_env
     if variable is None:
         return ""
     key = os.environ.get(variable, "").strip()
     if not key:
         raise ConfigError(
-            f"summaries.openai.api_key_env={variable}: the environment variable {variable} is not set; "
+            f"{endpoint.section}.api_key_env={variable}: the environment variable {variable} is not set; "
             "set it to the endpoint's key, or set api_key_env to null for a server without keys, in config/config.yaml"
         )
     return key
