@@ -15,7 +15,9 @@
 #
 # own: results/drawn/                                  each picture under the hash of all that determined it, so that
 #      a killed or changed run draws only what is new (config: images.store), shared by runs. No output, since
-#      Snakemake deletes those of a killed job. Deleting it costs time.
+#      Snakemake deletes those of a killed job. Deleting it costs time. With images.provider openai also an event of
+#      each request, and deleting it costs money.
+#      <results>/image-budget/                         what jobs have reserved of images.budget_usd
 
 
 rule select_sentences:
@@ -125,7 +127,7 @@ rule select_candidates:
 rule generate_images:
     input:
         sentences="<results>/images/{drawing}/sentences.parquet",
-        model=model_input(cfg.images.model),
+        model=model_input(*cfg.images.models),
     output:
         images="<results>/images/{drawing}/{shard}.parquet",
         contact_sheet="<results>/images/{drawing}/{shard}.png",
@@ -143,7 +145,8 @@ rule generate_images:
     threads: 1
     resources:
         mem_mb=jobs.memory(8000),
-        runtime=jobs.minutes(20, "sentences", rate=cfg.estimate.images_per_second, parts=cfg.shards),
-        gpu=jobs.gpu,
+        runtime=jobs.minutes(20, "sentences", rate=cfg.images.rate(cfg.estimate), parts=cfg.shards),
+        gpu=jobs.gpu if cfg.images.provider == "diffusers" else 0,
+        llm_requests=cfg.images.llm_requests,
     script:
         "../scripts/generate_images.py"

@@ -2,17 +2,12 @@ from pathlib import Path
 
 from icsd.config import job_config
 from icsd.core.logs import job_log
-from icsd.stages.images import Drawing, generate_images, image_store, load_generator
+from icsd.stages.images import draw_images
 
 with job_log(snakemake.log[0], gpus=snakemake.resources.gpu):
-    config = job_config(snakemake)
-    generate_images(
-        Path(snakemake.input.sentences),
-        Path(snakemake.output.images),
-        Path(snakemake.output.contact_sheet),
-        Drawing(**snakemake.params.settings),
-        config.images.batch_size,
-        image_store(Path(config.images.store), config.run),
-        load_generator(compiled=config.images.compile),
-        snakemake.wildcards.shard,
+    sentences, output = Path(snakemake.input.sentences), snakemake.output
+    images, contact_sheet = Path(output.images), Path(output.contact_sheet)
+    config, settings = job_config(snakemake), snakemake.params.settings
+    draw_images(
+        sentences, images, contact_sheet, settings, config.images, Path(config.results), snakemake.wildcards.shard
     )

@@ -35,6 +35,7 @@ VALUES: dict[str, Any] = {
     "summaries.prompts": ["value-one", "value-two"],
     "guard.min_jaccard": 0.875,
     "images.size": 48,
+    "images.openai.parameters": {"num_inference_steps": 31},
     "images.candidates": 3,
     "images.redraw_below": 0.61,
     "images.max_images": 977,
@@ -76,6 +77,7 @@ VARIANTS: list[dict[str, Any]] = [
         "captioner.epochs": 17,
         "captioner.steps": None,
         "alignment.rematch": 7,
+        "images.provider": "openai",
     },
     {},
 ]

@@ -38,6 +38,9 @@ class EstimateConfig(Section):
     images_per_second: Rate = untracked(
         1.0, "Pictures a second of Stable Diffusion 1.4, 512 by 512 pixels, in 20 steps; a guess."
     )
+    seconds_per_image_request: Rate = untracked(
+        10.0, "Seconds from a request for a picture to the picture; a guess for a server."
+    )
     alignments_per_second: Rate = untracked(
         100.0, "Pictures a second through CLIP ViT-B/32, each with its captions; a guess."
     )

@@ -1,10 +1,12 @@
 """Pictures, how well they show their captions, their safety, the dataset and the gallery."""
 
+from collections.abc import Sequence, Set
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
-from icsd.config.section import Count, Section, Seed, Share, added, tracked, untracked
+from icsd.config.estimate import EstimateConfig
+from icsd.config.section import Count, Price, Section, Seed, Share, added, tracked, untracked
 
 
 def _size(value: Any) -> Any:
@@ -15,11 +17,53 @@ def _size(value: Any) -> Any:
 
 
 Size = Annotated[int | list[int] | None, BeforeValidator(_size)]
+Parameter = bool | int | float | str
+OWN_FIELDS = ("model", "prompt", "n", "size", "response_format")  # of a request for an image
+
+
+def height_and_width(size: int | Sequence[int] | None) -> tuple[int, int] | None:
+    """Return height and width in pixels of `images.size`; None for the model's own."""
+    if size is None:
+        return None
+    height, width = (size, size) if isinstance(size, int) else size
+    return height, width
+
+
+class ImageServerConfig(Section):
+    """A server with OpenAI's /images/generations."""
+
+    base_url: str = untracked("http://localhost:8000/v1", "The server's address.")
+    model: str = tracked("Qwen/Qwen-Image", "The model's name there.")
+    parameters: dict[str, Parameter | dict[str, Parameter]] = tracked(
+        {}, "Further fields of each request, such as num_inference_steps (vLLM-Omni), step (LocalAI), quality (OpenAI)."
+    )
+    seed_parameter: str | None = tracked(
+        "seed", "The field of a request that has the picture's seed; null for a server that takes none, as OpenAI's."
+    )
+    api_key_env: str | None = untracked(
+        None, "The environment variable that holds the key; null for a server without keys."
+    )
+    timeout_s: Count = untracked(300, "Seconds to wait for a picture.")
+    retries: Annotated[int, Field(ge=0)] = untracked(
+        5, "Retries of a request after 429, 5xx, lost connections, time-outs and replies without a picture."
+    )
+    concurrency: Count = untracked(8, "Requests under way at once in a job, at most.")
+    usd_per_image: Price = untracked(0.0, "USD for a picture.")
+
+    @model_validator(mode="after")
+    def _fields_are_not_set_twice(self) -> "ImageServerConfig":
+        own = {*OWN_FIELDS, *([self.seed_parameter] if self.seed_parameter else [])}
+        if doubled := sorted(own & self.parameters.keys()):
+            raise ValueError(f"parameters has {doubled[0]}, which other keys of the config set")
+        return self
 
 
 class ImagesConfig(Section):
     """Pictures drawn from sentences."""
 
+    provider: Literal["diffusers", "openai"] = added(
+        "diffusers", "diffusers draws in the job; openai asks a server that has OpenAI's /images/generations."
+    )
     model: str = tracked(..., "A text-to-image pipeline of diffusers: a folder, or an id of the hub.")
     max_summaries: Count = tracked(1000, "Summaries, or groups, that an arm draws at most; single as many captions.")
     spare: Share = tracked(
@@ -52,7 +96,47 @@ class ImagesConfig(Section):
     )
     batch_size: Count = untracked(64, "Pictures at once, halved where memory runs out.")
     compile: bool = untracked(False, "Compile the denoiser at the first batch.")
-    store: str = untracked("results/drawn", "All pictures, shared by runs; deleting it costs time.")
+    store: str = untracked("results/drawn", "All pictures, shared by runs; deleting it costs time, and money.")
+    max_drop_share: Share = untracked(
+        0.1, "A larger share of sentences without a picture of the server, those not refused, fails the shard."
+    )
+    budget_usd: Price | None = untracked(
+        None, "Limit in USD of a run's spending on pictures of a server; null for no limit."
+    )
+    openai: ImageServerConfig = ImageServerConfig()
+
+    @property
+    def height_and_width(self) -> tuple[int, int] | None:
+        """The size in pixels; None for the model's own."""
+        return height_and_width(self.size)
+
+    @property
+    def unused(self) -> Set[str]:
+        """The keys that the provider turns off: the server's, or those of the pipeline."""
+        pipeline = {"model", "scheduler", "steps", "guidance_scale", "dtype", "negative_prompt"}
+        return {"openai"} if self.provider == "diffusers" else pipeline
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models that a job loads."""
+        return (self.model,) if self.provider == "diffusers" else ()
+
+    @property
+    def llm_requests(self) -> int:
+        """The most requests that a job has in flight."""
+        return self.openai.concurrency if self.provider == "openai" else 0
+
+    def rate(self, rates: EstimateConfig) -> float:
+        """The pictures a second that a job gets."""
+        if self.provider == "diffusers":
+            return rates.images_per_second
+        return self.openai.concurrency / rates.seconds_per_image_request
+
+    @model_validator(mode="after")
+    def _budget_has_a_price(self) -> "ImagesConfig":
+        if self.provider == "openai" and self.budget_usd is not None and not self.openai.usd_per_image:
+            raise ValueError(f"budget_usd={self.budget_usd:g} needs openai.usd_per_image, the price of a picture")
+        return self
 
 
 # keys of `alignment` that drop, add or weigh pairs; their defaults do not

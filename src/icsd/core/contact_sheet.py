@@ -16,8 +16,11 @@ FONT_SIZE = 11
 LINES = 5  # of a caption; a longer one is cut
 
 
-def contact_sheet(pictures: Sequence[bytes], captions: Sequence[str]) -> Image.Image:
-    """The first PICTURES picture files in a grid, each above its caption; a line of text if there is none."""
+def contact_sheet(pictures: Sequence[bytes | None], captions: Sequence[str]) -> Image.Image:
+    """The first PICTURES picture files in a grid, each above its caption; a line of text if there is none.
+
+    A caption without a picture has an empty cell.
+    """
     shown = [_cell(*pair) for pair in zip(pictures[:PICTURES], captions[:PICTURES], strict=True)]
     if not shown:
         shown = [_cell(None, "no pictures in this shard")]

@@ -114,11 +114,13 @@ SENTENCES = _table(
     },
     ["image_id"],
 )  # fmt: skip
+# a sentence that a server drew no image of has no `image`, but a `reason`
 IMAGES = _table(
     "images",
-    {"image_id": TEXT, "image": IMAGE, "sentence": TEXT, "seed": ID, "model": TEXT},
+    {"image_id": TEXT, "image": IMAGE, "sentence": TEXT, "seed": ID, "model": TEXT, "reason": TEXT},
     ["image_id"],
     image="image",
+    optional=["reason"],
 )
 DOMAINS = _table("domains", {"image_id": ID, "domain": TEXT}, ["image_id"])
 SAFETY = _table("safety", {"image_id": TEXT, "score": pa.float32(), "verdict": TEXT}, ["image_id"])

@@ -66,4 +66,5 @@ class Failure:
 
 
 Outcome = Response | Failure
+ImageOutcome = bytes | Failure  # a PNG file, or why there is none
 Receive = Callable[[Request, Outcome], None]  # called with the outcome of each request, in any order

@@ -48,6 +48,7 @@ class Attempt(Generic[R]):
     retry: bool = False  # sent again, it may succeed
     cost_known: bool = True  # a server may have charged for a response that was lost
     retry_after_s: float | None = None
+    fatal: ICSDError | None = None  # ends the stage, after the outcome is stored
 
 
 class Service(Protocol[Q_contra, R]):
@@ -198,6 +199,8 @@ class _Sender(Generic[Q, R]):
             self._throttle.refused(sent_at, attempt.retry_after_s)
         elif attempt.outcome.code == "timeout":
             self._throttle.timed_out(sent_at)
+        if attempt.fatal:
+            raise attempt.fatal
         return attempt
 
     async def _reserve(self, usd: float) -> None:

@@ -62,7 +62,7 @@ def load_probe(folder: Path) -> Probe:
 def detect_in_tables(images: Sequence[str], ids: Sequence[str], probe: Path) -> list[set[tuple[str, str]]]:
     """Detect the objects in the pictures `ids` of the IMAGES tables, in this order, with the probe of a folder."""
     rows = tables.concat(images, tables.IMAGES, ["image_id", "image"]).to_pylist()
-    files = {row["image_id"]: row["image"]["bytes"] for row in rows}
+    files = {row["image_id"]: row["image"]["bytes"] for row in rows if row["image"]}
     return detect_objects(load_probe(probe), np.stack([np.asarray(read_picture(files[each])) for each in ids]))
 
 

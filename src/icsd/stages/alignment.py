@@ -54,16 +54,24 @@ def score_alignment(
     """Write the ALIGNMENT of a shard's pictures: the cosine of each with its sentence and with each of its captions.
 
     The model encodes each picture and each different text once. With `vectors` the shard's CLIP_VECTORS are written
-    there: of its pictures, and of all their captions. An empty shard needs no model. ModelError
-    for the model, InputError for bytes that are no picture or tables that do not belong together.
+    there: of its pictures, and of all their captions. A sentence without a picture has no scores. An empty shard needs
+    no model. ModelError for the model, InputError for bytes that are no picture or tables that do not belong together.
     """
     rows, texts = _read(shard.sentences, shard.captions, shard.shard)
     if not rows:
         _write_empty(alignment, vectors)
         return
-    clip = encoder or _load(model)
     images = tables.read(shard.images, tables.IMAGES, ["image_id", "image"])
     _check_same(shard, rows, images["image_id"].to_pylist())
+    if images["image"].null_count:  # a server drew no picture of some sentences
+        images = images.filter(pc.is_valid(images["image"]))
+        drawn = set(images["image_id"].to_pylist())
+        rows = [row for row in rows if row["image_id"] in drawn]
+        texts = {number: texts[number] for row in rows for number in captions_with_anchor(row)}
+    if not rows:
+        _write_empty(alignment, vectors)
+        return
+    clip = encoder or _load(model)
     seen = clip.pictures((image["bytes"].as_py() for image in images["image"]), len(images), batch_size)
     distinct = sorted({*texts.values(), *(row["sentence"] for row in rows)})
     read = dict(zip(distinct, clip.texts(distinct, batch_size), strict=True))

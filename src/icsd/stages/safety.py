@@ -1,4 +1,4 @@
-"""Safety: a verdict on each picture, safe, unsafe or blank."""
+"""Safety: a verdict on each picture, safe, unsafe, blank or missing."""
 
 import logging
 from collections import Counter
@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
 from PIL import Image
 
 from icsd.core import tables
@@ -19,18 +20,26 @@ def check_safety(images: Path, safety: Path, model: str, blank_std: float, batch
     """Write the SAFETY of an IMAGES shard, in its order: score and verdict of each picture.
 
     "unsafe" if the checker's score is above 0; "blank" if no colour channel's standard deviation (of values
-    0 to 255) reaches `blank_std`, whatever the score. An empty shard needs no model. ModelError for the
-    model, InputError for bytes that are no picture.
+    0 to 255) reaches `blank_std`, whatever the score; "missing", without a score, if no picture was drawn. An empty
+    shard needs no model. ModelError for the model, InputError for bytes that are no picture.
     """
     shard = tables.read(images, tables.IMAGES, columns=["image_id", "image"])
-    ids = shard["image_id"].to_pylist()
-    pictures = [image["bytes"] for image in shard["image"].to_pylist()]
+    drawn = shard.filter(pc.is_valid(shard["image"]))
+    ids = drawn["image_id"].to_pylist()
+    pictures = [image["bytes"] for image in drawn["image"].to_pylist()]
     deviations = [_deviation(picture) for picture in _decode(pictures, ids, images)]
     scores = _scores(_decode(pictures, ids, images), len(ids), model, batch_size) if ids else []
-    verdicts = [_verdict(*pair, blank_std) for pair in zip(scores, deviations, strict=True)]
-    _log.info("safety: %s", ", ".join(f"{n:,} {verdict}" for verdict, n in sorted(Counter(verdicts).items())))
-    rows = zip(ids, scores, verdicts, strict=True)
-    tables.write(safety, tables.SAFETY, [{"image_id": i, "score": s, "verdict": v} for i, s, v in rows])
+    checked = {
+        image_id: {"image_id": image_id, "score": score, "verdict": _verdict(score, deviation, blank_std)}
+        for image_id, score, deviation in zip(ids, scores, deviations, strict=True)
+    }
+    rows = [
+        checked.get(image_id) or {"image_id": image_id, "score": None, "verdict": "missing"}
+        for image_id in shard["image_id"].to_pylist()
+    ]
+    counts = Counter(row["verdict"] for row in rows)
+    _log.info("safety: %s", ", ".join(f"{number:,} {verdict}" for verdict, number in sorted(counts.items())))
+    tables.write(safety, tables.SAFETY, rows)
 
 
 def _verdict(score: float, deviation: float, blank_std: float) -> str:

@@ -101,8 +101,8 @@ def _pictures(run: Run, arms: Iterable[str], sentences: Sequence[str]) -> dict[s
     for arm in arms:
         unused = run.unused_candidates(arm)
         for path in run.images(arm).there:
-            rows = tables.read(path, tables.IMAGES, ["image_id", "sentence"]).to_pylist()
-            drawn = ["" if row["image_id"] in unused else row["sentence"] for row in rows]
+            rows = tables.read(path, tables.IMAGES, ["image_id", "sentence", "reason"]).to_pylist()
+            drawn = ["" if row["image_id"] in unused or row["reason"] else row["sentence"] for row in rows]
             wanted = [row for row, sentence in enumerate(drawn) if sentence in sentences and sentence not in found]
             if wanted:
                 images = tables.read(path, tables.IMAGES, ["image"])["image"].take(wanted).to_pylist()

@@ -181,3 +181,16 @@ def test_matches_do_not_depend_on_the_shards(tmp_path: Path, shard: ShardTables,
     match_captions(second, pictures, tmp_path / "m2.parquet", 3)
     assert _scores(tmp_path / "m0.parquet") == _scores(tmp_path / "m1.parquet") | _scores(tmp_path / "m2.parquet")
     assert _scores(tmp_path / "s0.parquet") == _scores(tmp_path / "s1.parquet") | _scores(tmp_path / "s2.parquet")
+
+
+def test_a_sentence_without_a_picture_has_no_scores(tmp_path: Path, shard: ShardTables) -> None:
+    rows = tables.read(shard.images, tables.IMAGES).to_pylist()
+    missing = {"image": None, "reason": "refused: no"}
+    tables.write(shard.images, tables.IMAGES, [rows[0] | missing, *rows[1:]])
+    encoder, vectors = Counted(), tmp_path / "vectors.parquet"
+    score_alignment(shard, tmp_path / "scores.parquet", "", 2, vectors, encoder)
+    assert {image_id for image_id, _ in _scores(tmp_path / "scores.parquet")} == {row["image_id"] for row in rows[1:]}
+    assert encoder.files == len(rows) - 1
+    tables.write(shard.images, tables.IMAGES, [row | missing for row in rows])
+    score_alignment(shard, tmp_path / "scores.parquet", "", 2, vectors, Counted())
+    assert not _scores(tmp_path / "scores.parquet") and not tables.count(vectors, tables.CLIP_VECTORS)

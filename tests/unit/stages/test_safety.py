@@ -133,3 +133,16 @@ def test_a_checker_that_lacks_weights_is_an_error(tmp_path: Path, stable_diffusi
 def test_an_undecodable_picture_is_named(tmp_path: Path, stable_diffusion_folder: Path) -> None:
     with pytest.raises(InputError, match=r"images\.parquet.*multi-1"):
         _check(tmp_path, [_png(_pictures(1)[0]), b"no picture"], stable_diffusion_folder)
+
+
+def test_a_sentence_without_a_picture_is_missing(tmp_path: Path, stable_diffusion_folder: Path) -> None:
+    images = _write_images(tmp_path / "images.parquet", [_png(pixels) for pixels in _pictures(3)])
+    rows = tables.read(images, tables.IMAGES).to_pylist()
+    tables.write(images, tables.IMAGES, [rows[0], rows[1] | {"image": None, "reason": "refused: no"}, rows[2]])
+    check_safety(images, tmp_path / "safety.parquet", str(stable_diffusion_folder), 2.0, 8)
+    found = tables.read(tmp_path / "safety.parquet", tables.SAFETY).to_pylist()
+    assert [row["image_id"] for row in found] == ["multi-0", "multi-1", "multi-2"]
+    assert found[1] == {"image_id": "multi-1", "score": None, "verdict": "missing"}
+    assert all(row["score"] is not None for row in (found[0], found[2]))
+    tables.write(images, tables.IMAGES, [rows[1] | {"image": None, "reason": "refused: no"}])
+    check_safety(images, tmp_path / "safety.parquet", "no model is loaded", 2.0, 8)

@@ -555,3 +555,25 @@ def test_the_page_warns_of_a_budget_that_is_too_small(run: SmallRun, budget: flo
     config = run.config(**RATES, summaries__budget_usd=budget)
     page = estimate_page(config, COUNTS, costs(COUNTS, config), Spending(3, 2, 10, 5, 1.5))
     assert ("more than summaries.budget_usd=3" in page) == warned
+
+
+def test_a_servers_pictures_cost_money_and_no_gpu(run: SmallRun) -> None:
+    server = {"usd_per_image": 0.04, "concurrency": 4}
+    changes: dict[str, Any] = {f"images__openai__{key}": value for key, value in server.items()}
+    changes |= {"images__provider": "openai", "images__budget_usd": 200.0, "estimate__seconds_per_image_request": 10.0}
+    config = run.config(**(RATES | changes | {"shards": 2}))
+    taken = costs(COUNTS, config)
+    assert taken.image_usd == Amount(288.0, 144.0, "guess × rates") and "images" not in taken.gpu
+    assert taken.image_hours.total == pytest.approx(7_200 * 10 / 8 / 3600)
+    page = estimate_page(config, COUNTS, taken, Spending(), Spending(3_700, 0, 0, 0, 148.0))
+    assert _cells(page)["USD for pictures"] == ["guess × rates", "288.00", "144.00", "144.00", "148.00"]
+    assert "292.00 USD together, is more than images.budget_usd=200" in page and "at 0.04 USD each" in page
+    local = costs(COUNTS, run.config(**RATES))
+    assert local.image_usd.total == local.image_hours.total == 0
+
+
+def test_what_a_run_spent_on_pictures_is_in_its_events(run: SmallRun) -> None:
+    with ResponseCache(run.drawn).writer(run="small") as segment:
+        segment.append([segment.record("ab" * 32, {"image": 100}, 0.5), segment.record("cd" * 32, {"failed": "x"}, 0)])
+    page = write_estimate(run.config(images__provider="openai"), run.path, run.folder)
+    assert _cells(page)["USD for pictures"][-1] == "0.50"

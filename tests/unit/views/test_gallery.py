@@ -84,6 +84,19 @@ def test_a_dropped_picture_has_its_reason(run: Path) -> None:
     assert row["datasets"] == {"multi": "unsafe: the safety checker's score is 0.500"}
 
 
+def test_a_picture_that_a_server_refused_has_its_reason_and_no_thumbnail(run: Path) -> None:
+    for path in (run / "images/multi").glob("*-of-*.parquet"):
+        rows = tables.read(path, tables.IMAGES).to_pylist()
+        refused = {"image": None, "reason": "refused: no"}
+        tables.write(path, tables.IMAGES, [row | refused if row["image_id"] == "multi-3" else row for row in rows])
+    for path in (run / "safety/multi").glob("*.parquet"):
+        rows = tables.read(path, tables.SAFETY).to_pylist()
+        missing = {"score": None, "verdict": "missing"}
+        tables.write(path, tables.SAFETY, [row | missing if row["image_id"] == "multi-3" else row for row in rows])
+    row = _pictures(_written(run)[0])["multi-3"]
+    assert (row["verdict"], row["score"], row["thumbnail"]) == ("missing", None, "")
+
+
 def test_pictures_of_one_anchor_caption_stand_together_and_the_limit_keeps_them(run: Path) -> None:
     gallery, _ = _written(run, pictures=4)
     ids = [image_id.split("-") for image_id in _pictures(gallery)]

@@ -86,7 +86,7 @@ def _image(image_id: str) -> dict:
     return {"image_id": image_id, "image": image, "sentence": "", "seed": 1, "model": "tiny/model"}
 
 
-def _check(image_id: str, score: float, verdict: str) -> dict:
+def _check(image_id: str, score: float | None, verdict: str) -> dict:
     return {"image_id": image_id, "score": score, "verdict": verdict}
 
 
@@ -118,6 +118,14 @@ def test_trace_shows_why_an_image_is_in_no_dataset(results: Path, capsys: pytest
     assert "drawn     no" in undrawn
     assert "dataset   multi: not in it: not among the first 2" in undrawn
     assert "group     5, dropped: not JSON" in _trace(results, "multi-5", capsys)
+
+
+def test_trace_shows_why_a_server_drew_no_image(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    refused = _image("multi-7") | {"image": None, "reason": "refused: moderation_blocked, no"}
+    _write(results / "images" / "multi" / SHARD, tables.IMAGES, [_image("multi-4"), refused])
+    _write(results / "safety" / "multi" / SHARD, tables.SAFETY, [_check("multi-7", None, "missing")])
+    out = _trace(results, "multi-7", capsys)
+    assert "drawn     no: refused: moderation_blocked, no" in out and "safety    missing\n" in out
 
 
 def test_trace_of_an_image_not_yet_drawn(results: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -207,18 +207,26 @@ def _steps(
     first, possible = _possible_images(arm, paths, captions)
     _check_same(paths.sentences[0], "the captions or summaries", firsts - set(possible), set())
     reason = _REASONS[ARMS[arm].drawn_by.sentences or ""].format(count=f"{len(firsts):,}")
-    entered = [*possible, *sorted(drawn - firsts)]
-    images = Step("images", entered, {item: reason for item in possible if item not in drawn})
-    made = set(tables.concat(paths.images, tables.IMAGES, columns=["image_id"])["image_id"].to_pylist())
-    _check_same(paths.images[0].parent, "the sentences", made, set(images.kept))
+    made = _made_images(paths.images)
+    _check_same(paths.images[0].parent, "the sentences", set(made), drawn)
+    dropped = {item: reason for item in possible if item not in drawn} | {
+        item: why for item, why in made.items() if why
+    }
+    images = Step("images", [*possible, *sorted(drawn - firsts)], dropped)
     checks = {row["image_id"]: row for row in tables.concat(paths.safety, tables.SAFETY).to_pylist()}
-    _check_same(paths.safety[0].parent, "the images", set(checks), made)
-    dropped = {image_id: _drop_reason(row) for image_id, row in checks.items() if row["verdict"] != "safe"}
+    _check_same(paths.safety[0].parent, "the images", set(checks), set(made))
+    dropped = {item: _drop_reason(checks[item]) for item in images.kept if checks[item]["verdict"] != "safe"}
     steps = [*first, images, Step("safety", images.kept, dropped)]
     if scores and len(paths.sentences) > 1:
         safe = steps[-1].kept
         steps.append(Step("candidates", safe, losing_candidates({each: by_image[each] for each in safe}, scores)))
     return [*steps, _balance(arm, steps[-1].kept, paths, settings)] if ARMS[arm].balanced else steps
+
+
+def _made_images(images: Sequence[Path]) -> dict[str, str | None]:
+    """Return the ids of the images, with the reason of each that was not drawn."""
+    rows = tables.concat(images, tables.IMAGES, columns=["image_id", "reason"])
+    return dict(zip(rows["image_id"].to_pylist(), rows["reason"].to_pylist(), strict=True))
 
 
 _REASONS = {  # why an item was not drawn, by what the arm's sentences are

@@ -19,6 +19,7 @@ from icsd.views.run import Run, configured_run
 __all__ = ["estimate_page", "estimated_costs", "write_estimate"]
 
 GIGABYTE = 1e9
+UNPAID = Spending()
 HEADER = ("", "from", "in all", "done", "left", "spent")
 SOURCES = """\
 - *tables*: counted in the tables of the run, each prompt as it is sent. *corpus*: counted in the captions file.
@@ -33,7 +34,7 @@ SOURCES = """\
   has those of all trainings at once.
 - Hours of requests are those of all jobs together, GPU hours those of one GPU.
 - Pictures: {arms}.{candidates}
-  All pictures that the run has drawn are done; a picture whose sentence changes is drawn again.
+  All pictures that the run has drawn are done; a picture whose sentence changes is drawn again.{served}
 - Provider: {provider}"""
 
 
@@ -45,7 +46,8 @@ def write_estimate(config: Config, prompt: Path, results: Path) -> str:
     run = configured_run(config, results)
     counts = count(config, load_prompt(prompt), run)
     spent = spending(ResponseCache(Path(config.summaries.store)).events(), run.name)
-    page = estimate_page(config, counts, costs(counts, config), spent)
+    paid = spending(ResponseCache(Path(config.images.store)).events(), run.name)
+    page = estimate_page(config, counts, costs(counts, config), spent, paid)
     with files.atomic_path(run.estimate_page) as unfinished:
         unfinished.write_text(page, encoding="utf-8")
     return page
@@ -59,14 +61,22 @@ def estimated_costs(config: Config, prompt: Path, run: Run, *, rendered: bool = 
 # --- The page ---------------------------------------------------------------------------------------------------------
 
 
-def estimate_page(config: Config, counts: Counts, taken: Costs, spent: Spending) -> str:
-    """Markdown: the work, its costs, the sources of the figures, and the money spent so far."""
-    table = markdown_table(HEADER, list(_rows(counts, taken, spent)), left=2)
+def estimate_page(config: Config, counts: Counts, taken: Costs, spent: Spending, paid: Spending = UNPAID) -> str:
+    """Markdown: the work, its costs, the sources of the figures, and the money spent so far.
+
+    `spent` is the spending on summaries, `paid` that on a server's pictures.
+    """
+    served = config.images.provider == "openai"
+    table = markdown_table(HEADER, list(_rows(counts, taken, spent, paid, served=served)), left=2)
     lines = [f"# Estimate of the run {config.run}", "", *table, "", _sources(config, counts), ""]
-    return "\n".join([*lines, *_warning(config, taken, spent)])
+    warnings = [
+        *_warning("summaries.budget_usd", config.summaries.budget_usd, spent.usd + taken.usd.left),
+        *_warning("images.budget_usd", config.images.budget_usd, paid.usd + taken.image_usd.left),
+    ]
+    return "\n".join([*lines, *warnings])
 
 
-def _rows(counts: Counts, taken: Costs, spent: Spending) -> Iterator[list[str]]:
+def _rows(counts: Counts, taken: Costs, spent: Spending, paid: Spending, *, served: bool) -> Iterator[list[str]]:
     yield _row("captions to embed", counts.captions)
     yield _row("groups to summarize", counts.groups)
     yield _row("requests", counts.requests, spent.requests)
@@ -76,6 +86,9 @@ def _rows(counts: Counts, taken: Costs, spent: Spending) -> Iterator[list[str]]:
     yield _row("USD", taken.usd, spent.usd, digits=2)
     yield _row("hours of requests", taken.request_hours, digits=2)
     yield _row("pictures to draw", counts.pictures)
+    if served:
+        yield _row("USD for pictures", taken.image_usd, paid.usd, digits=2)
+        yield _row("hours of requests for pictures", taken.image_hours, digits=2)
     if counts.scored.total:
         yield _row("pictures to score", counts.scored)
     if counts.comparisons.total:
@@ -110,6 +123,7 @@ def _sources(config: Config, counts: Counts) -> str:
         arms=", ".join(f"{number:,} of {arm}" for arm, number in counts.drawn.items()) or "none",
         candidates=_candidates(config),
         provider=_provider(config),
+        served=_server(config),
         store=config.summaries.store,
         pictures=config.images.store,
     )
@@ -128,6 +142,14 @@ def _candidates(config: Config) -> str:
     )
 
 
+def _server(config: Config) -> str:
+    """The server of pictures and its price; empty where the job draws."""
+    if config.images.provider != "openai":
+        return ""
+    server = config.images.openai
+    return f"\n  They come from the server of {server.model}, at {server.usd_per_image:g} USD each; retries cost more."
+
+
 def _provider(config: Config) -> str:
     summaries, settings = config.summaries, config.summaries.openai
     if summaries.provider == "merge":
@@ -140,8 +162,7 @@ def _provider(config: Config) -> str:
     return f"{summaries.provider}, {settings.model}, at {prices}.\n  *done* is what {summaries.store} has."
 
 
-def _warning(config: Config, taken: Costs, spent: Spending) -> list[str]:
-    budget, usd = config.summaries.budget_usd, spent.usd + taken.usd.left
+def _warning(setting: str, budget: float | None, usd: float) -> list[str]:
     if budget is None or usd <= budget:
         return []
-    return [f"Money spent and left to pay, {usd:,.2f} USD together, is more than summaries.budget_usd={budget:g}.", ""]
+    return [f"Money spent and left to pay, {usd:,.2f} USD together, is more than {setting}={budget:g}.", ""]

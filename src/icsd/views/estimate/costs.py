@@ -7,7 +7,7 @@ from statistics import fmean
 
 from icsd.config import ARMS, Config, EstimateConfig
 from icsd.llm.budget import BATCH_PRICE, Prices
-from icsd.views.estimate.counts import Amount, Counts, captions_of_picture
+from icsd.views.estimate.counts import CONFIG, Amount, Counts, captions_of_picture
 
 PRICE_SHARES = {"openai": 1.0, "openai-batch": BATCH_PRICE}  # of the endpoint's prices; the others cost nothing
 HOUR_S = 3600.0
@@ -17,6 +17,8 @@ HOUR_S = 3600.0
 class Costs:
     """Money in USD, `gpu` in hours of one GPU by stage, disk in bytes. `repairs` are requests too.
 
+    `usd` and `request_hours` are those of summaries, `image_usd` and `image_hours` those of a server's pictures.
+
     `match_hours` are those of alignment.rematch on one core, `decode_hours` those in which trainings decode pictures.
     """
 
@@ -25,6 +27,8 @@ class Costs:
     answer_tokens: Amount
     usd: Amount
     request_hours: Amount
+    image_usd: Amount
+    image_hours: Amount
     gpu: Mapping[str, Amount]
     disk: Amount
     match_hours: Amount
@@ -51,6 +55,8 @@ def costs(counts: Counts, config: Config) -> Costs:
         answer_tokens=answers,
         usd=_usd(config, prompts, answers),
         request_hours=_request_hours(config, sent, prompts),
+        image_usd=_served(config, counts).times(config.images.openai.usd_per_image),
+        image_hours=_image_hours(config, counts),
         gpu=_gpu_hours(config, counts, sent),
         disk=_disk(counts, rates),
         match_hours=counts.comparisons.times(1 / rates.comparisons_per_second / HOUR_S),
@@ -77,6 +83,18 @@ def _request_hours(config: Config, sent: Amount, prompts: Amount) -> Amount:
     return _local_hours(rates, sent)
 
 
+def _served(config: Config, counts: Counts) -> Amount:
+    """The pictures of a server."""
+    return counts.pictures if config.images.provider == "openai" else Amount(0, source=CONFIG)
+
+
+def _image_hours(config: Config, counts: Counts) -> Amount:
+    """The hours of all jobs together."""
+    rates = config.estimate
+    at_once = min(rates.requests_at_once, config.shards * config.images.openai.concurrency)
+    return _served(config, counts).times(rates.seconds_per_image_request / at_once / HOUR_S)
+
+
 def _local_hours(rates: EstimateConfig, sent: Amount) -> Amount:
     return sent.times(1 / rates.local_requests_per_second / HOUR_S)
 
@@ -84,11 +102,12 @@ def _local_hours(rates: EstimateConfig, sent: Amount) -> Amount:
 def _gpu_hours(config: Config, counts: Counts, sent: Amount) -> dict[str, Amount]:
     rates = config.estimate
     local = {"summaries": _local_hours(rates, sent)} if config.summaries.provider == "transformers" else {}
+    drawing = counts.pictures.times(1 / rates.images_per_second / HOUR_S)
     scoring = counts.scored.times(1 / rates.alignments_per_second / HOUR_S)
     return {
         "embeddings": counts.captions.times(1 / rates.embeddings_per_second / HOUR_S),
         **local,
-        "images": counts.pictures.times(1 / rates.images_per_second / HOUR_S),
+        **({"images": drawing} if config.images.provider == "diffusers" else {}),
         **({"alignment": scoring} if scoring.total else {}),
         "safety": counts.checks.times(1 / rates.checks_per_second / HOUR_S),
         "captioner": counts.trainings.times(_steps(config, counts) / rates.training_steps_per_second / HOUR_S),

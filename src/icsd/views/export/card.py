@@ -8,7 +8,15 @@ from huggingface_hub import DatasetCardData
 from icsd.config.arms import ARMS
 from icsd.core.text import as_block, as_code, as_text, markdown_table
 from icsd.views.export.facts import Facts
-from icsd.views.export.provenance import PAPER, Provenance, licence_line, model_lines, shown_path, source_lines
+from icsd.views.export.provenance import (
+    PAPER,
+    Provenance,
+    is_served,
+    licence_line,
+    model_lines,
+    shown_path,
+    source_lines,
+)
 from icsd.views.measures import FunnelStep
 
 HOUR_S = 3600.0
@@ -77,7 +85,7 @@ def dataset_card(arm: str, layout: str, facts: Facts, source: Provenance) -> str
         "Models": "\n".join(model_lines(arm, source)) or "None: nothing was drawn.",
         "Prompt": _prompt(arm, facts, source),
         "From captions to pairs": "\n".join(_funnel(facts.funnel)),
-        "Cost": "\n".join(_cost(facts)),
+        "Cost": "\n".join(_cost(facts, served=not ARMS[arm].photographs and is_served(source))),
         "Examples": "\n".join(_examples(facts)),
         "Limits": PHOTOGRAPH_LIMITS if ARMS[arm].photographs else LIMITS,
         "Licence": licence_line(source),
@@ -135,7 +143,7 @@ def _reasons(stage: FunnelStep) -> str:
     return "; ".join(f"{count:,} {as_text(reason)}" for reason, count in stage.dropped.items())
 
 
-def _cost(facts: Facts) -> Iterator[str]:
+def _cost(facts: Facts, *, served: bool) -> Iterator[str]:
     tokens, spent = facts.tokens, facts.spent
     if tokens.prompt_tokens is not None:
         counts = f"{tokens.prompt_tokens:,} prompt tokens and {tokens.completion_tokens or 0:,} completion tokens"
@@ -144,7 +152,9 @@ def _cost(facts: Facts) -> Iterator[str]:
         yield f"- Endpoints: {spent.requests:,} requests for {spent.usd:,.2f} USD at the prices of the run's config."
     for name, seconds in facts.seconds.items():
         yield f"- {name.replace('_', ' ')}: {_duration(seconds)} in jobs."
-    if not spent.requests:
+    if served:
+        yield "- Pictures: drawn by a server; its price is not counted here."
+    elif not spent.requests:
         yield "- No request to a paid endpoint."
 
 

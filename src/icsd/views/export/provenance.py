@@ -81,12 +81,23 @@ def model_lines(arm: str, source: Provenance) -> Iterator[str]:
     if ARMS[arm].uses_summaries:
         yield f"- Sentences: {_summarizer(source)}"
     drawing = dict(source["images"])
-    yield f"- Pictures: {model_line(drawing.pop('model'))}"
-    settings = {name.replace("_", " "): str(value) for name, value in drawing.items() if value not in (None, "")}
+    if is_served(source):
+        served = dict(drawing.pop("openai"))
+        del drawing["provider"]
+        yield f"- Pictures: {as_code(served.pop('model'))}, served by an endpoint that names no commit"
+        drawing |= served
+    else:
+        yield f"- Pictures: {model_line(drawing.pop('model'))}"
+    settings = {name.replace("_", " "): str(value) for name, value in drawing.items() if value not in (None, "", {})}
     yield "  Drawn with " + ", ".join(f"{name} {as_code(value)}" for name, value in settings.items())
     if alignment := source.get("alignment"):
         yield from _alignment_lines(alignment)
     yield f"- Safety: {model_line(source['safety'])}"
+
+
+def is_served(source: Provenance) -> bool:
+    """Return whether the drawn pictures came from a server."""
+    return source["images"].get("provider") == "openai"
 
 
 def _alignment_lines(alignment: Mapping[str, Any]) -> Iterator[str]:

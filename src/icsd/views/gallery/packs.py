@@ -58,11 +58,11 @@ class Packs:
 
 
 def image_files(paths: Iterable[Path], wanted: Mapping[str, Any]) -> Iterable[tuple[str, bytes]]:
-    """Yield the wanted pictures of IMAGES tables; one row group is in memory at a time."""
+    """Yield the wanted pictures of IMAGES tables that were drawn; one row group is in memory at a time."""
     for path in paths:
         for part in tables.parts(path, tables.IMAGES, ["image_id", "image"]):
             for image_id, image in zip(part["image_id"].to_pylist(), part["image"], strict=True):
-                if image_id in wanted:
+                if image_id in wanted and image.is_valid:
                     yield image_id, image["bytes"].as_py()
 
 

@@ -190,7 +190,7 @@ def _draw_near(run: Run, found: Sequence[ScoredItems], texts: Sequence[Mapping[s
 
 def _near_parts(run: Run, found: ScoredItems, texts: Mapping[str, str]) -> Iterator[Image.Image]:
     rows = _images(run, found.arm, {found.image_id(each) for each in found.near}, "image")
-    pictures = {row["image_id"]: row["image"]["bytes"] for row in rows.to_pylist()}
+    pictures = {row["image_id"]: row["image"]["bytes"] for row in rows.to_pylist() if row["image"]}
     for side, places in found.beside_the_line.items():
         there = [each for each in places if found.image_id(each) in pictures]
         captions = [plain(f"{found.scores[each]:.3f}: {texts.get(found.items[each], '')}") for each in there]

@@ -113,7 +113,9 @@ def _expected(run: Run, config: Config, prompt: Path) -> Costs | None:
 def _hours(expected: Costs | None) -> dict[str, float]:
     if expected is None:
         return {}
-    return {"summaries": expected.request_hours.total} | {stage: each.total for stage, each in expected.gpu.items()}
+    served = {"images": expected.image_hours.total} if expected.image_hours.total else {}
+    gpu = {stage: each.total for stage, each in expected.gpu.items()}
+    return {"summaries": expected.request_hours.total} | served | gpu
 
 
 def _cost_lines(run: Run, config: Config, expected: Costs | None) -> Iterator[CostLine]:
@@ -129,6 +131,9 @@ def _cost_lines(run: Run, config: Config, expected: Costs | None) -> Iterator[Co
         yield CostLine(f"{name} of the summaries", float(pc.sum(tokens[column]).as_py() or 0), None)
         yield CostLine(name, float(sent), estimated)
     yield CostLine("USD", spent.usd, expected.usd.total if expected is not None else None, digits=2)
+    if config.images.provider == "openai":
+        paid = spending(ResponseCache(Path(config.images.store)).events(), run.name)
+        yield CostLine("USD for images", paid.usd, expected.image_usd.total if expected is not None else None, digits=2)
 
 
 # --- Tables -----------------------------------------------------------------------------------------------------------

@@ -126,7 +126,7 @@ def trace_image(run: Run, image_id: str) -> ImageTrace | None:
 def _trace_drawn(run: Run, arm: str, number: str) -> ImageTrace | None:
     image_id, group_id = f"{arm}-{number}", number.partition("_")[0]
     sentence = _row(run.sentences(arm), image_id)
-    shard, image = run.images(arm).find(image_id, ["seed", "model"]) or (None, None)
+    shard, image = run.images(arm).find(image_id, ["seed", "model", "reason"]) or (None, None)
     safety = _row(run.safety(arm), image_id)
     drawn = ARMS[arm].sentences == "summaries" and group_id.isdecimal()
     summary = _row(run.summaries, int(group_id)) if drawn else None

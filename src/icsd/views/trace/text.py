@@ -86,8 +86,11 @@ def _drawn_lines(found: ImageTrace) -> Iterator[Line]:
     else:
         yield "model", found.image["model"]
         yield "shard", str(found.shard)
+        if found.image.get("reason"):
+            yield "drawn", f"no: {found.image['reason']}"
     if found.safety is not None:
-        yield "safety", f"{found.safety['verdict']}, score {found.safety['score']:.3f}"
+        score = found.safety["score"]
+        yield "safety", found.safety["verdict"] + ("" if score is None else f", score {score:.3f}")
     yield from (("dataset", f"{arm}: {_membership(member)}") for arm, member in found.datasets.items())
     for pair in found.pairs:
         if pair.reason or pair.matched:

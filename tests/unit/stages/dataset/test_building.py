@@ -289,3 +289,16 @@ def test_no_real_pictures_is_one_message(tmp_path: Path) -> None:
     pictures, captions = _real(tmp_path, [], [])
     with pytest.raises(InputError, match=r"the arm real has no pair"):
         build_real_dataset(pictures, captions, tmp_path / "pairs.parquet", tmp_path / "ledger.parquet")
+
+
+def test_a_refused_picture_is_dropped_where_it_was_not_drawn(tmp_path: Path, make: Make) -> None:
+    """It is no unsafe picture, and does not count as one."""
+    paths = make("multi", {**VERDICTS, 4: "missing"})
+    for path in paths.images:
+        rows = tables.read(path, tables.IMAGES).to_pylist()
+        refused = {"image": None, "reason": "refused: moderation_blocked, no"}
+        tables.write(path, tables.IMAGES, [row | refused if row["image_id"] == "multi-4" else row for row in rows])
+    pairs, ledger = _build(tmp_path, "multi", paths, limit=0.0)
+    assert {image_id for image_id, _ in pairs} == {"multi-1", "multi-2"}
+    assert ("images", "multi-4", "refused: moderation_blocked, no") in ledger
+    assert [item for stage, item, _ in ledger if stage == "safety"] == ["multi-1", "multi-2"]

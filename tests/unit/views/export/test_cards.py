@@ -120,6 +120,15 @@ def test_photographs_have_no_model_and_no_cost(facts: Facts) -> None:
     assert "- No request to a paid endpoint." in card
 
 
+def test_pictures_of_a_server_have_its_model_and_are_not_called_free(facts: Facts) -> None:
+    served = {"model": "Qwen/Qwen-Image", "parameters": {"step": 20}, "seed_parameter": "seed"}
+    source = SOURCE | {"images": {"provider": "openai", "size": 512, "seed": 0, "openai": served}}
+    card = dataset_card("multi", "coco", replace(facts, spent=Spending()), source)
+    assert "- Pictures: `Qwen/Qwen-Image`, served by an endpoint that names no commit" in card
+    assert "Drawn with size `512`, seed `0`, parameters" in card
+    assert "- Pictures: drawn by a server; its price is not counted here." in card and "No request" not in card
+
+
 def test_models_are_named_as_exactly_as_is_known(tmp_path: Path) -> None:
     downloaded, own = tmp_path / "downloaded", tmp_path / "own"
     for folder in (downloaded, own):

@@ -1,4 +1,4 @@
-"""Images: a shard's pictures, those in the store and the rest drawn."""
+"""The IMAGES of a shard: those in the store, and the rest drawn by diffusers or a server."""
 
 import hashlib
 import io
@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from icsd.config import ImagesConfig
+from icsd.config.images import height_and_width
 from icsd.config.revisions import REVISIONS
 from icsd.core import files, tables
 from icsd.core.contact_sheet import contact_sheet
@@ -16,8 +18,10 @@ from icsd.core.files import FileDigests
 from icsd.core.lock import locked
 from icsd.core.logs import Progress
 from icsd.core.store import SegmentWriter, Store
+from icsd.llm.request import Failure, ImageOutcome
 
 Row = Mapping[str, Any]
+Draw = Callable[[Sequence[Row]], Sequence[ImageOutcome]]
 Receive = Callable[[int, list[bytes]], None]  # the number of the first of a batch, and the batch's PNG files
 UNUSED_PARTS = ("safety_checker", "feature_extractor")  # of a pipeline: no picture depends on them
 PIPELINE_SUFFIXES = (".json", ".txt", ".model", ".safetensors")  # .model: SentencePiece, T5's tokenizer
@@ -42,10 +46,7 @@ class Drawing:
     @property
     def height_and_width(self) -> tuple[int, int] | None:
         """The size in pixels; None for the model's own."""
-        if self.size is None:
-            return None
-        height, width = (self.size, self.size) if isinstance(self.size, int) else self.size
-        return height, width
+        return height_and_width(self.size)
 
 
 class Generator(Protocol):
@@ -73,6 +74,34 @@ def image_store(folder: Path, run: str) -> Store:
     return Store(folder, ".pictures", run)
 
 
+def draw_images(
+    sentences: Path,
+    images: Path,
+    contact_sheet_path: Path,
+    settings: Mapping[str, Any],
+    config: ImagesConfig,
+    results: Path,
+    shard: str | None = None,
+) -> None:
+    """Write the IMAGES of a `shard` of SENTENCES, or of all, by `images.provider`, and a contact sheet of the first.
+
+    `settings` are the config's values that determine an image, `results` is the run's folder. Errors as those of
+    `generate_images` or `served_images`.
+    """
+    store = image_store(Path(config.store), results.name)
+    if config.provider == "diffusers":
+        load = load_generator(compiled=config.compile)
+        drawing = Drawing(**settings)
+        generate_images(sentences, images, contact_sheet_path, drawing, config.batch_size, store, load, shard)
+        return
+    from icsd.stages.images.server import served_images  # late: diffusers' jobs do not pay for the import of openai
+
+    def draw(rows: Sequence[Row]) -> Sequence[ImageOutcome]:
+        return served_images(rows, config, store, results)
+
+    _write_shard(sentences, images, contact_sheet_path, draw, config.openai.model, shard)
+
+
 def generate_images(
     sentences: Path,
     images: Path,
@@ -90,26 +119,33 @@ def generate_images(
     DiskFullError if there is no room. Of two processes that write the same images the second waits for the first, and
     finds its pictures.
     """
+
+    def draw(rows: Sequence[Row]) -> Sequence[bytes]:
+        return _pictures(rows, settings, batch_size, store, load or load_generator())
+
+    _write_shard(sentences, images, contact_sheet_path, draw, settings.model, shard)
+
+
+def _write_shard(
+    sentences: Path, images: Path, contact_sheet_path: Path, draw: Draw, model: str, shard: str | None
+) -> None:
     columns = ["image_id", "sentence", "seed"]
     rows = tables.read(sentences, tables.SENTENCES, columns, shard=shard).to_pylist()
     with locked(images):
-        pictures = _pictures(rows, settings, batch_size, store, load or load_generator()) if rows else []
-        _write(images, rows, pictures, settings.model)
+        outcomes = draw(rows) if rows else []
+        pictures = [None if isinstance(outcome, Failure) else outcome for outcome in outcomes]
+        found = [_row(*each, model) for each in zip(rows, outcomes, strict=True)]
+        tables.write(images, tables.IMAGES, found)
         sheet = io.BytesIO()
         contact_sheet(pictures, [row["sentence"] for row in rows]).save(sheet, format="PNG")
         with files.atomic_path(contact_sheet_path) as unfinished:
             unfinished.write_bytes(sheet.getvalue())
 
 
-def _write(images: Path, rows: Sequence[dict[str, Any]], pictures: Sequence[bytes], model: str) -> None:
-    tables.write(
-        images,
-        tables.IMAGES,
-        [
-            row | {"image": {"bytes": png, "path": f"{row['image_id']}.png"}, "model": model}
-            for row, png in zip(rows, pictures, strict=True)
-        ],
-    )
+def _row(row: Row, outcome: ImageOutcome, model: str) -> dict[str, Any]:
+    if isinstance(outcome, Failure):
+        return {**row, "image": None, "model": model, "reason": f"{outcome.code}: {outcome.detail}"}
+    return {**row, "image": {"bytes": outcome, "path": f"{row['image_id']}.png"}, "model": model, "reason": None}
 
 
 def load_generator(*, compiled: bool = False) -> Load:
