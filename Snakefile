@@ -4,10 +4,10 @@ from pathlib import Path
 from snakemake.utils import min_version
 
 from icsd.config import ARMS, METHOD, load_config, shipped_path
-from icsd.workflow.gpus import announce_gpus
-from icsd.workflow.resources import Jobs
 from icsd.config.revisions import REVISIONS
 from icsd.config.sources import images_of
+from icsd.workflow.gpus import announce_gpus
+from icsd.workflow.resources import Jobs
 
 min_version("9.12")
 
