@@ -62,8 +62,8 @@ _STYLES = (
     ArmStyle(GREEN, "D", "-."),
     ArmStyle(PINK, "^", ":"),
     ArmStyle(BLACK, "X", (0, (6, 1, 1, 1, 1, 1))),
-    ArmStyle(ORANGE, "v", "--"),
-    ArmStyle(SKY, "P", "-."),
+    ArmStyle(ORANGE, "v", (0, (8, 2, 2, 2))),
+    ArmStyle(SKY, "P", (0, (2, 2))),
 )
 ARM_STYLES = dict(zip(ARMS, cycle(_STYLES), strict=False))  # in the arms' order
 # of parts that stand side by side; the first are the most
