@@ -14,8 +14,11 @@ from same_tables import SINGLE_FILES, TABLES, assert_same
 
 from icsd.core.ids import shard_names
 
-SHARDED = ("embed_captions", "find_neighbors", "summarize_groups", "generate_images", "check_safety")
-ON_GPUS = {"embed_captions", "find_neighbors", "generate_images", "check_safety", "train_captioner", "predict_captions"}
+SHARDED = ("embed_captions", "find_neighbors", "summarize_groups", "generate_images", "score_alignment", "check_safety")
+ON_GPUS = {
+    "embed_captions", "find_neighbors", "generate_images", "score_alignment", "check_safety", "train_captioner",
+    "predict_captions",
+}  # fmt: skip
 LOCAL = {"collect_scores", "all"}
 Run = tuple[Checkout, Head]
 

@@ -24,8 +24,9 @@ CAPTIONS = ["a red kite", "a kite in the sky", "a big red kite", "a dog"]
 
 
 def small_config(**changes: Any) -> Config:
-    """The default config with two arms and one shard."""
+    """The default config with two arms and one shard, without scores."""
     values = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    values["alignment"] |= {"model": None, "drop_share": 0.0}
     return load_config(values | {"run": NAME, "shards": 1, "arms": ["multi", "real"]} | changes)
 
 

@@ -76,6 +76,7 @@ def tiny(corpus: Path, clip_folder: Path, strict_folder: Path, captioner_folder:
         "groups": {"k": 6},
         "summaries": {"quality": {"image_model": str(strict_folder)}},
         "images": {"model": str(strict_folder), "steps": STEPS, "max_summaries": 40, "spare": 0.4},
+        "alignment": {"model": None, "drop_share": 0.0},
         "dataset": {"max_drop_share": 0.9},
         "captioner": {
             "vision_model": str(captioner_folder / "vision"),

@@ -17,7 +17,7 @@ DEFAULT = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8
 MODEL = {"model": "resources/picturebook/clip"}
 ARMS = ["multi", "single", "single_matched"]
 SETTINGS: dict[str, dict[str, Any]] = {
-    "scores alone": MODEL,
+    "scores alone": MODEL | {"drop_share": 0.0},
     "cosine": MODEL | {"drop_share": 0.2},
     "random": MODEL | {"score": "random", "drop_share": 0.2},
     "rematch": MODEL | {"drop_share": 0.2, "rematch": 5},

@@ -126,6 +126,11 @@ class Config(Section):
             selection = [f"alignment.{name}={value}" for name, value in self.alignment.selection.items()]
             key = f"images.candidates={self.images.candidates}" if drawn_again else selection[0]
             raise ValueError(f"{key} needs scores: set alignment.model to a model of open_clip; it is null")
+        own = _of_picturebook(self.alignment.model) and self.alignment.score == "cosine"
+        if own and not _of_picturebook(self.images.model):
+            problem = f"alignment.model={self.alignment.model} knows the picture book's images alone"
+            way_out = "name a CLIP that knows them, or set alignment.model to null and alignment.drop_share to 0"
+            raise ValueError(f"{problem}, and images.model={self.images.model} draws others: {way_out}")
         for key in ("redraw_below", "max_images"):
             value = getattr(self.images, key)
             if value is not None and not drawn_again:
@@ -134,6 +139,10 @@ class Config(Section):
             problem = "alignment.rematch needs alignment.score=cosine"
             raise ValueError(f"{problem}: only vectors of a model have nearest ones")
         return self
+
+
+def _of_picturebook(model: str | None) -> bool:
+    return model is not None and "resources/picturebook" in model
 
 
 def load_config(values: Mapping[str, Any], home: Path | None = None) -> Config:

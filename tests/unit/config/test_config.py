@@ -58,7 +58,21 @@ def test_the_default_config_names_every_key() -> None:
 )  # fmt: skip
 def test_a_key_that_needs_scores_names_the_key_to_set(key: str, value: Any) -> None:
     problem = f"{key}={value} needs scores: set alignment.model to a model of open_clip; it is null"
-    assert _message(_with(key, value)).endswith(problem)
+    section, name = key.split(".")
+    config = _with("alignment", DEFAULT["alignment"] | {"model": None, "drop_share": 0.0})
+    config[section] |= {name: value}
+    assert _message(config).endswith(problem)
+
+
+def test_the_picture_books_clip_does_not_judge_other_images() -> None:
+    config = _with("images.model", "someone/large")
+    problem = (
+        "alignment.model=resources/picturebook/clip knows the picture book's images alone, and images.model=someone"
+    )
+    assert problem in _message(config)
+    config["alignment"] |= {"score": "random"}
+    load_config(config)
+    load_config(config | {"alignment": DEFAULT["alignment"] | {"model": None, "drop_share": 0.0}})
 
 
 def test_every_key_has_a_sentence() -> None:
@@ -251,6 +265,7 @@ def test_a_mistake_in_downloads_is_named(files: dict[str, Any], models: dict[str
 def test_a_declared_model_is_its_folder_by_id_and_by_folder() -> None:
     values = _downloads(models={"small": MODEL})
     values["images"] = values["images"] | {"model": "someone/small"}
+    values["alignment"] = values["alignment"] | {"model": "ViT-B-16/openai"}
     values["safety"] = values["safety"] | {"model": "resources/models/small/safety_checker"}
     values["summaries"] = values["summaries"] | {"openai": {"model": "someone/small"}}
     config = load_config(values)

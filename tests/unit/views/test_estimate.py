@@ -71,7 +71,7 @@ class SmallRun:
             "images__max_summaries": 100,
         }
         own |= {f"pictures__{split}": nowhere for split in ("real", "val", "test")}
-        own |= {"images__store": str(self.drawn)}
+        own |= {"images__store": str(self.drawn), "alignment__model": None, "alignment__drop_share": 0.0}
         own |= {"summaries__provider": "openai", "summaries__store": str(self.store), "summaries__repair": False}
         return load_config(_changed(DEFAULT, own | changes))
 

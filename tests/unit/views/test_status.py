@@ -25,6 +25,7 @@ LOG = "2026-11-26 07:26:07,651 INFO images: 10 of 40, 0.5 a second, 60 s left\n"
 @pytest.fixture
 def config() -> Config:
     values = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    values["alignment"] |= {"model": None, "drop_share": 0.0}
     return load_config(values | {"run": "tiny", "shards": 4, "arms": ["multi"]})
 
 
