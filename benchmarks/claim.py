@@ -2,7 +2,7 @@
 
 A run is one drawing in one setting, made by the workflow's rules; all runs share the drawn pictures. Snakemake keeps
 what is done, so that a second call continues. A run that fails is named, and the others go on. The page is of all runs
-that are finished: results/benchmark/claim/claim.md, docs/background/claim.md and the README.
+that are finished: results/benchmark/claim/claim.md, docs/background/claim.md and, of the quick ones, the README.
 """
 
 import argparse
@@ -226,10 +226,14 @@ def questions(plan: Plan, best: Sequence[Question]) -> dict[str, list[Question]]
     }
 
 
-def fill_documents(root: Path, page: str, readme: str) -> None:
-    """Put the page into the documents below `root`, and its first rows into the README."""
-    update_block(root / "docs/background/claim.md", "claim", page)
-    update_block(root / "README.md", "claim", readme)
+def fill_documents(root: Path, page: str, readme: str, *, quick: bool) -> None:
+    """Put the page into its block of docs/background/claim.md; the first rows of the quick one into the README.
+
+    The README has those of the default run's size, which has more drawings and settings finished.
+    """
+    update_block(root / "docs/background/claim.md", "quick" if quick else "claim", page)
+    if quick:
+        update_block(root / "README.md", "claim", readme)
 
 
 def _write(path: Path, text: str) -> None:
@@ -267,10 +271,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     page, readme = collect(plan)
     _write(ROOT / FOLDER / f"{plan.prefix}.md", page)
     print(page)
-    if options.quick:
-        update_block(ROOT / "docs/background/claim.md", "quick", page)
-    else:
-        fill_documents(ROOT, page, readme)
+    fill_documents(ROOT, page, readme, quick=options.quick)
     if failed:
         print(f"Failed, so not in the tables: {', '.join(failed)}. Call the benchmark again to continue them.")
     return 1 if failed else 0

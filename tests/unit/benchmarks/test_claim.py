@@ -120,10 +120,15 @@ def test_the_documents_get_the_page_and_its_first_rows(tmp_path: Path) -> None:
     for name in ("README.md", "docs/background/claim.md"):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("before\n<!-- claim:begin -->\nold\n<!-- claim:end -->\nafter\n", encoding="utf-8")
-    claim.fill_documents(tmp_path, "# The claim\n\nAll rows.\n", "First rows.")
-    readme, page = ((tmp_path / name).read_text(encoding="utf-8") for name in ("README.md", "docs/background/claim.md"))
-    assert "begin -->\nFirst rows.\n<!--" in readme and "begin -->\nAll rows.\n<!--" in page
+        blocks = ("claim", "quick")
+        text = "".join(f"<!-- {block}:begin -->\nold\n<!-- {block}:end -->\n" for block in blocks)
+        path.write_text(text, encoding="utf-8")
+    readme, page = tmp_path / "README.md", tmp_path / "docs/background/claim.md"
+    claim.fill_documents(tmp_path, "# The claim\n\nAll rows.\n", "First rows.", quick=False)
+    assert "claim:begin -->\nAll rows.\n<!--" in page.read_text() and "First rows" not in readme.read_text()
+    claim.fill_documents(tmp_path, "# The claim\n\nFew rows.\n", "First rows.", quick=True)
+    assert "quick:begin -->\nFew rows.\n<!--" in page.read_text() and "All rows" in page.read_text()
+    assert "claim:begin -->\nFirst rows.\n<!--" in readme.read_text()
 
 
 def test_an_unknown_setting_is_one_message() -> None:
