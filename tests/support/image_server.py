@@ -28,6 +28,8 @@ REFUSALS = {
     "content-policy": ("content_policy_violation", "invalid_request_error"),
     "moderation": ("moderation_blocked", "image_generation_user_error"),
     "filter": (None, "content_filter"),
+    "proxied": ("400", "image_generation_user_error"),
+    "proxied-policy": ("400", None),
 }
 
 
@@ -185,7 +187,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send(200, _images(b64_json=text))
             case _ if reply in REFUSALS:
                 code, kind = REFUSALS[reply]
-                self._send(400, _error("Your request was rejected by the safety system.", code=code, type=kind))
+                said = "litellm.ContentPolicyViolationError: " if reply == "proxied-policy" else ""
+                said += "Your request was rejected by the safety system."
+                self._send(400, _error(said, code=code, type=kind))
             case _ if reply.startswith("unknown "):
                 self._send(400, _error(f"Unknown parameter: '{reply.removeprefix('unknown ')}'."))
             case _:

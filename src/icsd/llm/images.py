@@ -25,6 +25,8 @@ from icsd.llm.sending import FORMAT, Attempt, send_requests, unreadable
 REFUSED = "refused"
 # error codes of a refusal for the prompt or the image: OpenAI's of two generations of models, and Azure's
 REFUSAL_CODES = frozenset(("content_policy_violation", "moderation_blocked", "content_filter", "contentFilter"))
+# what is left of them behind a LiteLLM proxy, which gives the status as the code
+USER_ERROR, POLICY_ERROR = "image_generation_user_error", "ContentPolicyViolationError"
 LARGEST_SEED = 2**31  # seeds are below it: some servers read them as int32
 PNG = "PNG"
 ReceiveImage = Callable[["ImageRequest", ImageOutcome], None]
@@ -127,7 +129,7 @@ class _Images:
         return self.usd_per_image
 
     def refusal(self, error: openai.APIStatusError) -> Failure | None:
-        code = next((code for code in (error.code, error.type) if code in REFUSAL_CODES), None)
+        code = _refusal_code(error)
         message = error.body.get("message") if isinstance(error.body, dict) else None
         return Failure(REFUSED, f"{code}, {message or error.message}") if code else None
 
@@ -172,3 +174,13 @@ class _Images:
         """Return a failure that no retry mends; before any good image it ends the stage."""
         fatal = None if self.fitting else ConfigError(f"{self.section}.model: {problem}; {hint}, in config/config.yaml")
         return Attempt(Failure(code, problem), cost_known=False, fatal=fatal)
+
+
+def _refusal_code(error: openai.APIStatusError) -> str | None:
+    """Return the code of a refusal for the content; None for any other error."""
+    for code in (error.code, error.type):
+        if code in REFUSAL_CODES:
+            return code
+    if error.type == USER_ERROR and str(error.code).isdecimal():
+        return USER_ERROR
+    return POLICY_ERROR if POLICY_ERROR in error.message else None
