@@ -114,7 +114,7 @@ def _resized(region: torch.Tensor, size: int) -> torch.Tensor:
     return values[0].round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0)
 
 
-Images = Sequence[tuple[Path | str, str]]
+Images = Sequence[tuple[Path | str, str]]  # IMAGES tables, each with a prefix of its ids
 
 
 def read_pictures(
