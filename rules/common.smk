@@ -38,6 +38,23 @@ def images_of_arm(name):
     return drawn_shards("images", arm.name)
 
 
+def arms_also(wildcards):
+    """The arms of this run in captioner.also, without that of the training."""
+    return [name for name in cfg.captioner.also if name in ARMS and name != wildcards.arm]
+
+
+def pairs_also(wildcards):
+    """The PAIRS of the datasets in captioner.also."""
+    own = [f"<results>/dataset/{arm}/pairs.parquet" for arm in arms_also(wildcards)]
+    return [*own, *(str(folder / "pairs.parquet") for folder in cfg.captioner.folders_also)]
+
+
+def training_images(wildcards):
+    """The IMAGES of all pairs of a training."""
+    own = [path for arm in [wildcards.arm, *arms_also(wildcards)] for path in images_of_arm(arm)]
+    return list(dict.fromkeys([*own, *(path for folder in cfg.captioner.folders_also for path in images_of(folder))]))
+
+
 # keys of `images` that decide what is drawn, and not how
 WHAT_IS_DRAWN = ("max_summaries", "spare", "seed", "candidates", "redraw_below", "max_images")
 

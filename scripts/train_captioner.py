@@ -10,11 +10,10 @@ with job_log(snakemake.log[0], gpus=snakemake.resources.gpu):
     given, made, config = snakemake.input, snakemake.output, job_config(snakemake)
     paths = {name: str(given[name]) for name in ("pairs", "val_images", "val_captions")}
     paths |= {"checkpoint": made.checkpoint, "history": made.history, "log": snakemake.log[0]}
-    names = ("checkpoint_activations", "device", "processes", "nodes")
-    speed = {name: getattr(config.captioner, name) for name in names}
+    speed = config.captioner.model_dump(include={"checkpoint_activations", "device", "processes", "nodes"})
     resources = Resources(snakemake.threads, config.captioner.checkpoint_every, **speed)
     search = BeamSearch(**snakemake.params.search, batch_size=config.evaluation.batch_size)
     settings, seed = CaptionerConfig(**snakemake.params.settings), int(snakemake.wildcards.seed)
-    also, images = list(given.get("also", ())), list(given.images)
-    files = Files(images=images, also=also, prefixes=prefixes([*also, *images], settings.folders_also), **paths)
+    prefix_of = prefixes([*given.get("also", ()), *given.images], settings.folders_also)
+    files = Files(images=list(given.images), also=list(given.get("also", ())), prefixes=prefix_of, **paths)
     train(TrainingJob(files, settings, search, seed, resources))

@@ -66,7 +66,7 @@ def _results(report: Path) -> dict[str, dict]:
 
 def test_every_result_has_a_caption_and_a_name(report: Path) -> None:
     results = _results(report)
-    assert len(results) == 13
+    assert len(results) == 16
     for path, result in results.items():
         assert len(result["caption"]) > 50, path
         assert result["labels"], path
@@ -86,7 +86,7 @@ def test_every_result_opens_and_nothing_runs_in_it(opened: Page, report: Path, t
             opened.screenshot(path=tmp_path / f"{seen}.png")
             seen += 1
             assert [frame.evaluate("window.hacked") for frame in opened.frames] == [None] * len(opened.frames)
-    assert seen == 13
+    assert seen == 16
 
 
 def _assert_shown(page: Page) -> None:

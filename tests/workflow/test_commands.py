@@ -61,6 +61,7 @@ SUBCOMMANDS = {  # of icsd -> the tests that run it on tables
     "compare": "tests/unit/views/test_scores.py",
     "figure": "tests/unit/views/test_figure.py",
     "gallery": "tests/unit/views/test_gallery.py",
+    "convert": "tests/unit/models/test_conversion.py",
 }
 
 
@@ -111,6 +112,7 @@ def checkout(warm_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     shutil.copytree(ROOT / "config", folder / "config")
     coco = folder / "config/runs/coco.yaml"
     coco.write_text(coco.read_text(encoding="utf-8").replace("shards: 600", "shards: 2"), encoding="utf-8")
+    (folder / "results/picturebook/captioner/multi/seed-0/checkpoint").mkdir(parents=True)  # of a finished demo
     for name in ("my-run.yaml", "FILE"):
         (folder / name).write_text("run: mine\n", encoding="utf-8")
     return folder

@@ -63,6 +63,7 @@ def test_pictures_keep_their_bytes_and_captions(corpus: Path) -> None:
         "sentence": "",
         "seed": 0,
         "model": "photograph",
+        "reason": None,
     }
     assert [(row["caption_id"], row["image_id"], row["caption"]) for row in captions] == [
         (10, 7, "a dog"),

@@ -22,7 +22,10 @@ TABLE = re.compile(
     rf"^results/|^({STAGES})/|^(all|neighbors|sentences|pairs|ledger|history|predictions|scores|group_times)\.parquet$"
 )
 OTHERS = {"views/run.py", "config"}  # config has default values such as summaries.store
-PUBLISHED = {"views/export/dataset.py: images"}  # COCO's own folder
+PUBLISHED = {  # COCO's own folder, and an address of OpenAI's
+    "views/export/dataset.py: images",
+    "llm/images.py: images/generations",
+}
 
 
 def _spelled(module: Path) -> Iterator[str]:
