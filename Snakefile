@@ -5,7 +5,7 @@ from snakemake.utils import min_version
 
 from icsd.config import ARMS, METHOD, load_config, shipped_path
 from icsd.config.revisions import REVISIONS
-from icsd.config.sources import images_of
+from icsd.core.errors import ConfigError
 from icsd.workflow.gpus import announce_gpus
 from icsd.workflow.resources import Jobs
 

@@ -38,6 +38,19 @@ def images_of_arm(name):
     return drawn_shards("images", arm.name)
 
 
+def images_of_dataset(folder):
+    """The IMAGES of a finished run's dataset, the folder results/<run>/dataset/<arm>; ConfigError if it has none."""
+    run, arm = folder.parents[1], ARMS[folder.name].drawn_by
+    if arm.photographs:
+        found = [run / "pictures/real/images.parquet"]
+    else:
+        found = [path for path in (run / "images" / arm.name).rglob("*.parquet") if path.name != "sentences.parquet"]
+    if not found or not all(path.exists() for path in [*found, folder / "pairs.parquet"]):
+        hint = f"finish the run {run.name} first, or name another folder results/<run>/dataset/<arm>"
+        raise ConfigError(f"captioner.also={folder}: there are no pairs with images; {hint}")
+    return sorted(map(str, found))
+
+
 def arms_also(wildcards):
     """The arms of this run in captioner.also, without that of the training."""
     return [name for name in cfg.captioner.also if name in ARMS and name != wildcards.arm]
@@ -52,7 +65,9 @@ def pairs_also(wildcards):
 def training_images(wildcards):
     """The IMAGES of all pairs of a training."""
     own = [path for arm in [wildcards.arm, *arms_also(wildcards)] for path in images_of_arm(arm)]
-    return list(dict.fromkeys([*own, *(path for folder in cfg.captioner.folders_also for path in images_of(folder))]))
+    return list(
+        dict.fromkeys([*own, *(path for folder in cfg.captioner.folders_also for path in images_of_dataset(folder))])
+    )
 
 
 # keys of `images` that decide what is drawn, and not how

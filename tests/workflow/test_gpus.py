@@ -26,7 +26,7 @@ rule all:
 
 rule work:
     output: "{number}.txt"
-    log: "logs/work/{number}.log"
+    log: "logs/{number}.log"
     resources: gpu=jobs.gpu
     script: "work.py"
 

@@ -4,7 +4,7 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -42,6 +42,15 @@ class Files:
     def resume(self) -> Path:
         """The folder of the training state. It is no output, because Snakemake deletes the outputs of a killed job."""
         return Path(self.history).parent / "resume"
+
+
+def prefixes(paths: Iterable[str], datasets: Iterable[Path]) -> dict[str, str]:
+    """Return, for those of `paths` that belong to the runs of `datasets`, the prefix of their image ids.
+
+    A dataset is a folder results/<run>/dataset/<arm>.
+    """
+    runs = {dataset.parents[1] for dataset in datasets}
+    return {path: f"{run.name}/" for path in paths for run in runs if run in Path(path).parents}
 
 
 @dataclass(frozen=True)

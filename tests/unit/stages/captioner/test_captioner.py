@@ -20,7 +20,7 @@ from icsd.core import tables
 from icsd.core.errors import InputError, ModelError
 from icsd.stages.captioner import state, training
 from icsd.stages.captioner.data import read_pairs
-from icsd.stages.captioner.job import Files
+from icsd.stages.captioner.job import Files, prefixes
 from icsd.stages.captioner.model import generate_captions, load_captioner, new_captioner
 from icsd.stages.captioner.pictures import Square, read_pictures
 from icsd.stages.captioner.predicting import predict_captions
@@ -229,6 +229,13 @@ def test_pairs_of_another_run_are_added_and_keep_their_own_pictures(paths: Files
         mine = own.pictures.pixels[own.pictures.rows_of([image_id])[0]]
         assert np.array_equal(found[image_id], mine)
         assert not np.array_equal(found[f"other/{image_id}"], mine)
+
+
+def test_tables_of_other_runs_have_the_runs_name_before_their_ids():
+    dataset = Path("results/other/dataset/multi")
+    paths = [str(dataset / "pairs.parquet"), *(f"results/{run}/images/multi/a.parquet" for run in ("other", "own"))]
+    assert prefixes(paths, [dataset]) == dict.fromkeys(paths[:2], "other/")
+    assert prefixes(paths, []) == {}
 
 
 def test_pairs_in_another_order_train_the_same_weights(paths: Files, settings: CaptionerConfig, tmp_path: Path):
