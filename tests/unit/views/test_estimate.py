@@ -16,8 +16,9 @@ from icsd.stages.summaries.prompts import Prompt, load_prompt
 from icsd.stages.summaries.providers import first_request
 from icsd.stages.summaries.quality import Group
 from icsd.views.estimate import estimate_page, write_estimate
+from icsd.views.estimate.amounts import CORPUS, GUESS, TABLES, Amount
 from icsd.views.estimate.costs import Costs, costs
-from icsd.views.estimate.counts import CORPUS, GUESS, TABLES, Amount, Counts, count
+from icsd.views.estimate.counts import Counts, count
 from icsd.views.run import configured_run
 
 ROOT = Path(__file__).parents[3]

@@ -1,7 +1,9 @@
 """Estimate: what a run takes before anything is spent; counted in its tables where they exist, guessed elsewhere.
 
-counts   how many items each stage has, and how many of them are done
-costs    what they take: tokens, money, hours, bytes
+amounts    a total, the part that is done, and their source
+counts     how many items each stage has, and how many of them are done
+trainings  the same of trainings and of CLIPScore
+costs      what they take: tokens, money, hours, bytes
 """
 
 from collections.abc import Iterator
@@ -12,8 +14,9 @@ from icsd.core import files
 from icsd.core.text import markdown_table
 from icsd.llm.cache import ResponseCache, Spending, spending
 from icsd.stages.summaries.prompts import load_prompt
+from icsd.views.estimate.amounts import Amount
 from icsd.views.estimate.costs import PRICE_SHARES, Costs, costs
-from icsd.views.estimate.counts import Amount, Counts, count
+from icsd.views.estimate.counts import Counts, count
 from icsd.views.run import Run, configured_run
 
 __all__ = ["estimate_page", "estimated_costs", "write_estimate"]

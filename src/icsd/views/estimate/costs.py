@@ -7,7 +7,8 @@ from statistics import fmean
 
 from icsd.config import ARMS, Config, EstimateConfig
 from icsd.llm.budget import BATCH_PRICE, Prices
-from icsd.views.estimate.counts import CONFIG, Amount, Counts, captions_of_picture
+from icsd.views.estimate.amounts import CONFIG, Amount
+from icsd.views.estimate.counts import Counts, captions_of_picture
 
 PRICE_SHARES = {"openai": 1.0, "openai-batch": BATCH_PRICE}  # of the endpoint's prices; the others cost nothing
 HOUR_S = 3600.0

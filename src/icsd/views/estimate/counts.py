@@ -10,8 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import pyarrow.compute as pc
-
 from icsd.config import ARMS, Arm, Config, EstimateConfig
 from icsd.core.errors import InputError
 from icsd.core.logs import progress
@@ -23,34 +21,11 @@ from icsd.stages.images import image_store
 from icsd.stages.summaries.prompts import Prompt
 from icsd.stages.summaries.providers import first_request, model_name
 from icsd.stages.summaries.quality import Group
+from icsd.views.estimate.amounts import CONFIG, CORPUS, GUESS, TABLES, Amount, Texts
+from icsd.views.estimate.trainings import decoded, judged, judgements, trainings
 from icsd.views.run import Run
 
-CONFIG, TABLES, CORPUS, GUESS = "config", "tables", "corpus", "guess"  # sources of a count
-CAPTIONS_OF_A_PHOTOGRAPH = 5  # of COCO and Flickr30k
 AGAIN = "delete it and run snakemake again"
-
-
-@dataclass(frozen=True)
-class Amount:
-    """A total, the part of it that is done, and the source of both figures."""
-
-    total: float
-    done: float = 0.0
-    source: str = GUESS
-
-    @property
-    def left(self) -> float:
-        """The part that is still to do."""
-        return max(0.0, self.total - self.done)
-
-    def times(self, rate: float) -> "Amount":
-        """Convert to another unit, `rate` of it for each item."""
-        source = self.source if self.source.endswith("rates") else f"{self.source} × rates"
-        return Amount(self.total * rate, self.done * rate, source)
-
-    def plus(self, total: float, done: float = 0.0) -> "Amount":
-        """Add another total, of which `done` is done."""
-        return replace(self, total=self.total + total, done=self.done + done)
 
 
 @dataclass(frozen=True)
@@ -81,16 +56,6 @@ class Counts:
     judgements: Amount
     bytes_to_copy: int
     bytes_on_disk: int
-
-
-@dataclass(frozen=True)
-class Texts:
-    """The captions: their number, their mean length, and, if there is a table, their texts by id."""
-
-    count: int
-    characters: float
-    source: str
-    texts: Mapping[int, str]
 
 
 @dataclass(frozen=True)
@@ -127,10 +92,10 @@ def count(config: Config, prompt: Prompt, run: Run, *, rendered: bool = True) ->
         vectors=vectors,
         comparisons=comparisons,
         checks=replace(pictures, done=min(checked, pictures.total)),
-        trainings=_trainings(run),
-        decoded=_decoded(config, run, corpus, arms),
-        judged=_judged(config, run),
-        judgements=_judgements(config, run),
+        trainings=trainings(run),
+        decoded=decoded(config, run, corpus, arms),
+        judged=judged(config, run),
+        judgements=judgements(config, run),
         bytes_to_copy=_bytes_to_copy(config, run),
         bytes_on_disk=_bytes_in(run.folder) + _bytes_in(_store(config).own_folder),
     )
@@ -310,54 +275,6 @@ def _arms(config: Config, run: Run, corpus: Texts, groups: Amount, summarized: S
         "pairs": min(corpus.count, round(summaries * config.estimate.captions_per_summary)),
     }
     return {arm: sentences[ARMS[arm].sentences or ""] for arm in config.drawn_arms}
-
-
-def _trainings(run: Run) -> Amount:
-    """One training for each arm and seed; those with a history are done."""
-    done = sum(bool(run.history(*each).there) for each in run.captioners)
-    return Amount(len(run.captioners), done, CONFIG)
-
-
-def _decoded(config: Config, run: Run, corpus: Texts, arms: Mapping[str, int]) -> Amount:
-    """The pictures that trainings decode. Each training keeps its own until it ends."""
-    images = {arm: _images(config, run, corpus, arms, arm) for arm in run.arms}
-    decoded = Amount(0)
-    for arm, seed in run.captioners:
-        decoded = decoded.plus(images[arm], images[arm] if run.history(arm, seed).there else 0)
-    return decoded
-
-
-def _images(config: Config, run: Run, corpus: Texts, arms: Mapping[str, int], arm: str) -> float:
-    """The pictures of an arm: those of its pairs, else the sentences that are drawn, else a guess for photographs."""
-    if run.pairs(arm).there:
-        return len(pc.unique(run.pairs(arm).rows(["image_id"])["image_id"]))
-    if ARMS[arm].photographs:
-        return config.dataset.real_share * (run.photographs("real").count() or corpus.count / CAPTIONS_OF_A_PHOTOGRAPH)
-    return arms[ARMS[arm].drawn_by.name]
-
-
-def _judged(config: Config, run: Run) -> Amount:
-    """The test pictures that CLIPScore encodes, once for all captioners."""
-    judged = Amount(0, source=CONFIG)
-    for test in run.tests if config.evaluation.clip_model else ():
-        pictures = _test_pictures(config, run, test)
-        judged = replace(judged.plus(pictures, pictures if run.clip_vectors(test).there else 0), source=GUESS)
-    return judged
-
-
-def _judgements(config: Config, run: Run) -> Amount:
-    """The predicted captions that CLIPScore encodes, of each captioner on each test set."""
-    judgements = Amount(0, source=CONFIG)
-    for test in run.tests if config.evaluation.clip_model else ():
-        for arm, seed in run.captioners:
-            pictures = _test_pictures(config, run, test)
-            done = pictures if run.test_scores(arm, seed, test).there else 0
-            judgements = replace(judgements.plus(pictures, done), source=GUESS)
-    return judgements
-
-
-def _test_pictures(config: Config, run: Run, test: str) -> int:
-    return run.photographs(test).count() or config.estimate.test_pictures
 
 
 # --- Bytes ------------------------------------------------------------------------------------------------------------
