@@ -30,7 +30,7 @@ from icsd.core import tables
 from icsd.views.report import draw_report
 from icsd.views.report.alignment import draw_alignment
 from icsd.views.report.costs import duration
-from icsd.views.report.scored_pairs import scored_pairs
+from icsd.views.report.scored_pairs import ScoredItems, scored_pairs
 from icsd.views.report.style import ARM_STYLES, PARTS, HtmlTable, compact, html_page
 from icsd.views.report.training import thinned
 from icsd.views.run import configured_run
@@ -277,6 +277,14 @@ def test_the_line_is_the_lowest_score_that_a_pair_may_have(
     assert pairs.limits == pytest.approx(limits)
     sides = ["just below the line, dropped", "just above the line, kept"] if settings else ["the lowest scores"]
     assert list(pairs.beside_the_line) == sides
+
+
+def test_captions_of_one_text_stand_once_beside_the_line() -> None:
+    items = [f"multi-{image}/{number}" for image, number in [(1, 1), (1, 2), (1, 3), (2, 4), (1, 5)]]
+    scores = np.array([0.5, 0.4, 0.4, 0.4, 0.3])
+    reasons = [None, "low", "low", "low", "low"]
+    pairs = ScoredItems("multi", "pairs", items, scores, reasons, np.full(5, 0.45), 0.45)
+    assert pairs.beside_the_line == {"just below the line, dropped": [1, 3, 4], "just above the line, kept": [0]}
 
 
 def test_the_pictures_beside_the_line_of_sentences_are_shown(tmp_path: Path) -> None:

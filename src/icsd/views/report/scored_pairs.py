@@ -56,7 +56,10 @@ class ScoredItems:
 
     @property
     def beside_the_line(self) -> dict[str, list[int]]:
-        """The positions of the items whose scores are nearest to their limits, on each side, the nearest first."""
+        """The positions of the items whose scores are nearest to their limits, on each side, the nearest first.
+
+        Captions of one text have one score with a picture; one of them stands for all.
+        """
         if not np.isfinite(self.limits).any():
             return {"the lowest scores": self._nearest(np.argsort(self.scores, kind="stable"), dropped=False)}
         order = np.argsort(np.abs(self.scores - self.limits), kind="stable")
@@ -67,7 +70,12 @@ class ScoredItems:
         return {side: found for side, found in sides.items() if found}
 
     def _nearest(self, order: NDArray[np.int64], *, dropped: bool) -> list[int]:
-        return [int(each) for each in order[self.dropped[order] == dropped][:NEAR]]
+        first = dict[tuple[str, float], int]()
+        for each in order[self.dropped[order] == dropped].tolist():
+            first.setdefault((self.image_id(each), float(self.scores[each])), each)
+            if len(first) == NEAR:
+                break
+        return list(first.values())
 
 
 def scored_pairs(run: Run, arm: str, settings: AlignmentConfig) -> ScoredItems:
