@@ -15,7 +15,11 @@ onstart:
     if "SPICE" in cfg.evaluation.metrics:
         from icsd.stages.evaluation.spice import Spice
 
-        Spice(**cfg.evaluation.spice.model_dump()).jars()
+        spice = Spice(**cfg.evaluation.spice.model_dump())
+        if not cfg.downloads.below(spice.corenlp):
+            spice.jars()
+        if workflow.local_exec:  # a cluster's nodes may have another Java than this machine
+            spice.check_java()
     start_head(workflow, cfg.run, Path(cfg.results))
     limit_gpus(workflow, GPUS)
 

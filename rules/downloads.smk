@@ -1,6 +1,6 @@
 # downloads: files of corpora and models of the Hugging Face hub, as config: downloads names them
 #
-# in:  addresses with SHA-256, and commits of the hub; HF_TOKEN and HF_ENDPOINT of the environment
+# in:  addresses with checksums, and commits of the hub; HF_TOKEN and HF_ENDPOINT of the environment
 # out: resources/corpora/<path>                      files, and what is unpacked of archives
 #      resources/models/{model}/                     a model
 #      resources/models/{model}/icsd-download.json   what is in it, written last: rules that load it wait for this file
@@ -22,7 +22,8 @@ rule download_file:
     wildcard_constraints:
         file=cfg.downloads.pattern(cfg.downloads.files),
     params:
-        sha256=lambda wildcards: cfg.downloads.files[f"resources/corpora/{wildcards.file}"].sha256,
+        # of SHA-1 too: a new name would download again what was downloaded under this one
+        sha256=lambda wildcards: cfg.downloads.files[f"resources/corpora/{wildcards.file}"].checksum,
     log:
         "resources/logs/download_file/{file}.log",
     conda:

@@ -71,6 +71,7 @@ rule score_captions:
         captions="<results>/pictures/{test}/captions.parquet",
         domains="<results>/pictures/{test}/domains.parquet",
         vectors="<results>/evaluation/clip_vectors/{test}.parquet" if cfg.evaluation.clip_model else [],
+        spice=cfg.downloads.below(cfg.evaluation.spice.corenlp) if "SPICE" in cfg.evaluation.metrics else [],
     output:
         "<results>/evaluation/{arm}/seed-{seed}/{test}/scores.parquet",
     params:

@@ -61,13 +61,27 @@ class FileDownload(Section):
     address: Annotated[str, Field(pattern=r"^https?://[^\s/]+/\S*$")] = tracked(
         ..., "Address, http or https; a mirror changes only the cards of exports."
     )
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] = tracked(
-        ..., "Its SHA-256 in hexadecimal digits; a file with another is refused."
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = tracked(
+        None, "Its SHA-256 in hexadecimal digits; a file with another is refused."
+    )
+    sha1: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = tracked(
+        None, "Its SHA-1, where no SHA-256 is published."
     )
     unpack: dict[Annotated[str, AfterValidator(_member)], CorpusPath] = tracked(
         {},
         "Parts of a zip or tar archive: file -> path, folder/ -> path; ./ is all of it.",
     )
+
+    @model_validator(mode="after")
+    def _has_one_checksum(self) -> "FileDownload":
+        if (self.sha256 is None) == (self.sha1 is None):
+            raise ValueError("give the file's sha256, or its sha1 where no other is published: one of the two")
+        return self
+
+    @property
+    def checksum(self) -> str:
+        """The checksum that is given: 64 hexadecimal digits of SHA-256, or 40 of SHA-1."""
+        return self.sha256 or self.sha1 or ""
 
 
 class ModelDownload(Section):
@@ -132,6 +146,11 @@ class DownloadsConfig(Section):
     def folder(self, model: str) -> str:
         """Return the folder of the entry with this repo_id, or `model` itself."""
         return next((f"{MODELS}{name}" for name, each in self.models.items() if each.repo_id == model), model)
+
+    def below(self, folder: str) -> list[str]:
+        """Return the files in this folder that are downloaded or unpacked: a rule that reads them waits for these."""
+        files = [*(path for path, file in self.files.items() if not file.unpack), *self.unpacked_files]
+        return sorted(path for path in files if path.startswith(f"{folder}/"))
 
     def markers(self, *models: str | None) -> list[str]:
         """Return the markers of those of `models` that are downloaded: a rule that loads them waits for these."""

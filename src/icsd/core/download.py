@@ -1,4 +1,4 @@
-"""Download a file from an address: resume after an interruption, and refuse a file with another SHA-256."""
+"""Download a file from an address: resume after an interruption, and refuse a file with another checksum."""
 
 import errno
 import hashlib
@@ -19,6 +19,7 @@ from icsd.core.logs import Transfer, amount
 TRIES = 6  # in a row without a new byte
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
 TIMEOUT_S = 60.0  # without a byte
+SHA1_DIGITS = 40
 TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 _log = logging.getLogger(__name__)
 _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
@@ -26,45 +27,49 @@ _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 
 @dataclass(frozen=True)
 class Source:
-    """An address and the SHA-256 of its file."""
+    """An address and the checksum of its file in hexadecimal digits: SHA-256, or SHA-1 where only that is published."""
 
     address: str
-    sha256: str
+    checksum: str
+
+    @property
+    def algorithm(self) -> str:
+        """Name of the checksum as hashlib has it."""
+        return "sha1" if len(self.checksum) == SHA1_DIGITS else "sha256"
+
+    def checksum_of(self, path: Path) -> str:
+        """Return the checksum of a received file."""
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, self.algorithm).hexdigest()
 
 
 def download_file(source: Source, path: Path, sleep: Callable[[float], None] = time.sleep) -> None:
-    """Download the file to `path`; DownloadError if the server does not send it, or if its SHA-256 differs.
+    """Download the file to `path`; DownloadError if the server does not send it, or if its checksum differs.
 
-    Received bytes are in `.<name>.part` beside it until the file is complete and its SHA-256 is right; a later call
-    resumes at the end of that file. A file with another SHA-256 is moved to `.<name>.refused`.
+    Received bytes are in `.<name>.part` beside it until the file is complete and its checksum is right; a later call
+    resumes at the end of that file. A file with another checksum is moved to `.<name>.refused`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = _PartialFile(path)
     resumed = part.size() > 0
     _receive_all(source, part, sleep)
-    found = sha256_of(part.file)
-    if found != source.sha256 and resumed:
-        _log.warning("%s: wrong SHA-256; the part from before may be of another file: restart from byte 0", path)
+    found = source.checksum_of(part.file)
+    if found != source.checksum and resumed:
+        _log.warning("%s: wrong checksum; the part from before may be of another file: restart from byte 0", path)
         part.clear()
         _receive_all(source, part, sleep)
-        found = sha256_of(part.file)
-    if found != source.sha256:
+        found = source.checksum_of(part.file)
+    if found != source.checksum:
         refused = path.with_name(f".{path.name}.refused")
         part.file.replace(refused)
         part.clear()
         raise DownloadError(
-            f"{source.address}: its SHA-256 is {found}, not {source.sha256} as the config's downloads.files.{path} "
-            f"says; the file was moved to {refused}; if its publisher has changed it and you trust the new one, write "
-            "its SHA-256 into the config"
+            f"{source.address}: its {source.algorithm} is {found}, not {source.checksum} as the config's "
+            f"downloads.files.{path} says; the file was moved to {refused}; if its publisher has changed it and you "
+            "trust the new one, write its checksum into the config"
         )
     part.file.replace(path)
     part.clear()
-
-
-def sha256_of(path: Path) -> str:
-    """Return the file's SHA-256 in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class _PartialFile:
@@ -127,7 +132,7 @@ def _receive_all(source: Source, part: _PartialFile, sleep: Callable[[float], No
 def _receive(client: httpx2.Client, address: str, part: _PartialFile) -> None:
     """Append one response to the part; restart from byte 0 if the server does not resume at the part's end."""
     size = part.size()
-    headers = {"Accept-Encoding": "identity"}  # the SHA-256 is of the file as published
+    headers = {"Accept-Encoding": "identity"}  # the checksum is of the file as published
     if size:
         headers["Range"] = f"bytes={size}-"
         if version := part.version(address):

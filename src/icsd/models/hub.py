@@ -24,8 +24,9 @@ from huggingface_hub.hf_api import RepoFile
 from tqdm.std import tqdm
 
 from icsd.config.downloads import MARKER, PICKLES
-from icsd.core.download import disk_message, sha256_of
+from icsd.core.download import disk_message
 from icsd.core.errors import DownloadError
+from icsd.core.files import file_sha256
 from icsd.core.logs import Transfer
 from icsd.models.model_folder import DownloadedFile, write_manifest
 
@@ -101,7 +102,7 @@ def _download(model: HubModel, files: Sequence[RepoFile], part: Path, name: str)
 
 def _checked(model: HubModel, file: RepoFile, path: Path) -> DownloadedFile:
     """Compare a file with the hub's size and checksum; DownloadError, and the file is deleted, if they differ."""
-    size, sha256 = path.stat().st_size, sha256_of(path)
+    size, sha256 = path.stat().st_size, file_sha256(path)
     wanted, found = (file.lfs.sha256, sha256) if file.lfs else (file.blob_id, _git_sum(path, size))
     if size != file.size or wanted != found:
         path.unlink()

@@ -247,6 +247,8 @@ def _downloads(**settings: dict[str, Any]) -> dict[str, Any]:
         ({"resources/corpora/{x}": FILE}, {}, "give a path below resources/corpora/"),
         ({"resources/corpora/a": FILE | {"address": "file:///etc/passwd"}}, {}, "address='file:///etc/passwd': st"),
         ({"resources/corpora/a": FILE | {"sha256": "0" * 63}}, {}, "sha256"),
+        ({"resources/corpora/a": FILE | {"sha1": "0" * 40}}, {}, "give the file's sha256, or its sha1"),
+        ({"resources/corpora/a": {"address": FILE["address"]}}, {}, "give the file's sha256, or its sha1"),
         ({"resources/corpora/a": FILE | {"unpack": {"../x": "resources/corpora/x"}}}, {}, "as the archive names it"),
         ({"resources/corpora/a": FILE | {"unpack": {"x": "x"}}}, {}, "give a path below resources/corpora/"),
         ({"resources/corpora/a": FILE, "resources/corpora/a/b": FILE}, {}, "resources/corpora/a/b lies in "),

@@ -120,10 +120,18 @@ def test_a_complete_or_too_long_part_becomes_the_file(server: FileServer, path: 
 def test_a_file_with_a_wrong_sha256_is_refused_and_moved_aside(server: FileServer, path: Path) -> None:
     message = _message(server, path, b"another")
     found, expected = hashlib.sha256(CONTENT).hexdigest(), hashlib.sha256(b"another").hexdigest()
-    assert message.startswith(f"{server.url}{NAME}: its SHA-256 is {found}, not {expected}")
+    assert message.startswith(f"{server.url}{NAME}: its sha256 is {found}, not {expected}")
     assert "downloads.files." in message
-    assert "write its SHA-256 into the config" in message
+    assert "write its checksum into the config" in message
     assert _files(path) == [".captions.json.refused"]
+
+
+def test_a_file_is_held_to_its_sha1_where_only_that_is_published(server: FileServer, path: Path) -> None:
+    sha1 = hashlib.new("sha1", CONTENT, usedforsecurity=False).hexdigest()
+    with pytest.raises(DownloadError, match=f"its sha1 is {sha1}, not {'0' * 40}"):
+        download_file(Source(server.url + NAME, "0" * 40), path)
+    download_file(Source(server.url + NAME, sha1), path)
+    assert path.read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize(

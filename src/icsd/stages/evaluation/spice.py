@@ -20,7 +20,7 @@ import numpy as np
 from icsd.core.errors import InputError, ModelError
 
 JARS = ("stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar")
-SOURCE = "http://nlp.stanford.edu/software/stanford-corenlp-full-2015-12-09.zip"
+SOURCE = "https://nlp.stanford.edu/software/stanford-corenlp-full-2015-12-09.zip"
 NEWEST_JAVA = 14  # the last with a JavaScript engine, which SPICE writes its result with
 MEMORY = "8G"  # pycocoevalcap's default
 ALTERNATIVE = "or remove SPICE from evaluation.metrics in config/config.yaml"
