@@ -261,7 +261,7 @@ LOADS = {
         "from icsd.models.model_folder import model_folder; model_folder('images.model', 'someone/small', ['*'])",
     ),
     "captioner.vision_model=someone/small": (
-        "from icsd.stages.captioner.model import load_vision",  # transformers is imported before the log is set up
+        "from icsd.stages.captioner.vision import load_vision",  # transformers is imported before the log is set up
         "load_vision('someone/small', None, 'eager')",
     ),
 }

@@ -21,9 +21,10 @@ from transformers import (
 from icsd.config import CaptionerConfig
 from icsd.core import tables
 from icsd.core.errors import ModelError
-from icsd.stages.captioner.model import Captioner, load_captioner, load_vision, new_captioner, save_captioner
+from icsd.stages.captioner.model import Captioner, load_captioner, new_captioner, save_captioner
 from icsd.stages.captioner.state import weights_of
 from icsd.stages.captioner.training import train
+from icsd.stages.captioner.vision import load_vision
 
 SMALL = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
 CPU = torch.device("cpu")
