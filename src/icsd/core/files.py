@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 import shutil
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -111,6 +112,21 @@ def write_all(file: BinaryIO, data: bytes) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(file.fileno(), rest) :]
+
+
+def read_regular(path: Path, limit: int) -> bytes:
+    """Read a file from outside; OSError for a device, a pipe or a folder, and for more than `limit` bytes.
+
+    A pipe would wait for a writer that does not come, and some devices have no end.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        if status.st_size > limit:
+            raise OSError(errno.EFBIG, f"{status.st_size:,} bytes, more than {limit:,}", str(path))
+        return file.read(limit)
 
 
 def _remove(path: Path) -> None:

@@ -1,16 +1,19 @@
 """Photographs with their captions, as a corpus publishes them."""
 
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from icsd.core import tables
 from icsd.core.errors import InputError, check_drop_share
+from icsd.core.files import read_regular
 from icsd.core.ids import real_image_id
-from icsd.core.pictures import PictureError, read_picture
+from icsd.core.pictures import MAX_BYTES, PictureError, read_picture
+from icsd.core.text import shown
 from icsd.corpora import Corpus, Picture
 
 MODEL = "photograph"  # in place of a model in IMAGES
@@ -87,11 +90,24 @@ def _file(corpus: Corpus, folder: Path | None, picture: Picture) -> bytes:
         raise InputError(corpus.paths[0], place, problem, "name the folder as its images in config/config.yaml")
     path = folder / picture.name
     try:
-        return path.read_bytes()
+        if not _is_inside(folder, picture.name):
+            problem = f"its picture {shown(picture.name)} leads out of the folder {folder}"
+            hint = "give names of files in that folder; a link to a file outside is not followed"
+            raise InputError(corpus.paths[0], place, problem, hint)
+        return read_regular(path, MAX_BYTES)
     except OSError as error:
         problem = f"its picture {path} cannot be read ({error.strerror})"
         hint = "put the file there, or mend pictures in config/config.yaml"
         raise InputError(corpus.paths[0], place, problem, hint) from error
+
+
+def _is_inside(folder: Path, name: str) -> bool:
+    """Return whether the name, and the file that it links to, lie in the folder."""
+    parts = PurePosixPath(name)
+    if parts.is_absolute() or ".." in parts.parts or "\0" in name:
+        return False
+    # of links in a circle, realpath returns one, and Path.resolve raises an error
+    return Path(os.path.realpath(folder / name)).is_relative_to(os.path.realpath(folder))
 
 
 def _decoding_problem(data: bytes) -> str:

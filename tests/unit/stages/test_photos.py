@@ -1,5 +1,6 @@
 import io
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +105,41 @@ def _assert_one_message(corpus: Path, *parts: str) -> None:
 def test_a_missing_picture_file_is_named(corpus: Path) -> None:
     (corpus / "images" / "seven.png").unlink()
     _assert_one_message(corpus, "annotations.json", "image 7", "seven.png", "No such file")
+
+
+@pytest.mark.parametrize(
+    "name", ["../seven.png", "a/../../seven.png", "{folder}/seven.png", "out.png", "out/seven.png"]
+)
+def test_a_picture_outside_the_folder_is_refused(corpus: Path, name: str) -> None:
+    outside = corpus / "outside"
+    outside.mkdir()
+    (corpus / "images" / "seven.png").rename(outside / "seven.png")
+    (corpus / "seven.png").symlink_to(outside / "seven.png")
+    (corpus / "images" / "out.png").symlink_to(outside / "seven.png")
+    (corpus / "images" / "out").symlink_to(outside)
+    image = {"id": 7, "file_name": name.format(folder=outside)}
+    _annotate(corpus, {"images": [image, IMAGES[1]], "annotations": ANNOTATIONS})
+    _assert_one_message(
+        corpus, "annotations.json", "image 7", "leads out of the folder", "names of files in that folder"
+    )
+
+
+def test_a_link_inside_the_folder_and_a_linked_folder_are_followed(corpus: Path) -> None:
+    (corpus / "images" / "seven.png").rename(corpus / "images" / "7.png")
+    (corpus / "images" / "seven.png").symlink_to("7.png")
+    (corpus / "images").rename(corpus / "elsewhere")
+    (corpus / "images").symlink_to(corpus / "elsewhere")
+    assert len(_read(corpus)[0]) == 2
+
+
+def test_pipes_and_links_in_a_circle_are_refused(corpus: Path) -> None:
+    path = corpus / "images" / "seven.png"
+    path.unlink()
+    os.mkfifo(path)
+    _assert_one_message(corpus, "image 7", "cannot be read (not a regular file)")
+    path.unlink()
+    path.symlink_to("seven.png")
+    _assert_one_message(corpus, "image 7", "cannot be read (Too many levels of symbolic links)")
 
 
 @pytest.mark.parametrize("name", ["seven.png", "three.jpg"])
