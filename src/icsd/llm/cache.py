@@ -10,6 +10,7 @@ Deleting the folder loses what was paid for, and nothing else.
 """
 
 import json
+import logging
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,10 +18,14 @@ from pathlib import Path
 from typing import Any, Self
 
 from icsd.core.store import SegmentWriter, Store
+from icsd.llm.replies import UnreadableReply, parse_json, read_response, token_count
 from icsd.llm.request import Outcome, Response
 
+LATER_FIELDS = ("reasoning_tokens", "reasoning", "problem")  # of a reply, in its event where they say something
+MOST_USD = 1e6  # of a request: no request costs so much
 LINE_KEY = slice(9, 73)  # of a line of the old format: {"key": "<64 hex digits>"
 Event = Mapping[str, Any]
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -34,14 +39,20 @@ class ResponseCache:
         found: dict[str, Response] = {}
         for event in self.events(keys):
             if "reply" in event and event["key"] not in found:
-                found[event["key"]] = Response(**event["reply"])
+                found[event["key"]] = read_response(event["reply"])
         return found
 
     def events(self, keys: Collection[str] | None = None) -> Iterator[Event]:
-        """Yield all events, or those with one of the keys."""
+        """Yield all events, or those with one of the keys; records that are no event are ignored, with one line."""
         yield from self._old_events(keys)
+        ignored = 0
         for _, value in self._store.records(keys):
-            yield json.loads(value)
+            if event := _event(value):
+                yield event
+            else:
+                ignored += 1
+        if ignored:
+            _log.warning("%s: %s records cannot be read and are ignored", self.folder, f"{ignored:,}")
 
     def writer(self, **about: str) -> "CacheWriter":
         """A writer of events that carry `about`."""
@@ -61,11 +72,27 @@ class ResponseCache:
 
 
 def _old_event(line: bytes) -> Event | None:
+    return _event(line) if line.endswith(b"\n") else None
+
+
+def _event(record: bytes) -> Event | None:
+    """The event of a record, with a price that is a number; None if it is none."""
     try:
-        event = json.loads(line) if line.endswith(b"\n") else None
-    except ValueError:
+        event = parse_json(record)
+    except UnreadableReply:
         return None
-    return event if isinstance(event, dict) and "key" in event else None
+    if not isinstance(event, dict) or not isinstance(event.get("key"), str):
+        return None
+    if not isinstance(event.get("reply", {}), dict):
+        return None
+    return event | {name: _price(event.get(name)) for name in ("usd", "over_usd") if name in event}
+
+
+def _price(value: Any) -> float:
+    """A price in USD; 0 if it is none, as an older version stored of counts that cannot be believed."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return 0.0
+    return float(value) if 0 <= value < MOST_USD else 0.0
 
 
 class CacheWriter:
@@ -82,8 +109,11 @@ class CacheWriter:
 
     def event(self, key: str, outcome: Outcome, usd: float) -> Event:
         """The event of an outcome that cost `usd`."""
+        if not isinstance(outcome, Response):
+            return self.record(key, {"failed": outcome.code}, usd)
+        reply = asdict(outcome)
         return self.record(
-            key, {"reply": asdict(outcome)} if isinstance(outcome, Response) else {"failed": outcome.code}, usd
+            key, {"reply": {name: value for name, value in reply.items() if name not in LATER_FIELDS or value}}, usd
         )
 
     def record(self, key: str, result: Mapping[str, Any], usd: float) -> Event:
@@ -111,11 +141,11 @@ def spending(events: Iterable[Event], run: str) -> Spending:
     requests = replies = prompt = completion = 0
     usd = 0.0
     for event in _without_doubles(event for event in events if event.get("run") == run):
-        requests, usd = requests + 1, usd + event["usd"]
+        requests, usd = requests + 1, usd + event.get("usd", 0.0)
         if "reply" in event:
             replies += 1
-            prompt += event["reply"]["prompt_tokens"] or 0
-            completion += event["reply"]["completion_tokens"] or 0
+            prompt += token_count(event["reply"].get("prompt_tokens")) or 0
+            completion += token_count(event["reply"].get("completion_tokens")) or 0
     return Spending(requests, replies, prompt, completion, usd)
 
 
@@ -123,7 +153,7 @@ def _without_doubles(events: Iterable[Event]) -> Iterator[Event]:
     """Yield each event of a batch once, if two jobs collected that batch."""
     seen: set[tuple[str, str]] = set()
     for event in events:
-        line = (event["key"], event.get("batch", ""))
+        line = (event["key"], str(event.get("batch") or ""))
         if line[1] and line in seen:
             continue
         if line[1]:

@@ -7,9 +7,11 @@ import openai
 
 from icsd.llm.budget import Prices, Reservation
 from icsd.llm.cache import CacheWriter
-from icsd.llm.endpoint import Endpoint, read_response, request_body
+from icsd.llm.endpoint import Endpoint, request_body
+from icsd.llm.replies import UnreadableReply, parse_json, read_completion
 from icsd.llm.request import Failure, Receive, Request, Response
-from icsd.llm.sending import Attempt, send_requests, unreadable
+from icsd.llm.sending import send_requests
+from icsd.llm.service import Attempt, unreadable
 
 
 def complete_requests(
@@ -49,5 +51,7 @@ class _Chat:
         self, client: openai.AsyncOpenAI, request: Request, *, with_format: bool
     ) -> tuple[Mapping[str, str], Attempt[Response]]:
         raw = await client.chat.completions.with_raw_response.create(**request_body(request, with_format))
-        reply = read_response(raw.parse())
-        return raw.headers, Attempt(reply) if reply else unreadable("the reply is no chat completion")
+        try:
+            return raw.headers, Attempt(read_completion(parse_json(raw.content)))
+        except UnreadableReply as error:
+            return raw.headers, unreadable(str(error))

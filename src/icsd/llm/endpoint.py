@@ -5,11 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import openai
-from openai.types.chat import ChatCompletion
 
 from icsd.core.errors import ConfigError, ICSDError
 from icsd.core.text import shown
-from icsd.llm.request import Request, Response
+from icsd.llm.request import Request
 
 NO_KEY = "none"  # the client insists on one; a server without keys ignores it
 NO_CREDIT_CODES = frozenset(("insufficient_quota", "billing_hard_limit_reached"))
@@ -106,17 +105,6 @@ def request_body(request: Request, structured: bool) -> dict[str, Any]:
         schema = {"name": "answer", "strict": True, "schema": dict(request.schema)}
         sent["response_format"] = {"type": "json_schema", "json_schema": schema}
     return sent
-
-
-def read_response(completion: object) -> Response | None:
-    """The response in a completion; None if it is no completion."""
-    if not isinstance(completion, ChatCompletion) or not completion.choices:
-        return None
-    choice, usage = completion.choices[0], completion.usage
-    if choice.message is None:
-        return None
-    tokens = (usage.prompt_tokens, usage.completion_tokens) if usage else (None, None)
-    return Response(choice.message.content or "", choice.message.refusal, choice.finish_reason, *tokens)
 
 
 def _read_key(endpoint: Endpoint) -> str:

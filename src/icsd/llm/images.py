@@ -11,7 +11,6 @@ from io import BytesIO
 from typing import Any
 
 import openai
-from openai.types import ImagesResponse
 
 from icsd.core.errors import ConfigError
 from icsd.core.pictures import PictureError, read_header, read_picture
@@ -19,8 +18,10 @@ from icsd.core.store import SegmentWriter
 from icsd.llm.budget import Reservation
 from icsd.llm.cache import CacheWriter, Event
 from icsd.llm.endpoint import Endpoint
+from icsd.llm.replies import UnreadableReply, parse_json
 from icsd.llm.request import Failure, ImageOutcome
-from icsd.llm.sending import FORMAT, Attempt, send_requests, unreadable
+from icsd.llm.sending import send_requests
+from icsd.llm.service import FORMAT, Attempt, unreadable
 
 REFUSED = "refused"
 # error codes of a refusal for the prompt or the image: OpenAI's of two generations of models, and Azure's
@@ -138,14 +139,18 @@ class _Images:
     ) -> tuple[Mapping[str, str], Attempt[bytes]]:
         raw = await client.images.with_raw_response.generate(**request.body(with_format=with_format))
         # in a thread: meanwhile other requests are sent and read
-        return raw.headers, await asyncio.to_thread(self._read, raw.parse(), request)
+        return raw.headers, await asyncio.to_thread(self._read, raw.content, request)
 
-    def _read(self, reply: object, request: ImageRequest) -> Attempt[bytes]:
+    def _read(self, body: bytes, request: ImageRequest) -> Attempt[bytes]:
         """Check the image of a reply; it is paid for in any case."""
-        data = reply.data if isinstance(reply, ImagesResponse) else None
-        if not isinstance(data, list) or not data:
+        try:
+            reply = parse_json(body)
+        except UnreadableReply as error:
+            return unreadable(str(error))
+        data = reply.get("data") if isinstance(reply, dict) else None
+        if not isinstance(data, list) or not data or not isinstance(data[0], dict):
             return unreadable("the reply has no image")
-        encoded, address = (getattr(data[0], name, None) for name in ("b64_json", "url"))
+        encoded, address = (data[0].get(name) for name in ("b64_json", "url"))
         if not isinstance(encoded, str) or not encoded:
             problem = "the reply has an address in place of an image"
             return (

@@ -41,6 +41,7 @@ class Request:
 
     def repaired(self, answer: str, problem: str) -> "Request":
         """The request that shows the model its answer and names the problem."""
+        answer = answer.encode(errors="replace").decode()  # halves of surrogate pairs cannot be sent
         order = f"That answer cannot be used: {problem}. Answer again, with JSON alone, in the form asked for."
         turn = ({"role": "assistant", "content": answer}, {"role": "user", "content": order})
         return Request(self.sampling, (*self.messages, *turn), self.schema)
@@ -48,13 +49,20 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """The answer of a model. Token counts are None if the server does not return them."""
+    """The answer of a model. Token counts are None if the server does not return them.
+
+    `reasoning_tokens` are those of `completion_tokens` that are no part of the content. `reasoning` is a text beside an
+    empty content. `problem` says why a reply that came cannot be read.
+    """
 
     content: str
     refusal: str | None = None
     finish_reason: str | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    reasoning: str | None = None
+    problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,8 @@ environment variable before the first request, and is redacted in all that is st
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Generic
 
 import openai
 
@@ -18,71 +17,12 @@ from icsd.core.errors import ICSDError
 from icsd.llm.budget import OutOfBudget, Reservation
 from icsd.llm.endpoint import NO_KEY, Access, Endpoint, is_fatal, is_retryable
 from icsd.llm.request import Failure
+from icsd.llm.service import FORMAT, Attempt, Q, R, Segment, Service, unreadable
 from icsd.llm.throttle import Throttle, rate_limit_reset_s, retry_after_s
 
 FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.5, 30.0
 OVERLOAD_CODES = frozenset(("http-429", "http-503", "http-529"))  # the server wants fewer requests
-FORMAT = "response_format"  # a parameter that some servers refuse; it is left out then
 _log = logging.getLogger(__name__)
-
-
-class Keyed(Protocol):
-    """A request with the key of its outcome."""
-
-    @property
-    def key(self) -> str:
-        """The hash of all that determines the response."""
-
-
-Q = TypeVar("Q", bound=Keyed)  # a request
-R = TypeVar("R")  # a response
-Q_contra = TypeVar("Q_contra", bound=Keyed, contravariant=True)  # the same for the protocols below
-R_contra = TypeVar("R_contra", contravariant=True)
-
-
-@dataclass(frozen=True)
-class Attempt(Generic[R]):
-    """The result of sending a request once."""
-
-    outcome: R | Failure
-    retry: bool = False  # sent again, it may succeed
-    cost_known: bool = True  # a server may have charged for a response that was lost
-    retry_after_s: float | None = None
-    fatal: ICSDError | None = None  # ends the stage, after the outcome is stored
-
-
-class Service(Protocol[Q_contra, R]):
-    """A kind of request: how it is sent and read, and its price."""
-
-    def model(self, request: Q_contra) -> str:
-        """The model's name at the endpoint."""
-
-    def most_usd(self, request: Q_contra) -> float:
-        """The highest price of a request in USD."""
-
-    def usd(self, request: Q_contra, response: R) -> float:
-        """The price of a response in USD."""
-
-    def refusal(self, error: openai.APIStatusError) -> Failure | None:
-        """The outcome of a request that is refused for what it says; None for any other error."""
-
-    async def send(
-        self, client: openai.AsyncOpenAI, request: Q_contra, *, with_format: bool
-    ) -> tuple[Mapping[str, str], Attempt[R]]:
-        """Send a request; return the response's headers, and what was read. Errors of the client are raised.
-
-        `with_format` is false for a server that takes no `response_format`.
-        """
-
-
-class Segment(Protocol[R_contra]):
-    """The store of outcomes."""
-
-    def event(self, key: str, outcome: R_contra | Failure, usd: float) -> Any:
-        """The record of an outcome that cost `usd`."""
-
-    def append(self, events: Sequence[Any]) -> None:
-        """Append records; they are durable when this returns."""
 
 
 def send_requests(
@@ -146,7 +86,7 @@ class _Sender(Generic[Q, R]):
         self._with_format = self._endpoint.structured_output
         self._answered = False
         self._reserved_requests, self._released = 0, asyncio.Event()
-        self._fatal_error: ICSDError | None = None
+        self._fatal_error: Exception | None = None
 
     async def run(self, requests: Iterable[Q]) -> None:
         """Send all requests; raise the error that ended the stage."""
@@ -165,7 +105,7 @@ class _Sender(Generic[Q, R]):
                 if self._fatal_error:
                     return
                 self._receive(request, await self._send_with_retries(request))
-        except ICSDError as error:
+        except Exception as error:  # also one that nobody expected: the requests under way end, and are kept
             self._fatal_error = self._fatal_error or error
 
     async def _send_with_retries(self, request: Q) -> R | Failure:
@@ -190,6 +130,11 @@ class _Sender(Generic[Q, R]):
             try:
                 attempt = await self._send(request)
                 usd = self._usd(request, attempt, most_usd)
+            except ICSDError:
+                raise
+            except Exception as error:
+                attempt, usd = unreadable(type(error).__name__), most_usd  # it may be charged
+                raise
             finally:
                 self._release(most_usd - usd)
                 self._queue.add(request.key, attempt.outcome, usd)
@@ -263,11 +208,6 @@ class _Sender(Generic[Q, R]):
             return Attempt(Failure(f"http-{status}", text), retry=True, retry_after_s=0.0)
         wait_s = retry_after_s(error.response.headers)
         return Attempt(Failure(f"http-{status}", text), is_retryable(status), retry_after_s=wait_s)
-
-
-def unreadable(detail: str) -> Attempt[Any]:
-    """Return the attempt of a reply that cannot be read: it may be charged, and the next one may be whole."""
-    return Attempt(Failure("unreadable-reply", detail), retry=True, cost_known=False)
 
 
 def _backoff_s(tries: int, asked_s: float | None) -> float:

@@ -256,6 +256,76 @@ def _cancel_first(server: ChatServer) -> None:
     server.batches.cancel(next(iter(server.batches._jobs)))
 
 
+ODD_LINES = [
+    b"[1]", b"7", b"null", b'"custom_id"', b"{", b"\xff", b"[" * 5000, b'{"custom_id": [1]}', b'{"custom_id": {}}',
+    b'{"custom_id": "KEY"}', b'{"custom_id": "KEY", "response": [1]}', b'{"custom_id": "KEY", "error": [1]}',
+    b'{"custom_id": "KEY", "error": {"code": {"a": 1}, "message": [2]}}', b'{"custom_id": "KEY", "response": {}}',
+    b'{"custom_id": "KEY", "response": {"status_code": [1], "body": 3}}',
+    b'{"custom_id": "KEY", "response": {"status_code": 500, "body": {"error": "no"}}}',
+    *(
+        b'{"custom_id": "KEY", "response": {"status_code": 200, "body": ' + body + b"}}"
+        for body in (
+            b"[1]", b"null", b'"x"', b"{}", b'{"self": 1, "choices": {}}', b'{"choices": [7]}',
+            b'{"choices": [{"message": 5}]}', b'{"choices": [{"message": {"content": {"a": 1}}}]}',
+            b'{"choices": [{"message": {"content": "A."}}], "usage": [1]}',
+            b'{"choices": [{"message": {"content": "A."}}], "usage": {"prompt_tokens": -1e30}}',
+        )
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("line", ODD_LINES)
+def test_an_odd_line_withholds_no_other(server: ChatServer, monkeypatch: pytest.MonkeyPatch, line: bytes) -> None:
+    requests, real = _requests(1, 2, 3), batch_server.BatchServer._content
+
+    def content(self: Any, file_id: str) -> bytes:
+        lines = [each for each in real(self, file_id).splitlines() if requests[0].key.encode() not in each]
+        return b"\n".join([lines[0], line.replace(b"KEY", requests[0].key.encode()), *lines[1:]])
+
+    monkeypatch.setattr(batch_server.BatchServer, "_content", content)
+    received = _ask(server, requests, endpoint=_endpoint(server.url, retries=0), budget_usd=1.0)
+    assert len(received) == 3 and isinstance(received[requests[0].key], Failure | Response)
+    assert all(isinstance(received[request.key], Response) for request in requests[1:])
+    assert not _open_records() and 0 <= spending(_events(), "run").usd <= 1.0
+
+
+def test_a_status_that_nobody_knows_is_waited_for(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, odd = batch_server.BatchServer.retrieve, ["paused", "in_queue"]
+
+    def retrieve(self: Any, batch_id: str) -> Any:
+        state = real(self, batch_id)
+        return replace(state, status=odd.pop()) if odd else state
+
+    monkeypatch.setattr(batch_server.BatchServer, "retrieve", retrieve)
+    assert _codes(_ask(server, _requests(1, 2))) == ["reply"] * 2 and len(_events()) == 2
+
+
+@pytest.mark.parametrize("files_have_names", [True, False])
+def test_without_metadata_a_batch_is_found_by_its_file_or_may_be_paid_twice_and_says_so(
+    server: ChatServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, files_have_names: bool
+) -> None:
+    with monkeypatch.context() as patch, pytest.raises(_KilledError):
+        _killed(patch, BatchRecords, "write", calls=2)
+        _ask(server, _requests(1, 2), budget_usd=1.0)
+    for job in server.batches._jobs.values():
+        job.batch["metadata"] = None
+    if not files_have_names:
+        server.batches._files.clear()
+    assert _codes(_ask(server, _requests(1, 2), budget_usd=1.0)) == ["reply"] * 2
+    assert _submitted(server) == (1 if files_have_names else 2) and not _open_records()
+    used, spent = Budget(Path("run/budget"), 1.0).used(), spending(_events(), "run").usd
+    assert ("cannot be known" in caplog.text) == (not files_have_names) == (used > 1.01 * spent)
+
+
+def test_a_batch_that_a_living_job_creates_is_left_alone(server: ChatServer) -> None:
+    ledger_records = BatchRecords(Path("replies/batches"))
+    record = BatchRecord("name", "other", server.url, "m", PRICES, {"0" * 64: 0.5}, 9, at=0.0)  # of another clock
+    with ledger_records.being_created(record):
+        ledger_records.write(record)
+        assert _codes(_ask(server, _requests(1))) == ["reply"] and _open_records() == [record]
+    assert _codes(_ask(server, _requests(2))) == ["reply"] and _open_records() == []
+
+
 def test_without_schema_where_the_server_takes_none(server: ChatServer) -> None:
     server.strict_schema = False
     assert _codes(_ask(server, _requests(1, 2))) == ["reply"] * 2
@@ -281,10 +351,7 @@ def test_a_crash_before_the_batch_is_created_loses_nothing(server: ChatServer, m
         _killed(patch, batch_server.BatchServer, "create")
         _ask(server, _requests(1), budget_usd=1.0)
     assert _codes(_ask(server, _requests(1), budget_usd=1.0)) == ["reply"] and _submitted(server) == 1
-    [left] = _open_records()  # perhaps its job is just about to create it
-    monkeypatch.setattr(requester, "ABANDONED_S", 0.0)
-    _ask(server, _requests(2), budget_usd=1.0)
-    assert left.batch is None and not _open_records()
+    assert not _open_records()
     assert Budget(Path("run/budget"), 1.0).used() == pytest.approx(spending(_events(), "run").usd)
 
 

@@ -3,10 +3,12 @@
 import json
 import os
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from icsd.core.files import atomic_path
+from icsd.core.lock import living_owner, locked
 from icsd.llm.budget import BATCH_PRICE, OutOfBudget, Prices, Reservation
 from icsd.llm.cache import CacheWriter, Event, ResponseCache
 from icsd.llm.request import Failure, Outcome, Request
@@ -44,6 +46,18 @@ class BatchRecords:
         """Read all records, the oldest first."""
         found = (_read(path) for path in self.folder.glob("*.json"))
         return sorted((record for record in found if record), key=lambda record: (record.at, record.name))
+
+    def being_created(self, record: BatchRecord) -> AbstractContextManager[str]:
+        """Hold a lock while the batch is created: a record without an id and without a lock is an orphan."""
+        return locked(self._path(record))
+
+    def is_orphan(self, record: BatchRecord) -> bool:
+        """Return whether nobody creates the batch any more; for a job of another machine this takes up to a minute."""
+        return living_owner(self._path(record)) is None
+
+    def reread(self, record: BatchRecord) -> BatchRecord | None:
+        """The record as it is now; None if it was closed."""
+        return _read(self._path(record))
 
     def contains(self, record: BatchRecord) -> bool:
         """Return whether the record exists; it is deleted when the responses are in the cache."""

@@ -12,19 +12,17 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from openai.types import Batch
-
 from icsd.config import BatchConfig
 from icsd.llm.batch.ledger import MISSING, BatchLedger, BatchRecord
-from icsd.llm.batch.server import BatchServer, NotCreated, batch_line
+from icsd.llm.batch.reading import BatchState
+from icsd.llm.batch.server import BatchServer, Found, NotCreated, batch_line
 from icsd.llm.budget import OutOfBudget
 from icsd.llm.endpoint import Access, Endpoint, EndpointError, is_retryable
 from icsd.llm.request import Failure, Outcome, Receive, Request
 
 BYTES_A_TOKEN = 4  # of English; an estimate for the limit of enqueued tokens
 LONGEST_WAIT_S = 600.0  # before a batch is submitted again after the server had no room for it
-ABANDONED_S = 3600.0  # an upload takes minutes: the job of an older record without a batch was killed
-UNDER_WAY = frozenset(("validating", "in_progress", "finalizing", "cancelling"))
+ENDED = frozenset(("completed", "expired", "cancelled"))  # with files; any other status may still change
 NO_ROOM = "token_limit_exceeded"
 _log = logging.getLogger(__name__)
 Requests = dict[str, Request]
@@ -98,14 +96,29 @@ class _BatchRequester:
     def _with_server_ids(self, records: Iterable[BatchRecord]) -> Iterator[BatchRecord]:
         """Yield the records of this endpoint's batches with their ids, which a killed job may not have learnt."""
         here = [record for record in records if record.base_url == self.access.address]
-        unknown = {record.name for record in here if record.batch is None}
-        found = self.server.find(unknown) if unknown else {}
-        for record in here:
-            batch = record.batch or found.get(record.name)
-            if batch:
+        yield from (record for record in here if record.batch)
+        orphans = [
+            again
+            for record in here
+            if record.batch is None and self.records.is_orphan(record) and (again := self.records.reread(record))
+        ]
+        unknown = {record.name for record in orphans if record.batch is None}
+        found = self.server.find(unknown) if unknown else Found({}, complete=True)
+        for record in orphans:
+            if batch := record.batch or found.ids.get(record.name):
                 yield replace(record, batch=batch)
-            elif time.time() - record.at > ABANDONED_S:
-                self.ledger.close(record, 0.0)
+            else:
+                self._abandon(record, created=False if found.complete else None)
+
+    def _abandon(self, record: BatchRecord, created: bool | None) -> None:
+        """Close the record of a batch that the server does not show; what it may have cost stays counted."""
+        if created is None:
+            _log.warning(
+                "batches: a job was stopped while it created a batch of %s requests. Whether the server made it cannot "
+                "be known, because it tells neither metadata nor file names: up to %.4f USD stay counted as spent, and "
+                "the requests are sent again", f"{len(record.most_usd):,}", sum(record.most_usd.values()),
+            )  # fmt: skip
+        self.ledger.close(record, sum(record.most_usd.values()) if created is None else 0.0)
 
     def _join(self, records: Iterable[BatchRecord]) -> None:
         """Wait for other jobs' batches that hold a request of this job; collect the others that are done."""
@@ -119,7 +132,7 @@ class _BatchRequester:
             batch = self.server.retrieve(record.batch)
             if batch is None or batch.status == "failed":
                 self.lost.add(record.name)
-            elif batch.status not in UNDER_WAY:
+            elif batch.status in ENDED:
                 self._collect(record, batch)
 
     def _submit_all_that_may_be(self) -> None:
@@ -167,13 +180,14 @@ class _BatchRequester:
             name=secrets.token_hex(16), run=self.ledger.run, base_url=self.access.address, model=_model(requests),
             prices=self.ledger.prices, most_usd=reserved, tokens=sum(map(_tokens, requests.values())), at=time.time(),
         )  # fmt: skip
-        self.records.write(record)
-        try:
-            record = replace(record, batch=self.server.create(record.name, lines))
-        except NotCreated:
-            self.ledger.close(record, 0.0)
-            raise
-        self.records.write(record)
+        with self.records.being_created(record):
+            self.records.write(record)
+            try:
+                record = replace(record, batch=self.server.create(record.name, lines))
+            except NotCreated:
+                self.ledger.close(record, 0.0)
+                raise
+            self.records.write(record)
         self.sent.add(record.name)
         self.awaited[record.name] = _AwaitedBatch(record, requests)
         self.todo = {key: request for key, request in self.todo.items() if key not in requests}
@@ -188,16 +202,16 @@ class _BatchRequester:
             self._give_up(live)
         elif batch.status == "failed":
             self._failed(live, batch)
-        elif batch.status not in UNDER_WAY:
+        elif batch.status in ENDED:
             outcomes = self._collect(record, batch)
             self._settle(live, outcomes)
             error = self.server.fatal_error(batch, outcomes)
             if error and record.name in self.sent:
                 raise error
-        elif batch.request_counts:
-            live.answered = batch.request_counts.completed
+        else:
+            live.answered = batch.completed
 
-    def _collect(self, record: BatchRecord, batch: Batch) -> dict[str, Outcome]:
+    def _collect(self, record: BatchRecord, batch: BatchState) -> dict[str, Outcome]:
         code = MISSING if batch.status == "completed" else f"batch_{batch.status}"
         self.refusals, self.not_before = 0, 0.0  # the server has room again
         if self.most_tokens:
@@ -205,11 +219,11 @@ class _BatchRequester:
             self.most_tokens = min(most, self.settings.enqueued_tokens or most)
         return self.ledger.store_outcomes(record, self.server.outcomes(batch), Failure(code, "in no file of the batch"))
 
-    def _failed(self, live: _AwaitedBatch, batch: Batch) -> None:
+    def _failed(self, live: _AwaitedBatch, batch: BatchState) -> None:
         """Close a batch that failed as a whole: it costs nothing, and its requests are sent again."""
         self.ledger.close(live.record, 0.0)
         self._settle(live, {})
-        if any(error.code == NO_ROOM for error in (batch.errors and batch.errors.data) or ()):
+        if any(code == NO_ROOM for code, _ in batch.errors):
             self._wait_for_room(live.record.tokens)
             return
         error = self.server.failure(batch)

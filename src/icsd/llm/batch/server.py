@@ -6,12 +6,12 @@ import random
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final, Self
+from dataclasses import dataclass
+from typing import Final, Self
 
 import openai
-from openai.types import Batch
-from openai.types.chat import ChatCompletion
 
+from icsd.llm.batch.reading import LABEL, BatchState, Lines, read_batch, read_line
 from icsd.llm.endpoint import (
     FATAL_STATUSES,
     NO_CREDIT_CODES,
@@ -19,17 +19,27 @@ from icsd.llm.endpoint import (
     Access,
     EndpointError,
     is_fatal,
-    read_response,
     request_body,
 )
+from icsd.llm.replies import UnreadableReply, parse_json
 from icsd.llm.request import Failure, Outcome, Request
 
 COMPLETIONS: Final = "/v1/chat/completions"
-LABEL = "icsd"  # the key of our own name in a batch's metadata
 FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.5, 30.0
 OTHERS_GO_ON = "What was answered is stored, and other batches go on: run snakemake again to collect their responses"
 _log = logging.getLogger(__name__)
-Lines = dict[str, Outcome]
+
+
+MOST_PAGES = 1000  # of 100 batches, in a list
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Found:
+    """The ids of batches by our names. `complete`: a name without an id has no batch on the server."""
+
+    ids: Mapping[str, str]
+    complete: bool
 
 
 class NotCreated(EndpointError):
@@ -62,38 +72,74 @@ class BatchServer:
         try:
             with self._errors():
                 file = self._client.files.create(file=(f"{name}.jsonl", lines), purpose="batch")
+                file_id = str(file.id)
         except EndpointError as error:
             raise NotCreated(str(error)) from None
         with self._errors(refused=NotCreated):
-            return self._create(name, file.id)
+            return self._create(name, file_id)
 
-    def find(self, names: Collection[str]) -> dict[str, str]:
-        """The ids of the server's batches with those names, by name."""
+    def find(self, names: Collection[str]) -> Found:
+        """The ids of the server's batches with those names, by name.
+
+        A server that keeps no metadata is searched by the name of the batch's file, which is ours too.
+        """
         found: dict[str, str] = {}
+        nameless: list[BatchState] = []
         with self._errors():
-            for batch in self._client.batches.list(limit=100):
-                name = (batch.metadata or {}).get(LABEL, "")
-                if name in names:
-                    found[name] = batch.id
-                if len(found) == len(names):
-                    break
-        return found
+            try:
+                for batch in self._batches():
+                    if batch.name is None:
+                        nameless.append(batch)
+                    elif batch.name in names:
+                        found[batch.name] = batch.id
+                    if len(found) == len(names):
+                        return Found(found, complete=True)
+            except openai.NotFoundError:  # it cannot list batches
+                return Found({}, complete=False)
+            files = {batch.id: self._file_name(batch.input_file) for batch in nameless}
+        found |= {name: batch_id for batch_id, name in files.items() if name is not None and name in names}
+        return Found(found, complete=len(found) == len(names) or None not in files.values())
 
-    def retrieve(self, batch_id: str) -> Batch | None:
+    def _batches(self) -> Iterator[BatchState]:
+        """Yield the server's batches, the newest first."""
+        after = ""
+        for _ in range(MOST_PAGES):
+            page = parse_json(
+                self._client.batches.with_raw_response.list(limit=100, after=after or openai.omit).content
+            )
+            listed = page.get("data") if isinstance(page, Mapping) else None
+            if not isinstance(listed, list):
+                raise UnreadableReply("the reply is no list of batches")
+            batches = [read_batch(each) for each in listed]
+            yield from batches
+            if not batches or page.get("has_more") is not True or batches[-1].id == after:
+                return
+            after = batches[-1].id
+
+    def _file_name(self, file_id: str | None) -> str | None:
+        """Our name of a batch in the name of its file; None if the server does not tell the file's name."""
+        try:
+            file = parse_json(self._client.files.with_raw_response.retrieve(file_id).content) if file_id else None
+        except openai.NotFoundError:
+            return None
+        name = file.get("filename") if isinstance(file, Mapping) else None
+        return name.removesuffix(".jsonl") if isinstance(name, str) and name else None
+
+    def retrieve(self, batch_id: str) -> BatchState | None:
         """The state of a batch; None if this key's account does not have it."""
         with self._errors():
             try:
-                return self._client.batches.retrieve(batch_id)
+                return read_batch(parse_json(self._client.batches.with_raw_response.retrieve(batch_id).content))
             except openai.NotFoundError:
                 return None
 
-    def outcomes(self, batch: Batch) -> Lines:
+    def outcomes(self, batch: BatchState) -> Lines:
         """The outcomes of the lines in the batch's files, by key."""
         found: Lines = {}
-        for file_id in filter(None, (batch.output_file_id, batch.error_file_id)):
+        for file_id in batch.files:
             # splitlines of bytes splits only at \n and \r, which JSON escapes
             for line in self._content(file_id).splitlines():
-                found.update(self._read(line))
+                found.update(read_line(line, self._access.redacted))
         return found
 
     def _content(self, file_id: str) -> bytes:
@@ -104,13 +150,12 @@ class BatchServer:
                 _log.warning("batches: %s no longer has the file %s", self._access.setting, file_id)
                 return b""
 
-    def failure(self, batch: Batch) -> EndpointError:
+    def failure(self, batch: BatchState) -> EndpointError:
         """The error of a batch that was refused as a whole."""
-        errors = (batch.errors and batch.errors.data) or []
-        why = self._access.redacted("; ".join(f"{error.code}: {error.message}" for error in errors))
+        why = self._access.redacted("; ".join(f"{code}: {message}" for code, message in batch.errors))
         return EndpointError(f"{self._access.setting}: the batch {batch.id} failed ({why}). {OTHERS_GO_ON}")
 
-    def fatal_error(self, batch: Batch, outcomes: Mapping[str, Outcome]) -> EndpointError | None:
+    def fatal_error(self, batch: BatchState, outcomes: Mapping[str, Outcome]) -> EndpointError | None:
         """The error after which no batch is sent: this one was cancelled, or the account was refused."""
         if batch.status == "cancelled":
             return EndpointError(f"{self._access.setting}: the batch {batch.id} was cancelled. {OTHERS_GO_ON}")
@@ -121,19 +166,30 @@ class BatchServer:
         return self._access.refusal(statuses[0], None, self._model) if statuses else None
 
     def _create(self, name: str, file_id: str) -> str:
-        once, tries = self._client.with_options(max_retries=0).batches, 0
+        once, tries = self._client.with_options(max_retries=0).batches.with_raw_response, 0
         while True:
             try:
-                return once.create(
+                created = once.create(
                     input_file_id=file_id, endpoint=COMPLETIONS, completion_window="24h", metadata={LABEL: name}
-                ).id
+                )
+                return read_batch(parse_json(created.content)).id
             except (openai.APIConnectionError, openai.InternalServerError, openai.RateLimitError) as error:
                 if tries == self._retries or (isinstance(error, openai.APIStatusError) and is_fatal(error)):
                     raise
+            except UnreadableReply:
+                if tries == self._retries:
+                    raise
             time.sleep(min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2.0**tries) * random.uniform(0.5, 1.0))
             # it may have been created and only the answer lost; a second one would be paid again
-            if found := self.find({name}):
-                return found[name]
+            found = self.find({name})
+            if name in found.ids:
+                return found.ids[name]
+            if not found.complete:
+                raise EndpointError(
+                    f"{self._access.setting}: the answer to the creation of a batch was lost, and whether there is one "
+                    "cannot be known, because the server tells neither metadata nor file names. Look at the server, "
+                    "then run snakemake again: it sends the batch's requests once more"
+                )
             tries += 1
 
     @contextmanager
@@ -155,32 +211,6 @@ class BatchServer:
             return str(self._access.refusal(error.status_code, error.code, self._model))
         mend = "responses are stored; run snakemake again, or set summaries.provider to openai if it has no Batch API"
         return f"{self._access.setting} answers {error.status_code} ({self._access.redacted(error.message)}): {mend}"
-
-    def _read(self, line: bytes) -> Lines:
-        """The outcome in a line by its key; empty if the line names no request."""
-        try:
-            values = json.loads(line)
-            key = str(values["custom_id"])
-        except (ValueError, TypeError, KeyError):
-            return {}
-        response, error = values.get("response"), values.get("error")
-        if error or not isinstance(response, Mapping):
-            return {key: self._failure("no-response", error)}
-        return {key: self._answer(response.get("status_code"), response.get("body"))}
-
-    def _answer(self, status: Any, body: Any) -> Outcome:
-        body = body if isinstance(body, Mapping) else {}
-        if status == 200:
-            reply = read_response(ChatCompletion.construct(**body))
-            return reply or Failure("unreadable-reply", "the line is no chat completion")
-        failure = self._failure(f"http-{status}", body.get("error"))
-        # a code that ends the stage, or else the status, as the provider `openai` stores it
-        return failure if failure.code in NO_CREDIT_CODES else Failure(f"http-{status}", failure.detail)
-
-    def _failure(self, code: str, error: Any) -> Failure:
-        error = error if isinstance(error, Mapping) else {}
-        code, detail = str(error.get("code") or code), str(error.get("message") or "")
-        return Failure(self._access.redacted(code), self._access.redacted(detail))
 
 
 def batch_line(request: Request, structured: bool) -> bytes:

@@ -84,6 +84,8 @@ def read_outcome(outcome: Outcome, members: int, rules: Rules, accepted: Answers
     if isinstance(outcome, Failure):
         return dropped(outcome.code, outcome.detail)
     tokens = (outcome.prompt_tokens, outcome.completion_tokens)
+    if outcome.problem:
+        return dropped("unreadable-reply", shown(outcome.problem), tokens)
     if outcome.refusal:
         return dropped("refusal", shown(outcome.refusal), tokens)
     if outcome.finish_reason == "content_filter":
