@@ -4,6 +4,8 @@
 # out: <results>/groups/neighbors/{shard}.parquet  NEIGHBORS: the k nearest of the shard's captions among all
 #      <results>/groups/all.parquet                GROUPS, in the shard of the anchor caption's id; a row group a shard
 #      <results>/groups/group_times.parquet        GROUP_TIMES: how many groups each caption is in
+#      <results>/groups/ledger.parquet             LEDGER: all groups, and why they were dropped; with min_similarity,
+#                                                  max_overlap or limit of groups
 #
 # and with groups.index ivf or hnsw, for corpora too large to compare all with all:
 #      <results>/groups/index.faiss                the index of all captions, which proposes the neighbours
@@ -92,10 +94,11 @@ rule form_groups:
     input:
         neighbors=collect("<results>/groups/neighbors/{shard}.parquet", shard=SHARDS),
     output:
+        **({"ledger": "<results>/groups/ledger.parquet"} if cfg.groups.drops else {}),
         groups="<results>/groups/all.parquet",
         group_times="<results>/groups/group_times.parquet",
     params:
-        **cfg.groups.params("dedupe"),
+        **cfg.groups.params("dedupe", "min_similarity", "max_overlap", "limit", "limit_seed"),
         revision=REVISIONS["groups"],
         shards=cfg.shards,
     log:
@@ -106,7 +109,7 @@ rule form_groups:
         "../envs/icsd.yaml"
     threads: 1
     resources:
-        mem_mb=jobs.memory(1000, neighbors=8),
+        mem_mb=jobs.memory(1000, neighbors=8 if cfg.groups.max_overlap is None else 16),
         runtime=jobs.minutes(30),
     script:
         "../scripts/form_groups.py"

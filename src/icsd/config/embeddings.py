@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from icsd.config.section import Count, Section, added, tracked, untracked
+from icsd.config.section import Count, Section, Seed, Share, added, tracked, untracked
 
 
 class EmbeddingsConfig(Section):
@@ -58,12 +58,32 @@ class GroupsConfig(Section):
         "Which groups are the same, of which one stays: those with all members in common, in any order; with so many "
         "first ones, the anchor included; or none.",
     )
+    min_similarity: Annotated[float, Field(ge=-1, le=1)] | None = added(
+        None,
+        "Captions whose cosine similarity to the anchor is lower leave the group; one of its anchor alone is dropped; "
+        "null keeps all.",
+    )
+    max_overlap: Share | None = added(
+        None, "Drop a group that shares more than this share of its captions with a kept one; null drops none."
+    )
+    limit: Count | None = added(None, "Groups kept at most, drawn at random; null for no limit.")
+    limit_seed: Seed = added(0, "With 0 they are the groups that are drawn first; another seed keeps others.")
     index: Literal["exact", "ivf", "hnsw"] = tracked(
         "exact", "exact compares all with all; ivf and hnsw (faiss) miss some, for more than 5 M captions."
     )
     ivf: IvfConfig = IvfConfig()
     hnsw: HnswConfig = HnswConfig()
     recall_queries: Count = tracked(1000, "Captions for which ivf and hnsw are held against exact.")
+
+    @property
+    def drops(self) -> bool:
+        """True if groups are dropped for more than having the members of another: a ledger then has the reasons."""
+        return any(value is not None for value in (self.min_similarity, self.max_overlap, self.limit))
+
+    @property
+    def unused(self) -> Set[str]:
+        """The seed of a limit where there is none."""
+        return {"limit_seed"} if self.limit is None else set()
 
     @property
     def approximate(self) -> dict[str, Any] | None:

@@ -34,7 +34,12 @@ def drawing_order(number: int) -> tuple[int, int]:
 
     It is the same for both, so that the captions of `single` are the anchors of the groups of `multi`, if usable.
     """
-    return item_seed(f"order of {number}", 0), number
+    return seeded_order(number, 0)
+
+
+def seeded_order(number: int, seed: int) -> tuple[int, int]:
+    """The sort key of a random order of numbers, another one for each seed; that of seed 0 is the drawing order."""
+    return item_seed(f"order of {number}", seed), number
 
 
 def drawn_image_id(arm: str, number: int) -> str:

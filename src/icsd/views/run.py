@@ -106,6 +106,11 @@ class Run:
         return self._file("groups/group_times", "groups of each caption", tables.GROUP_TIMES)
 
     @property
+    def group_ledger(self) -> RunTable:
+        """The groups, kept or dropped with a reason, where keys of `groups` drop any."""
+        return self._file("groups/ledger", "ledger of groups", tables.LEDGER)
+
+    @property
     def summaries(self) -> RunTable:
         """The answer for each group; no file in a run whose arms need none."""
         found = self._sharded("summaries", "summaries", tables.SUMMARIES)

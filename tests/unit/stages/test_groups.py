@@ -13,18 +13,11 @@ from icsd.core.ids import shard_names, shard_of
 from icsd.core.vectors import on_grid, to_lists, unit_on_grid
 from icsd.models import neighbors as backend
 from icsd.models.neighbors import nearest
-from icsd.stages.groups import (
-    Members,
-    _exact_search,
-    count_members,
-    embedded_captions,
-    find_neighbors,
-    first_of_each_set,
-    form_groups,
-    index_captions,
-    measure_recall,
-)
-from icsd.stages.groups import nearest_captions as nearest_by
+from icsd.stages.groups import Selection, find_neighbors, form_groups, index_captions, measure_recall
+from icsd.stages.groups.forming import count_members
+from icsd.stages.groups.searching import Members, _exact_search, embedded_captions
+from icsd.stages.groups.searching import nearest_captions as nearest_by
+from icsd.stages.groups.selection import first_like_it
 
 
 def _vectors(n: int, d: int, seed: int = 0) -> np.ndarray:
@@ -152,7 +145,7 @@ def test_k_of_all_captions_gives_them_all() -> None:
 
 def test_identical_sets_are_kept_once_by_the_first_row() -> None:
     ids = np.array([[1, 2, 3], [2, 4, 5], [3, 2, 1], [4, 2, 5], [5, 4, 1]])
-    assert first_of_each_set(ids).tolist() == [0, 1, 4]
+    assert first_like_it(ids).tolist() == [0, 1, 0, 1, 4]
 
 
 @pytest.mark.parametrize(
@@ -163,7 +156,9 @@ def test_groups_are_kept_once_by_all_or_their_first_members(tmp_path: Path, dedu
     ids = [[1, 2, 3], [2, 1, 3], [3, 4, 2], [4, 5, 3], [5, 4, 1]]
     rows = [{"caption_id": each[0], "neighbor_ids": each, "similarities": [1.0, 0.9, 0.8]} for each in ids]
     tables.write(tmp_path / "neighbors.parquet", tables.NEIGHBORS, rows)
-    form_groups([tmp_path / "neighbors.parquet"], tmp_path / "groups.parquet", 1, tmp_path / "times.parquet", dedupe)
+    form_groups(
+        [tmp_path / "neighbors.parquet"], tmp_path / "groups.parquet", 1, tmp_path / "times.parquet", Selection(dedupe)
+    )
     groups = tables.read(tmp_path / "groups.parquet", tables.GROUPS).to_pylist()
     assert [row["group_id"] for row in groups] == kept
     times = tables.read(tmp_path / "times.parquet", tables.GROUP_TIMES).to_pylist()
@@ -183,7 +178,9 @@ def test_five_first_members_keep_the_groups_of_the_published_code(tmp_path: Path
         five = tuple(sorted(row["neighbor_ids"][:5]))
         kept += [] if five in seen else [row["caption_id"]]
         seen.add(five)
-    form_groups([tmp_path / "neighbors.parquet"], tmp_path / "groups.parquet", 1, tmp_path / "times.parquet", 5)
+    form_groups(
+        [tmp_path / "neighbors.parquet"], tmp_path / "groups.parquet", 1, tmp_path / "times.parquet", Selection(5)
+    )
     assert tables.read(tmp_path / "groups.parquet", tables.GROUPS)["group_id"].to_pylist() == kept
     assert len(kept) < 60
 

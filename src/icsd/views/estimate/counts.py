@@ -73,7 +73,7 @@ def count(config: Config, prompt: Prompt, run: Run, *, rendered: bool = True) ->
     """
     corpus = _corpus(config, run)
     summarized = _summarized(config, prompt, run)
-    groups = _groups(run, corpus, summarized)
+    groups = _groups(config, run, corpus, summarized)
     requests, prompts = _requests(config, prompt, run, corpus, groups, summarized, rendered)
     arms, source = _sentences(config, run, corpus, groups, summarized)
     drawn = {arm: _candidates(config, run, arm, number) for arm, number in arms.items()}
@@ -128,12 +128,12 @@ def _summarized(config: Config, prompt: Prompt, run: Run) -> Summarized:
     return Summarized(group_ids, usable)
 
 
-def _groups(run: Run, corpus: Texts, summarized: Summarized) -> Amount:
+def _groups(config: Config, run: Run, corpus: Texts, summarized: Summarized) -> Amount:
     if not run.summarized:
         return Amount(0, source=CONFIG)
     for rows in run.groups.read(["group_id"]):
         return Amount(len(rows), len(summarized.group_ids), TABLES)
-    return Amount(corpus.count)
+    return Amount(min(corpus.count, config.groups.limit or corpus.count))
 
 
 # --- Requests ---------------------------------------------------------------------------------------------------------

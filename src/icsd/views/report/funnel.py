@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from icsd.config.arms import ARMS
+from icsd.stages.groups.selection import SAME
 from icsd.views.measures import FunnelStep, funnel_steps
 from icsd.views.report.style import (
     BLUE,
@@ -37,7 +38,6 @@ ABOUT_PAIRS = (
     "pairs count pictures; pairs counts the pairs of the pictures that are left, and rematch the captions that are in "
     "no pair then. The pairs at the end are those that pairs kept, and one for each caption that rematch kept."
 )
-SAME_SET = "the same captions as another's group"
 EXAMPLES = 5  # captions of each reason of the guard
 GUARD = "The guard: captions that repeat another one, or a reference"
 UNITS = {
@@ -88,11 +88,16 @@ def _funnels(run: Run, arm: str) -> list[Funnel]:
 
 
 def _group_step(run: Run, arm: str, captions: int) -> list[FunnelStep]:
-    """The step that keeps identical groups once; it is in no ledger, since only kept groups have a row."""
+    """The step that drops groups: by their ledger, or, without one, by their number, since only kept ones have a row.
+
+    A ledger of other groups counts as none: it is of a run that the config has changed since.
+    """
     groups = run.groups.count()
     if ARMS[arm].drawn_by.sentences != "summaries" or not captions or run.groups.missing:
         return []
-    return [FunnelStep("groups", captions, Counter({SAME_SET: captions - groups} if captions > groups else {}))]
+    step = FunnelStep("groups", captions, Counter({SAME: captions - groups} if captions > groups else {}))
+    found = funnel_steps(run.group_ledger.rows(["stage", "kept", "reason"]))
+    return found if [(each.entered, each.kept) for each in found] == [(captions, groups)] else [step]
 
 
 def _described(funnel: Funnel) -> str:

@@ -1,8 +1,4 @@
-"""Groups: each caption with its k nearest; equal groups once, by groups.dedupe.
-
-After "Image Captioning with Multi-Context Synthetic Data" (ICSD, AAAI 2024) and its code, FeipengMa6/ICSD:
-inner products of unit vectors, every caption is the anchor of a group.
-"""
+"""The k nearest captions of each caption: exact, or among the candidates of an index of faiss."""
 
 import json
 import logging
@@ -10,14 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from icsd.core import files, tables
 from icsd.core.errors import ConfigError, InputError
-from icsd.core.ids import shard_of
 from icsd.core.vectors import from_lists, on_grid, to_lists
 
 AGAIN = "delete the embeddings folder and run snakemake again"
@@ -228,53 +223,3 @@ def _read_enough(embeddings: Sequence[Path], k: int) -> EmbeddedCaptions:
         limit = f"between 2 and the number of captions ({len(corpus.ids):,})"
         raise ConfigError(f"groups.k={k} must lie {limit}, in config/config.yaml")
     return corpus
-
-
-def form_groups(
-    neighbors: Sequence[Path],
-    groups: Path,
-    shards: int,
-    group_times: Path,
-    dedupe: Literal["all", "none"] | int = "all",
-) -> None:
-    """Write GROUPS, each in the shard of its anchor's id, and GROUP_TIMES of every caption.
-
-    Of groups with identical members ("all"), or with as many identical first members as `dedupe` says, only the one
-    with the lowest anchor id stays; "none" keeps all. group_times, the original's name, is the number of these groups
-    that a caption is in: at least 1, because each caption is in its own group or in the one that stands for it.
-    """
-    anchors, members = _read_neighbors(neighbors)
-    first = np.arange(len(anchors)) if dedupe == "none" else first_of_each_set(_compared(members.ids, dedupe))
-    _log.info("groups: %s of %s captions, dedupe %s", f"{len(first):,}", f"{len(anchors):,}", dedupe)
-    shard = np.array([shard_of(int(anchor), shards) for anchor in anchors[first]], dtype=np.int64)
-    by_shard = (_rows(anchors, members, first[shard == number]) for number in range(shards))
-    tables.write_batches(groups, tables.GROUPS, by_shard)
-    times = count_members(anchors, members.ids[first])
-    tables.write(group_times, tables.GROUP_TIMES, pa.table({"caption_id": anchors, "group_times": times}))
-
-
-def _compared(ids: np.ndarray, dedupe: Literal["all"] | int) -> np.ndarray:
-    return ids if dedupe == "all" else ids[:, :dedupe]
-
-
-def first_of_each_set(ids: np.ndarray) -> np.ndarray:
-    """Return the rows of `ids` [m, k], ascending, whose members no earlier row has, in any order."""
-    _, first = np.unique(np.sort(ids, axis=1), axis=0, return_index=True)
-    return np.sort(first)
-
-
-def count_members(captions: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """Count the rows of `ids` [m, k] with each of `captions` [n], ascending ids; int32 [n]."""
-    return np.bincount(np.searchsorted(captions, ids.ravel()), minlength=len(captions)).astype(np.int32)
-
-
-def _rows(anchors: np.ndarray, members: Members, rows: np.ndarray) -> pa.Table:
-    ids, similarities = to_lists(members.ids[rows]), to_lists(members.similarities[rows])
-    return pa.table({"group_id": anchors[rows], "caption_ids": ids, "similarities": similarities})
-
-
-def _read_neighbors(paths: Sequence[Path]) -> tuple[np.ndarray, Members]:
-    """Read anchors [m], ascending, and their members."""
-    rows = tables.concat(paths, tables.NEIGHBORS).sort_by("caption_id")
-    members = Members(from_lists(rows["neighbor_ids"]), from_lists(rows["similarities"]))
-    return rows["caption_id"].to_numpy(), members
