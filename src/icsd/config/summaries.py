@@ -52,6 +52,7 @@ class TransformersConfig(Section):
     )
     max_tokens: Count = tracked(500, "Tokens of an answer at most.")
     batch_size: Count = untracked(32, "Requests at once.")
+    constrained: bool = added(False, "Allow only tokens that continue JSON of the prompt's schema.")
 
 
 class MergeConfig(Section):

@@ -17,14 +17,21 @@ SETTING = "summaries.transformers.model"
 
 @dataclass(frozen=True)
 class LocalModel:
-    """The chat model `name`, a folder or an id of the hub; the first request loads it."""
+    """The chat model `name`, a folder or an id of the hub; the first request loads it.
+
+    If `constrained`, its answers can be nothing but JSON of the request's schema.
+    """
 
     name: str
+    constrained: bool = False
 
     @cached_property
     def digest(self) -> str:
-        """The model's name in a request's key: other weights in the same folder are another model."""
-        return chat_digest(self._folder)
+        """The model's name in a request's key: other weights in the same folder are another model.
+
+        A constrained model answers differently, so it is another one too.
+        """
+        return chat_digest(self._folder) + (" constrained" if self.constrained else "")
 
     @cached_property
     def loaded(self) -> ChatModel:
@@ -47,7 +54,7 @@ def complete_requests(
     todo = iter(requests)
     while window := list(islice(todo, BATCHES_A_WINDOW * batch_size)):
         for batch in _batches(window, model.loaded, batch_size):
-            outcomes = _outcomes(batch, model.loaded)
+            outcomes = _outcomes(batch, model)
             events = [segment.event(tokenized.request.key, outcome, 0.0) for tokenized, outcome in outcomes]
             segment.append(events)
             for tokenized, outcome in outcomes:
@@ -69,8 +76,8 @@ def _batches(window: Iterable[Request], model: ChatModel, batch_size: int) -> It
     return (tokenized[start : start + batch_size] for start in range(0, len(tokenized), batch_size))
 
 
-def _outcomes(batch: Sequence[_Tokenized], model: ChatModel) -> list[tuple[_Tokenized, Outcome]]:
-    limit, room = model.context, batch[0].request.sampling.max_tokens
+def _outcomes(batch: Sequence[_Tokenized], model: LocalModel) -> list[tuple[_Tokenized, Outcome]]:
+    limit, room = model.loaded.context, batch[0].request.sampling.max_tokens
     long = [tokenized for tokenized in batch if limit is not None and len(tokenized.prompt) + room > limit]
     short = batch[len(long) :]  # the longest come first
     refused = [
@@ -80,13 +87,14 @@ def _outcomes(batch: Sequence[_Tokenized], model: ChatModel) -> list[tuple[_Toke
     return [*zip(long, refused, strict=True), *zip(short, _replies(short, model) if short else (), strict=True)]
 
 
-def _replies(batch: Sequence[_Tokenized], model: ChatModel) -> list[Response]:
+def _replies(batch: Sequence[_Tokenized], model: LocalModel) -> list[Response]:
     sampling = batch[0].request.sampling
-    completions = model.complete(
+    completions = model.loaded.complete(
         [tokenized.prompt for tokenized in batch],
         [_seed(tokenized.request) for tokenized in batch],
         temperature=sampling.temperature or 0.0,
         max_tokens=sampling.max_tokens,
+        schema=batch[0].request.schema if model.constrained else None,
     )
     return [
         Response(said.content, None, said.finish_reason, said.prompt_tokens, said.completion_tokens)

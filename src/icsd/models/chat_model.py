@@ -3,14 +3,17 @@
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
+from llguidance import LLTokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 from transformers.utils import logging as transformers_logging
 
 from icsd.core.errors import ModelError
+from icsd.models.constrained import SchemaConstraint, constraint_tokenizer
 from icsd.models.model_folder import folder_digest
 
 # files to download from the hub: no pickles, no second format of the same weights
@@ -68,23 +71,38 @@ class ChatModel:
 
     @torch.inference_mode()
     def complete(
-        self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], *, temperature: float, max_tokens: int
+        self,
+        prompts: Sequence[Sequence[int]],
+        seeds: Sequence[int],
+        *,
+        temperature: float,
+        max_tokens: int,
+        schema: Mapping[str, Any] | None = None,
     ) -> list[Completion]:
-        """Answer each prompt, in order; temperature 0 is greedy.
+        """Answer each prompt, in order; temperature 0 is greedy. With a JSON schema an answer can be nothing else.
 
-        Up to rounding, an answer does not depend on its batch.
+        Up to rounding, an answer does not depend on its batch. ModelError if the answers cannot be kept to the schema.
         """
         tokens, mask = _left_padded(prompts, min(self.ends))
-        sampler = [_Sampler(temperature, seeds, tokens.shape[1], max_tokens)] if temperature else []
+        processors: list[Any] = []
+        if schema is not None:
+            processors.append(SchemaConstraint(self._constraint_tokenizer, schema, *tokens.shape))
+        if temperature:
+            processors.append(_Sampler(temperature, seeds, tokens.shape[1], max_tokens))
         settings = GenerationConfig(
             max_new_tokens=max_tokens, do_sample=False, eos_token_id=sorted(self.ends), pad_token_id=min(self.ends)
         )
         device = self.model.device
         generated = self.model.generate(
-            tokens.to(device), attention_mask=mask.to(device), generation_config=settings, logits_processor=sampler
+            tokens.to(device), attention_mask=mask.to(device), generation_config=settings, logits_processor=processors
         )
         rows = generated[:, tokens.shape[1] :].tolist()
         return [self._completion(len(prompt), row) for prompt, row in zip(prompts, rows, strict=True)]
+
+    @cached_property
+    def _constraint_tokenizer(self) -> LLTokenizer:
+        vocabulary = self.model.config.get_text_config().vocab_size
+        return constraint_tokenizer(self.tokenizer, vocabulary, sorted(self.ends))
 
     def _completion(self, prompt_tokens: int, row: Sequence[int]) -> Completion:
         """Decode a row of tokens; those after the first end token are padding."""

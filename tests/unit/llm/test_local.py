@@ -2,12 +2,14 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from chat_model_folder import GOOD, PROSE, make_chat_model_folder
+from jsonschema import Draft202012Validator
 
 from icsd.config import SummariesConfig
 from icsd.core.errors import ModelError
@@ -62,13 +64,14 @@ def _requests(count: int, temperature: float = 0.0, max_tokens: int = 30) -> lis
     return [Request(sampling, ({"role": "user", "content": text},), SCHEMA) for text in texts]
 
 
-def _outcomes(folder: Path, requests: Iterable[Request], batch_size: int) -> dict[str, Outcome]:
+def _outcomes(
+    folder: Path, requests: Iterable[Request], batch_size: int, constrained: bool = False
+) -> dict[str, Outcome]:
     """Return the outcomes by the requests' keys."""
     found: dict[str, Outcome] = {}
+    model = LocalModel(str(folder), constrained)
     with ResponseCache(Path("results/replies")).writer() as segment:
-        complete_requests(
-            requests, LocalModel(str(folder)), batch_size, segment, lambda sent, got: found.update({sent.key: got})
-        )
+        complete_requests(requests, model, batch_size, segment, lambda sent, got: found.update({sent.key: got}))
     return found
 
 
@@ -83,6 +86,49 @@ def test_each_group_ends_as_a_row_with_its_tokens(folder: Path) -> None:
     prompt = model.prompt([{"role": "user", "content": "<1> A dog on a beach.\n<2> A beach.\n"}])
     expected = len(model.tokenizer(GOOD)["input_ids"]) + 1  # the end mark
     assert (good.prompt_tokens, good.completion_tokens) == (len(prompt), expected)
+
+
+CHOICE = {
+    "type": "object",
+    "properties": {
+        "index": {
+            "type": "array",
+            "items": {"type": "integer", "minimum": 1, "maximum": 9},
+            "minItems": 1,
+            "maxItems": 2,
+        },
+        "summary": {"enum": ["A dog.", "A cat in the snow."]},
+    },
+    "required": ["index", "summary"],
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.5])
+def test_a_constrained_answer_is_json_of_the_schema_and_nothing_else(folder: Path, temperature: float) -> None:
+    requests = [replace(request, schema=CHOICE) for request in _requests(11, temperature, max_tokens=60)]
+    free, held, alone = (
+        _outcomes(folder, requests, batch_size, constrained)
+        for batch_size, constrained in ((4, False), (4, True), (1, True))
+    )
+    valid = Draft202012Validator(CHOICE).is_valid
+    answers = [got for got in held.values() if isinstance(got, Response)]
+    assert [(got.finish_reason, valid(json.loads(got.content))) for got in answers] == [("stop", True)] * 11
+    assert held == alone
+    assert not all(isinstance(got, Response) and got.content.startswith("{") for got in free.values())
+
+
+def test_a_constrained_model_has_replies_of_its_own(folder: Path) -> None:
+    [free] = _ask(folder, "A cat in the snow.")
+    [held] = _ask(folder, "A cat in the snow.", constrained=True)
+    assert free.reason == f"not-json: {PROSE}" and held.reason != free.reason
+    assert len(list(ResponseCache(Path("results/replies")).events())) == 2
+
+
+def test_a_schema_that_decoding_cannot_keep_to_is_named(folder: Path) -> None:
+    request = replace(_requests(1)[0], schema=CHOICE | {"minProperties": 2, "unevaluatedProperties": False})
+    with pytest.raises(ModelError, match=r"constrained: the prompt's schema cannot be kept to: .*unevaluated.*false"):
+        _outcomes(folder, [request], 1, constrained=True)
 
 
 def test_an_unusable_answer_is_repaired_once(folder: Path) -> None:

@@ -146,7 +146,7 @@ def _local_model(config: SummariesConfig, cache: ResponseCache, segment: CacheWr
     from icsd.llm.local import LocalModel, complete_requests  # late: other providers do not pay for torch's import
 
     settings = config.transformers
-    model = LocalModel(settings.model)
+    model = LocalModel(settings.model, settings.constrained)
 
     def send(requests: Iterable[Request], receive: Receive) -> None:
         complete_requests(requests, model, settings.batch_size, segment, receive)
