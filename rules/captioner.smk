@@ -26,6 +26,7 @@ rule train_captioner:
         checkpoint=directory("<results>/captioner/{arm}/seed-{seed}/checkpoint"),
         history="<results>/captioner/{arm}/seed-{seed}/history.parquet",
     params:
+        **LANGUAGE,
         revision=REVISIONS["captioner"],
         settings=cfg.captioner.params(without=("seeds",)),
         search=cfg.evaluation.params("beams", "min_tokens", "max_tokens"),

@@ -3,6 +3,7 @@
 # own: <results>/.head.lease   which Snakemake process submits the jobs of the run. A job sees by it whether its node has
 #                              the same folder, and whether its head is still the run's.
 
+from icsd.core.languages import check_installed
 from icsd.workflow.head import check_shared
 from icsd.workflow.start import explain_failures, limit_gpus, start_head
 
@@ -11,6 +12,7 @@ if workflow.remote_exec:
 
 
 onstart:
+    check_installed(cfg.captions.language)
     # what SPICE needs is asked for before anything is trained, not when the last job begins
     if "SPICE" in cfg.evaluation.metrics:
         from icsd.stages.evaluation.spice import Spice

@@ -12,6 +12,9 @@ jobs = Jobs.on_cluster(
 )
 
 
+LANGUAGE = cfg.captions.params("language")  # params of rules that count words; none for English
+
+
 pathvars:
     results=cfg.results,
 

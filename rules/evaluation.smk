@@ -75,6 +75,7 @@ rule score_captions:
     output:
         "<results>/evaluation/{arm}/seed-{seed}/{test}/scores.parquet",
     params:
+        **LANGUAGE,
         revision=REVISIONS["evaluation"],
         metrics=cfg.evaluation.metrics,
         samples=cfg.evaluation.bootstrap_samples,

@@ -50,6 +50,7 @@ rule write_gallery:
             "tests": list(cfg.pictures.tests),
             **({"candidates": cfg.images.candidates} if cfg.images.candidates > 1 else {}),
             **({"aligned": True} if cfg.alignment.scores else {}),
+            **LANGUAGE,
         },
         pictures=cfg.gallery.pictures,
     log:

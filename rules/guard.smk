@@ -25,6 +25,7 @@ rule guard_captions:
         **({"kept": KEPT} if cfg.guard.drops else {}),
         guard="<results>/captions/guard.parquet",
     params:
+        **LANGUAGE,
         revision=REVISIONS["guard"],
         settings=cfg.guard.params(),
         references=REFERENCES,

@@ -23,6 +23,7 @@ rule summarize_groups:
     output:
         summaries="<results>/summaries/{shard}.parquet",
     params:
+        **LANGUAGE,
         revision=REVISIONS["summaries"],
         settings=cfg.summaries.params(without=("prompt", "prompts")),
     log:
@@ -68,6 +69,7 @@ rule compare_prompts:
         comparison="<results>/prompts/comparison.parquet",
         page="<results>/prompts/comparison.md",
     params:
+        **LANGUAGE,
         revision=REVISIONS["summaries"],
         prompts=cfg.summaries.prompts,
     log:

@@ -7,7 +7,9 @@ from icsd.stages.summaries.comparison import compare_prompts
 
 with job_log(snakemake.log[0]):
     paths = [Path(path) for path in snakemake.input.get("summaries", [])]
-    endpoint = job_config(snakemake).summaries.openai
+    config = job_config(snakemake)
+    endpoint, language = config.summaries.openai, config.captions.language
     prices = Prices(endpoint.prompt_usd_per_million, endpoint.completion_usd_per_million)
     shards = {name: [path for path in paths if path.parent.name == name] for name in snakemake.params.prompts}
-    compare_prompts(shards, prices, Path(snakemake.output.comparison), Path(snakemake.output.page))
+    comparison, page = Path(snakemake.output.comparison), Path(snakemake.output.page)
+    compare_prompts(shards, prices, comparison, page, language)

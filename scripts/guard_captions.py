@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from icsd.config import GuardConfig
+from icsd.config import GuardConfig, job_config
 from icsd.core.logs import job_log
 from icsd.stages.guard import ReferenceTables, guard_captions
 
@@ -13,4 +13,5 @@ with job_log(snakemake.log[0], gpus=snakemake.resources.gpu):
     ]
     shards, kept = [Path(path) for path in inputs.embeddings], output.get("kept")
     settings, ledger = GuardConfig(**snakemake.params.settings), Path(output.guard)
-    guard_captions(Path(inputs.captions), shards, references, settings, ledger, Path(kept) if kept else None)
+    language, kept = job_config(snakemake).captions.language, Path(kept) if kept else None
+    guard_captions(Path(inputs.captions), shards, references, settings, ledger, kept, language)

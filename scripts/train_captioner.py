@@ -15,4 +15,4 @@ with job_log(snakemake.log[0], gpus=snakemake.resources.gpu):
     settings, seed = CaptionerConfig(**snakemake.params.settings), int(snakemake.wildcards.seed)
     prefix_of = prefixes([*given.get("also", ()), *given.images], settings.folders_also)
     files = Files(images=list(given.images), also=list(given.get("also", ())), prefixes=prefix_of, **paths)
-    train(TrainingJob(files, settings, search, seed, resources))
+    train(TrainingJob(files, settings, search, seed, resources, config.captions.language))

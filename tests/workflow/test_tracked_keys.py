@@ -55,7 +55,6 @@ VALUES: dict[str, Any] = {
     "captioner.processes": 2,
     "captioner.nodes": 3,
     "captioner.seeds": [71, 72],
-    "evaluation.metrics": ["METEOR", "BLEU"],
     "export.licences": {"another": "value-licence"},
     "embeddings.model": "someone/small",
     "downloads.models": {"small": {"repo_id": "someone/small", "revision": COMMIT, "files": ["*.json"]}},
@@ -72,6 +71,8 @@ VARIANTS: list[dict[str, Any]] = [
         "groups.index": "ivf",
         "embeddings.kind": "transformers",
         "alignment.score": "random",
+        "captions.language": "de",
+        "evaluation.metrics": ["chrF", "BLEU"],
     },
     {
         "summaries.provider": "transformers",

@@ -12,7 +12,7 @@ from icsd.config.corpus import CaptionsConfig, Columns, GuardConfig, PicturesCon
 from icsd.config.downloads import DownloadsConfig
 from icsd.config.embeddings import EmbeddingsConfig, GroupsConfig
 from icsd.config.estimate import EstimateConfig
-from icsd.config.evaluation import EvaluationConfig, SpiceConfig
+from icsd.config.evaluation import ENGLISH_METRICS, EvaluationConfig, SpiceConfig
 from icsd.config.export import ExportConfig, provenance
 from icsd.config.images import AlignmentConfig, DatasetConfig, GalleryConfig, ImagesConfig, SafetyConfig
 from icsd.config.section import Section, known_keys, mistake, tracked
@@ -20,6 +20,7 @@ from icsd.config.shipped import shipped_path, with_defaults
 from icsd.config.summaries import AnswersConfig, BatchConfig, QualityConfig, SummariesConfig
 from icsd.core.errors import ConfigError
 from icsd.core.ids import shard_names
+from icsd.core.languages import ENGLISH
 
 __all__ = [
     "ARMS", "METHOD", "AlignmentConfig", "AnswersConfig", "Arm", "BatchConfig", "CaptionerConfig",
@@ -117,6 +118,22 @@ class Config(Section):
             raise ValueError("the arm real needs pictures.real, which is null")
         if foreign := set(self.export.arms or ()) - set(self.arms):
             raise ValueError(f"export.arms={self.export.arms}: {min(foreign)} is not among arms={self.arms}")
+        return self
+
+    @model_validator(mode="after")
+    def _language_is_supported(self) -> "Config":
+        language, metrics = self.captions.language, self.evaluation.metrics
+        if language == ENGLISH:
+            return self
+        merges = self.summaries.provider == "merge" and any(ARMS[arm].uses_summaries for arm in self.arms)
+        english = [name for name in metrics if name in ENGLISH_METRICS]
+        problems = {
+            "summaries.provider=merge writes English alone: set it to openai, openai-batch or transformers": merges,
+            f"evaluation.metrics={metrics} has {' and '.join(english)}, for English alone: "
+            "set it to [BLEU, ROUGE_L, CIDEr, chrF]": english,
+        }
+        if found := [problem for problem, there in problems.items() if there]:
+            raise ValueError(f"with captions.language={language}, {'; and '.join(found)}")
         return self
 
     @model_validator(mode="after")

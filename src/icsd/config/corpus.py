@@ -3,9 +3,10 @@
 from collections.abc import Set
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from icsd.config.section import Count, Section, Share, tracked
+from icsd.config.section import Count, Section, Share, added, tracked
+from icsd.core.languages import CODES, ENGLISH
 
 LayoutName = Literal["auto", "coco", "nocaps", "karpathy", "blip", "text", "cc3m", "csv", "tsv", "parquet", "jsonl"]
 
@@ -34,6 +35,19 @@ class Columns(Section):
 TestName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 
 
+def _no(value: Any) -> Any:
+    return "no" if value is False else value  # YAML reads no, Norwegian, as false
+
+
+def _known(value: str) -> str:
+    if value in CODES:
+        return value
+    raise ValueError("must be a language's two letters in ISO 639-1, such as en, zh, ja, ar or de")
+
+
+Language = Annotated[str, BeforeValidator(_no), AfterValidator(_known)]
+
+
 class CaptionsConfig(Section):
     """The corpus of captions."""
 
@@ -45,6 +59,9 @@ class CaptionsConfig(Section):
         "of the captions' split column.",
     )
     columns: Columns = Columns()
+    language: Language = added(
+        ENGLISH, "Language of the captions, in two letters (ISO 639-1): how words are counted and compared."
+    )
     max_characters: Count = tracked(1000, "A longer caption is an error: no sentence that people say of a picture.")
 
     @property

@@ -6,6 +6,9 @@ from pydantic import Field, model_validator
 
 from icsd.config.section import Count, Section, tracked, untracked
 
+Metric = Literal["BLEU", "METEOR", "ROUGE_L", "CIDEr", "SPICE", "chrF"]
+ENGLISH_METRICS = ("METEOR", "SPICE")  # by stems, synonyms and a parser of English
+
 
 class SpiceConfig(Section):
     """Programs that the metric SPICE needs and no package includes."""
@@ -27,8 +30,9 @@ class EvaluationConfig(Section):
         5, "Shortest caption in tokens, prefix included; reruns the training too."
     )
     max_tokens: Count = tracked(30, "Longest caption in tokens, prefix included; reruns the training too.")
-    metrics: Annotated[list[Literal["BLEU", "METEOR", "ROUGE_L", "CIDEr", "SPICE"]], Field(min_length=1)] = tracked(
-        ["BLEU", "METEOR", "ROUGE_L", "CIDEr"], "Metrics of coco-caption."
+    metrics: Annotated[list[Metric], Field(min_length=1)] = tracked(
+        ["BLEU", "METEOR", "ROUGE_L", "CIDEr"],
+        "Metrics of coco-caption, and chrF of sacrebleu; METEOR and SPICE are of English alone.",
     )
     spice: SpiceConfig = SpiceConfig()
     clip_model: str | None = tracked(

@@ -4,12 +4,14 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from icsd.core import tables
-from icsd.core.errors import InputError
+from icsd.core.errors import ConfigError, InputError
 from icsd.core.ids import real_image_id
+from icsd.core.languages import ENGLISH, INSTALL, folded_words
 
 BLEU_ORDER = 4
 _NO_WORD = re.compile(r"[^\w' ]+")
@@ -34,12 +36,15 @@ def read_references(captions: Path | str) -> dict[str, list[str]]:
     return dict(references)
 
 
-def plain_tokens(caption: str) -> str:
+def plain_tokens(caption: str, language: str = ENGLISH) -> str:
     """Lower-cased words with a space between: PTB tokens of plain words, without starting Java.
 
     It differs at clitics ("man's" stays one word) and hyphens. Good enough to rank checkpoints, whose
-    references are treated alike; test scores use the PTB tokeniser.
+    references are treated alike; test scores use the PTB tokeniser. Of other languages they are ICU's words, for
+    test scores too.
     """
+    if language != ENGLISH:
+        return " ".join(folded_words(caption, language))
     return " ".join(_NO_WORD.sub(" ", caption.lower()).split())
 
 
@@ -74,6 +79,30 @@ def bleu(sums: np.ndarray) -> np.ndarray:
     logs = np.cumsum(np.log((right + 1e-15) / (guessed + 1e-9)), axis=-1) / np.arange(1, BLEU_ORDER + 1)
     ratio = (given + 1e-15) / (wanted + 1e-9)
     return np.exp(logs + np.minimum(0.0, 1 - 1 / ratio)[..., None])
+
+
+def chrf_statistics(references: References, candidates: Sequence[str]) -> np.ndarray:
+    """Counts that chrF sums over pictures, [n, 18]: of 1 to 6 characters those of caption, reference and both.
+
+    Of several references they are those of the best. ConfigError without the package.
+    """
+    scorer = _chrf()
+    info = [scorer._extract_reference_info(list(texts)) for texts in references]
+    rows = [scorer._compute_segment_statistics(text, each) for text, each in zip(candidates, info, strict=True)]
+    return np.asarray(rows, dtype=np.float64)
+
+
+def chrf(sums: np.ndarray) -> float:
+    """ChrF, 0 to 1, of summed `chrf_statistics` [18], with sacrebleu's defaults (Popović, "chrF", WMT 2015)."""
+    return float(_chrf()._compute_f_score(list(sums))) / 100
+
+
+def _chrf() -> Any:
+    try:
+        from sacrebleu.metrics import CHRF  # late: the other metrics do not need it
+    except ImportError:
+        raise ConfigError(f"chrF of evaluation.metrics needs the package sacrebleu: {INSTALL}") from None
+    return CHRF()
 
 
 def _closest(lengths: Sequence[int], length: int) -> int:

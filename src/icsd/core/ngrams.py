@@ -14,6 +14,8 @@ from itertools import count
 
 import numpy as np
 
+from icsd.core.languages import ENGLISH, folded_words
+
 PAIRS = 1 << 20  # candidates at once: memory does not grow with their number
 TINY = 1e-9  # more than the rounding of t s, less than a share of a set
 
@@ -29,8 +31,10 @@ class _Blanks(dict[int, str | int]):
 _BLANKS = _Blanks()
 
 
-def words_of(text: str) -> str:
+def words_of(text: str, language: str = ENGLISH) -> str:
     """The words of a text in lower case with single blanks between them; a text without a word stays as it is."""
+    if language != ENGLISH:
+        return " ".join(folded_words(text, language)) or text.strip()
     return " ".join(unicodedata.normalize("NFKC", text).casefold().translate(_BLANKS).split()) or text.strip()
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import tempfile
+import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
 from itertools import islice
@@ -14,24 +15,29 @@ import pyarrow as pa
 from icsd.core import tables
 from icsd.core.errors import InputError
 from icsd.core.ids import shard_of
+from icsd.core.languages import ENGLISH
 from icsd.corpora import Corpus, Row
 
 BATCH = 100_000  # captions in memory at once
+LOOKED_AT = 1000  # captions whose script is looked at
 _log = logging.getLogger(__name__)
 
 
-def read_captions(corpus: Corpus, max_characters: int, captions: Path, shards: int) -> None:
+def read_captions(corpus: Corpus, max_characters: int, captions: Path, shards: int, language: str = ENGLISH) -> None:
     """Write the CAPTIONS of a corpus, by id, each in the shard that its id's hash names.
 
     The captions of a corpus without splits get the split that the config names. The corpus is read as a stream, and
     only one shard of it is in memory at once. InputError names the record that is missing, doubled or malformed, or
-    whose caption is longer than `max_characters`; a corpus or split without captions is an InputError too.
+    whose caption is longer than `max_characters`; a corpus or split without captions is an InputError too, and one in
+    another script than the language's if that is English.
     """
     rows, ids = corpus.captions(), list[np.ndarray]()
     with ShardSorter(captions.parent) as sorter:
         while batch := list(islice(rows, BATCH)):
             for row in batch:
                 _check_length(row, max_characters)
+            if language == ENGLISH and not ids:
+                _check_english(batch[:LOOKED_AT])
             table = _table(batch, corpus.split)
             ids.append(table["caption_id"].to_numpy())
             sorter.add(table, [shard_of(row.caption_id, shards) for row in batch])
@@ -66,6 +72,16 @@ def _check_length(row: Row, limit: int) -> None:
         problem = f"its caption has {len(row.text):,} characters, where captions.max_characters={limit:,} are allowed"
         hint = "shorten or remove it, or raise the limit in config/config.yaml"
         raise InputError(row.path, f"{row.place}, caption {row.caption_id}", problem, hint)
+
+
+def _check_english(rows: Sequence[Row]) -> None:
+    """Raise InputError if most letters of the captions are not Latin."""
+    letters = [letter for row in rows for letter in row.text if letter.isalpha()]
+    latin = sum(unicodedata.name(letter, "").startswith("LATIN") for letter in letters)
+    if 2 * latin < len(letters):
+        share = f"{len(letters) - latin:,} of the {len(letters):,} letters of its first captions are not Latin"
+        hint = "set captions.language, such as zh, ja or ar, in config/config.yaml"
+        raise InputError(rows[0].path, "", f"{share}, and captions.language=en would count their words wrong", hint)
 
 
 class ShardSorter:

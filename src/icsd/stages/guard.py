@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from icsd.config import GuardConfig
 from icsd.core import tables
 from icsd.core.errors import InputError
+from icsd.core.languages import ENGLISH
 from icsd.core.ngrams import near_pairs, words_of
 from icsd.core.text import truncated
 from icsd.core.vectors import from_lists, on_grid
@@ -39,6 +40,7 @@ def guard_captions(
     settings: GuardConfig,
     ledger: Path,
     kept: Path | None = None,
+    language: str = ENGLISH,
 ) -> None:
     """Write the LEDGER of captions that are a reference or a duplicate; without these, the CAPTIONS go to `kept`.
 
@@ -49,8 +51,10 @@ def guard_captions(
     texts = dict(zip(rows["caption_id"].to_pylist(), rows["caption"].to_pylist(), strict=True))
     known = [one for each in references for one in _references(each)] if settings.references != "off" else []
     numbers: dict[str, int] = {}  # equal words, equal number
-    corpus = {caption_id: numbers.setdefault(words_of(text), len(numbers)) for caption_id, text in texts.items()}
-    of_known = [numbers.setdefault(words_of(one.text), len(numbers)) for one in known]
+    corpus = {
+        caption_id: numbers.setdefault(words_of(text, language), len(numbers)) for caption_id, text in texts.items()
+    }
+    of_known = [numbers.setdefault(words_of(one.text, language), len(numbers)) for one in known]
     near = _near_texts(list(numbers), settings)
     steps, entered = list[pa.Table](), corpus
     if settings.references != "off":

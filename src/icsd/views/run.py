@@ -17,6 +17,7 @@ from icsd.config.arms import drawing_names
 from icsd.core import tables
 from icsd.core.errors import InputError
 from icsd.core.ids import candidate_number, shard_names, shard_number, shard_of
+from icsd.core.languages import ENGLISH
 from icsd.core.tables import Table
 from icsd.views.run_table import RunTable
 
@@ -34,7 +35,7 @@ class Run:
 
     `drawn` are the arms that have pictures of their own: multi_head has those of multi. `candidates` is how many are
     drawn of a sentence at most. `guarded` is true if captions were compared with each other or with references,
-    `aligned` if pictures are scored with their captions. `skip_damaged`: see RunTable.
+    `aligned` if pictures are scored with their captions. `skip_damaged`: see RunTable. `language` is the captions'.
     """
 
     folder: Path
@@ -47,6 +48,7 @@ class Run:
     guarded: bool = False
     aligned: bool = False
     skip_damaged: bool = False
+    language: str = ENGLISH
 
     @property
     def name(self) -> str:
@@ -264,7 +266,7 @@ def configured_run(config: Config, folder: Path | None = None) -> Run:
     return Run(
         run_folder(config.run) if folder is None else folder, list(config.arms), config.drawn_arms, config.shard_names,
         config.captioner.seeds, list(config.pictures.tests), config.images.candidates, config.guard.is_on,
-        config.alignment.scores, skip_damaged=True,
+        config.alignment.scores, skip_damaged=True, language=config.captions.language,
     )  # fmt: skip
 
 

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from icsd.config import SpiceConfig
+from icsd.config.evaluation import ENGLISH_METRICS
 from icsd.core import tables
-from icsd.core.errors import InputError
+from icsd.core.errors import ConfigError, InputError
+from icsd.core.languages import CODES, ENGLISH
 from icsd.core.text import markdown_table
 from icsd.stages.evaluation.comparison import HEADLINE, mean_over_seeds
 from icsd.stages.evaluation.scoring import Scoring, score_results
@@ -15,7 +17,8 @@ from icsd.stages.evaluation.spice import Spice
 from icsd.views.options import Commands, positive
 from icsd.views.run import Run, run_folder
 
-METRICS = ("BLEU", "METEOR", "ROUGE_L", "CIDEr", "SPICE")
+METRICS = ("BLEU", "METEOR", "ROUGE_L", "CIDEr", "SPICE", "chrF")
+DEFAULT = METRICS[:4]
 Row = Mapping[str, Any]
 
 
@@ -34,8 +37,8 @@ def add_scores(commands: Commands) -> None:
     )
     command.add_argument(
         "--metrics", nargs="+", choices=METRICS, metavar="METRIC",
-        default=[name for name in METRICS if name != "SPICE"],
-        help=f"of {', '.join(METRICS)} (default: all but SPICE)",
+        default=list(DEFAULT),
+        help=f"of {', '.join(METRICS)} (default: {', '.join(DEFAULT)}); METEOR and SPICE are of English alone",
     )  # fmt: skip
     command.add_argument("--partial", action="store_true", help="accept a file without some of the annotations' images")
     command.add_argument(
@@ -48,11 +51,20 @@ def add_scores(commands: Commands) -> None:
     command.add_argument(
         "--java", default=defaults.java, metavar="PROGRAM", help="Java 8 to 14 for SPICE (default: %(default)s)"
     )
+    command.add_argument(
+        "--language", choices=sorted(CODES), default=ENGLISH, metavar="CODE",
+        help="of the captions, in two letters (default: %(default)s)",
+    )  # fmt: skip
     command.set_defaults(run=_score)
 
 
 def _score(options: argparse.Namespace) -> str:
-    scoring = Scoring(options.metrics, options.samples, Spice(options.corenlp, options.java))
+    english = [name for name in options.metrics if name in ENGLISH_METRICS]
+    if options.language != ENGLISH and english:
+        named = f"--language {options.language}: {' and '.join(english)} in --metrics, for English alone"
+        raise ConfigError(f"{named}; give --metrics BLEU ROUGE_L CIDEr chrF")
+    spice = Spice(options.corenlp, options.java)
+    scoring = Scoring(options.metrics, options.samples, spice, language=options.language)
     return score_results(options.results, options.annotations, scoring, options.partial)
 
 

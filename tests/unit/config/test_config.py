@@ -48,6 +48,31 @@ def test_the_default_config_names_every_key() -> None:
     assert names == set(known_keys(Config))
 
 
+def test_another_language_names_all_that_is_english() -> None:
+    message = _message(_with("captions.language", "zh"))
+    assert message == (
+        "with captions.language=zh, summaries.provider=merge writes English alone: set it to openai, openai-batch or "
+        "transformers; and evaluation.metrics=['BLEU', 'METEOR', 'ROUGE_L', 'CIDEr'] has METEOR, for English "
+        "alone: set it to [BLEU, ROUGE_L, CIDEr, chrF]"
+    )
+    config = _with("captions.language", "zh")
+    config["summaries"]["provider"] = "openai"
+    config["evaluation"]["metrics"] = ["BLEU", "chrF"]
+    assert load_config(config).captions.language == "zh"
+    config["summaries"]["provider"], config["arms"] = "merge", ["single"]  # which draws captions
+    load_config(config)
+    config["captions"]["language"] = False  # as YAML reads no, Norwegian
+    assert load_config(config).captions.language == "no"
+
+
+def test_an_unknown_language_is_named() -> None:
+    assert "captions.language='jp': must be a language's two letters" in _message(_with("captions.language", "jp"))
+
+
+def test_english_is_no_param() -> None:
+    assert load_config(DEFAULT).captions.params("language") == {}
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [

@@ -40,3 +40,13 @@ def test_a_run_without_scores_and_an_unknown_metric_are_one_message(
     assert "none/evaluation/scores.parquet: there is no such file" in capsys.readouterr().err
     assert main(["compare", str(coco), "--metric", "SPICE"]) == 1
     assert "--metric SPICE: no run has this metric; the metrics there are CIDEr" in capsys.readouterr().err
+
+
+def test_scores_of_another_language_refuse_metrics_of_english(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = ["scores", str(tmp_path / "results.json"), "--annotations", str(tmp_path / "captions.json")]
+    assert main([*files, "--language", "zh"]) == 1
+    assert (
+        "--language zh: METEOR in --metrics, for English alone; give --metrics BLEU ROUGE_L" in capsys.readouterr().err
+    )

@@ -12,6 +12,7 @@ import numpy as np
 
 from icsd.core import metrics, tables
 from icsd.core.errors import InputError
+from icsd.core.languages import ENGLISH
 from icsd.core.metrics import read_references
 from icsd.stages.captioner.job import PICTURES, VAL_PICTURES, Files
 from icsd.stages.captioner.pictures import Pictures, Square, WholePictures, map_pictures, map_whole_pictures
@@ -53,14 +54,21 @@ class Validation:
         return hashlib.sha256(json.dumps([self.pictures.digest, self.references]).encode()).hexdigest()
 
 
-def read_pairs(files: Files, square: Square | None, max_words: int, processes: Processes, threads: int) -> Pairs:
+def read_pairs(
+    files: Files,
+    square: Square | None,
+    max_words: int,
+    processes: Processes,
+    threads: int,
+    language: str = ENGLISH,
+) -> Pairs:
     """Read the training pairs, with pictures as squares, or at their own size if `square` is None.
 
     A pair that several datasets have counts once, with the weight of the first. Pairs whose caption has no word after
     cleaning are left out, and the log counts them.
     """
     rows = _rows(files)
-    cleaned = [(row["image_id"], clean_caption(row["caption"], max_words), row["weight"]) for row in rows]
+    cleaned = [(row["image_id"], clean_caption(row["caption"], max_words, language), row["weight"]) for row in rows]
     pairs = [pair for pair in cleaned if pair[1]]
     if len(pairs) < len(rows):
         _log.warning("%d of %d pairs have a caption without a word and are left out", len(rows) - len(pairs), len(rows))
@@ -101,10 +109,12 @@ def _weights(path: Path | str, weights: Sequence[float | None]) -> np.ndarray | 
     return values
 
 
-def read_validation(files: Files, square: Square, at_most: int, processes: Processes, threads: int) -> Validation:
+def read_validation(
+    files: Files, square: Square, at_most: int, processes: Processes, threads: int, language: str = ENGLISH
+) -> Validation:
     """Read the first `at_most` real pictures by id, with their tokenised reference captions."""
     references = dict(list(read_references(files.val_captions).items())[:at_most])
     file = files.resume / VAL_PICTURES
     pictures = map_pictures([(files.val_images, "")], square, references, files.val_captions, file, processes, threads)
-    words = [[metrics.plain_tokens(text) for text in references[image_id]] for image_id in pictures.ids]
+    words = [[metrics.plain_tokens(text, language) for text in references[image_id]] for image_id in pictures.ids]
     return Validation(pictures, words)

@@ -11,6 +11,7 @@ from pathlib import Path
 from icsd.config import CaptionerConfig
 from icsd.core import files
 from icsd.core.errors import ConfigError
+from icsd.core.languages import ENGLISH
 from icsd.stages.captioner.model import BeamSearch
 from icsd.stages.captioner.processes import choose_device
 
@@ -84,13 +85,14 @@ class TrainingJob:
     search: BeamSearch
     seed: int
     resources: Resources
+    language: str = ENGLISH
 
     def write(self) -> Path:
         """Write the job to a file beside its state, for the processes of torchrun.
 
         A command line would be too short: 6,000 shards exceed the limit of an argument.
         """
-        about = {"settings": self.settings.model_dump(mode="json"), "seed": self.seed}
+        about = {"settings": self.settings.model_dump(mode="json"), "seed": self.seed, "language": self.language}
         about |= {name: asdict(getattr(self, name)) for name in ("files", "search", "resources")}
         path = self.files.resume / JOB
         with files.atomic_path(path) as unfinished:
@@ -102,7 +104,8 @@ def read_job(path: Path | str) -> TrainingJob:
     """Read a job that `TrainingJob.write` wrote."""
     about = json.loads(Path(path).read_text(encoding="utf-8"))
     settings, search = CaptionerConfig(**about["settings"]), BeamSearch(**about["search"])
-    return TrainingJob(Files(**about["files"]), settings, search, about["seed"], Resources(**about["resources"]))
+    paths, resources = Files(**about["files"]), Resources(**about["resources"])
+    return TrainingJob(paths, settings, search, about["seed"], resources, about["language"])
 
 
 def become_torchrun(job: TrainingJob) -> None:

@@ -12,6 +12,7 @@ from transformers import BertLMHeadModel, BertTokenizer, CLIPImageProcessor, Vis
 
 from icsd.config import CaptionerConfig
 from icsd.core.errors import ModelError
+from icsd.core.languages import without_inner_spaces
 from icsd.models.model_folder import TOKENIZER_FILES, model_folder
 from icsd.stages.captioner.decoder import decoder_from, new_decoder
 from icsd.stages.captioner.loading import attention_on, load_weights, loaded
@@ -150,7 +151,7 @@ def generate_captions(
                 max_length=search.max_tokens,
             )
             captions += captioner.tokenizer.batch_decode(ids[:, prompt.shape[1] :], skip_special_tokens=True)
-    return captions
+    return list(map(without_inner_spaces, captions))  # BertTokenizer writes spaces between ideographs
 
 
 def _placed(model: VisionEncoderDecoderModel, device: torch.device) -> VisionEncoderDecoderModel:

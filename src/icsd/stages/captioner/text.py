@@ -7,6 +7,7 @@ import numpy as np
 from transformers import BertTokenizer
 
 from icsd.core.errors import ConfigError, ModelError
+from icsd.core.languages import ENGLISH, words
 
 MAX_TOKENS = 128  # positions of the decoder; 30 words are far fewer, unless all of them are spelled letter by letter
 _PUNCTUATION = str.maketrans(dict.fromkeys('.!"()*#:;~', " "))
@@ -21,8 +22,13 @@ class TokenizedCaptions:
     prompt: int
 
 
-def clean_caption(caption: str, max_words: int) -> str:
-    """Clean a caption as the original does: lower case, spaces for punctuation, at most `max_words` words."""
+def clean_caption(caption: str, max_words: int, language: str = ENGLISH) -> str:
+    """Clean a caption as the original does: lower case, spaces for punctuation, at most `max_words` words.
+
+    In other languages case stays, which their tokenizers lower or not, and words are ICU's.
+    """
+    if language != ENGLISH:
+        return " ".join(words(caption, language)[:max_words])
     return " ".join(caption.lower().translate(_PUNCTUATION).split()[:max_words])
 
 

@@ -74,8 +74,9 @@ def prepare(job: TrainingJob, processes: Processes) -> tuple[Training, str, Trai
         captioner.model.activation_checkpointing_enable({"use_reentrant": False})
     square, threads = captioner.square, job.resources.threads_each
     trained_on = None if settings.crops_whole_pictures else square
-    pairs = read_pairs(job.files, trained_on, settings.max_words, processes, threads)
-    validation = read_validation(job.files, square, settings.validation_pictures, processes, threads)
+    language, at_most = job.language, settings.validation_pictures
+    pairs = read_pairs(job.files, trained_on, settings.max_words, processes, threads, language)
+    validation = read_validation(job.files, square, at_most, processes, threads, language)
     optimizer = _optimizer(captioner, settings)
     tokens = tokenize(pairs.captions, captioner.tokenizer, settings.prefix, settings.max_text_tokens)
     steps = settings.steps_of(len(pairs.captions))
@@ -158,7 +159,7 @@ def _validate(training: Training, done: TrainingProgress) -> None:
     if not training.setup.processes.first:
         return
     references, model = training.validation.references, training.setup.captioner.model
-    candidates = [metrics.plain_tokens(caption) for caption in predicted]
+    candidates = [metrics.plain_tokens(caption, training.job.language) for caption in predicted]
     cider = float(metrics.cider(references, candidates).mean())
     bleu_4 = float(metrics.bleu(metrics.bleu_statistics(references, candidates).sum(axis=0))[-1])
     last = done.history[-1]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from icsd.core import metrics
+from icsd.core.languages import ENGLISH
 from icsd.stages.evaluation import java
 
 INTERVAL = (2.5, 97.5)  # percentiles of the resampled scores
@@ -39,10 +40,11 @@ class Tokenised:
         return Tokenised([self.references[row] for row in rows], [self.candidates[row] for row in rows])
 
 
-def tokenise(references: Sequence[Words], candidates: Words) -> Tokenised:
-    """Tokenise both sides with the PTB tokeniser, in one start of Java."""
-    flat = [caption for captions in references for caption in captions]
-    words = iter(java.ptb_tokenize([*flat, *candidates]))
+def tokenise(references: Sequence[Words], candidates: Words, language: str = ENGLISH) -> Tokenised:
+    """Tokenise both sides with the PTB tokeniser, in one start of Java; of other languages than English by ICU."""
+    every = [*(caption for captions in references for caption in captions), *candidates]
+    english = language == ENGLISH
+    words = iter(java.ptb_tokenize(every) if english else [metrics.plain_tokens(each, language) for each in every])
     return Tokenised([[next(words) for _ in captions] for captions in references], list(words))
 
 
@@ -63,7 +65,7 @@ def score_sets(
 
     `means` are further metrics that have been computed: their value for each of all pictures, [n].
     A resample draws pictures of a set with replacement, the same ones for every metric. CIDEr, ROUGE-L and `means` are
-    means over pictures. BLEU and METEOR are computed from the summed counts of the resample's pictures.
+    means over pictures. BLEU, METEOR and chrF are computed from the summed counts of the resample's pictures.
     CIDEr's document frequencies are those of the whole set's references, in every resample.
     """
     with ExitStack() as opened:
@@ -97,8 +99,8 @@ def _numbers(name: str, captions: Tokenised, meteor: java.Meteor | None) -> Numb
     """Return a metric's value or counts for each picture. They do not depend on the other pictures."""
     if meteor is not None and name == "METEOR":
         return meteor.statistics(captions.references, captions.candidates)
-    count = {"BLEU": metrics.bleu_statistics, "ROUGE_L": metrics.rouge_l}[name]
-    return count(captions.references, captions.candidates)
+    counts = {"BLEU": metrics.bleu_statistics, "ROUGE_L": metrics.rouge_l, "chrF": metrics.chrf_statistics}
+    return counts[name](captions.references, captions.candidates)
 
 
 def _scores(name: str, counts: np.ndarray, numbers: Numbers, meteor: java.Meteor | None) -> list[Score]:
@@ -107,6 +109,8 @@ def _scores(name: str, counts: np.ndarray, numbers: Numbers, meteor: java.Meteor
     if name == "BLEU":
         orders = enumerate(metrics.bleu(sums).T, start=1)
         return [with_interval(f"BLEU-{order}", column) for order, column in orders]
+    if name == "chrF":
+        return [with_interval("chrF", np.asarray([metrics.chrf(each) for each in sums]))]
     if meteor is not None and name == "METEOR":
         return [with_interval("METEOR", np.asarray([meteor.score(each) for each in sums]))]
     return [with_interval(SHOWN.get(name, name), sums / counts.sum(axis=1))]

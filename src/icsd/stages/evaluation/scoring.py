@@ -8,6 +8,7 @@ import numpy as np
 
 from icsd.core import tables
 from icsd.core.errors import InputError
+from icsd.core.languages import ENGLISH
 from icsd.core.metrics import read_domains, read_references
 from icsd.core.text import markdown_table
 from icsd.corpora import Corpus
@@ -28,6 +29,7 @@ class Scoring:
     clip_model: str | None = None
     batch_size: int = 64
     threads: int = 1
+    language: str = ENGLISH
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,8 @@ def score_predicted(
     clip: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, list[Score]]:
     """Score each set of pictures. The sets index the pictures in the order of `predicted`."""
-    captions = tokenise([references[each] for each in predicted], list(predicted.values()))
+    texts = [references[each] for each in predicted]
+    captions = tokenise(texts, list(predicted.values()), scoring.language)
     spice = _spice(captions, scoring) if "SPICE" in scoring.metrics else {}
     of_coco = [name for name in scoring.metrics if name != "SPICE"]
     return score_sets(captions, sets, of_coco, scoring.samples, seed=0, means=spice | dict(clip or {}))

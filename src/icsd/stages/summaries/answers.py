@@ -14,6 +14,7 @@ from jsonschema.exceptions import SchemaError
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from icsd.config import AnswersConfig
+from icsd.core.languages import ENGLISH, words
 from icsd.core.text import shown
 from icsd.llm.request import Failure, Outcome
 from icsd.stages.summaries.quality import Summary, dropped
@@ -29,6 +30,7 @@ SCHEMA: dict[str, Any] = {
 }
 _FENCED = re.compile(r"\A```[a-zA-Z]*\s*\n(.*)\n\s*```\Z", re.DOTALL)
 _REFUSED_CATEGORIES = frozenset(("Cc", "Cf", "Cs"))  # controls, invisible formatting, halves of surrogate pairs
+_JOINERS = "\u200c\u200d"  # of words in Persian and Hindi
 MAX_CHARACTERS_A_WORD = 20  # on average: "words" without spaces do not slip past the limit
 
 
@@ -79,7 +81,9 @@ class BadAnswer(Exception):
 AS_SENT = AnswersConfig()
 
 
-def read_outcome(outcome: Outcome, members: int, rules: Rules, accepted: AnswersConfig = AS_SENT) -> Summary:
+def read_outcome(
+    outcome: Outcome, members: int, rules: Rules, accepted: AnswersConfig = AS_SENT, language: str = ENGLISH
+) -> Summary:
     """The summary in the outcome of a request about `members` captions, or the reason why there is none."""
     if isinstance(outcome, Failure):
         return dropped(outcome.code, outcome.detail)
@@ -93,13 +97,15 @@ def read_outcome(outcome: Outcome, members: int, rules: Rules, accepted: Answers
     if outcome.finish_reason == "length":
         return dropped("cut-off", "the answer reached max_tokens", tokens, repairable=True)
     try:
-        answer = parse_answer(outcome.content, members, rules, accepted)
+        answer = parse_answer(outcome.content, members, rules, accepted, language)
     except BadAnswer as error:
         return dropped(error.code, error.detail, tokens, repairable=True)
     return Summary(answer.summary, answer.selected, None, *tokens)
 
 
-def parse_answer(text: str, members: int, rules: Rules, accepted: AnswersConfig = AS_SENT) -> Answer:
+def parse_answer(
+    text: str, members: int, rules: Rules, accepted: AnswersConfig = AS_SENT, language: str = ENGLISH
+) -> Answer:
     """The answer for a group of `members` captions; BadAnswer if it cannot be used.
 
     Codes: empty-answer, not-json, schema, no-index, index-out-of-range, doubled-index, too-few-selected,
@@ -112,7 +118,7 @@ def parse_answer(text: str, members: int, rules: Rules, accepted: AnswersConfig 
         _refuse("schema", f"{place}: {shown(error.message)}")
     return Answer(
         _selected(answer["index"], members, rules),
-        _summary(answer["summary"], rules.max_words if accepted.limit_words else None),
+        _summary(answer["summary"], rules.max_words if accepted.limit_words else None, language),
     )
 
 
@@ -166,20 +172,26 @@ def _selected(index: Any, members: int, rules: Rules) -> tuple[int, ...]:
     return tuple(sorted(number - 1 for number in numbers))
 
 
-def _summary(text: Any, max_words: int | None) -> str:
+def _summary(text: Any, max_words: int | None, language: str) -> str:
     if not isinstance(text, str):
         _refuse("schema", "summary: is no text")
     summary = text.strip()
     if not any(character.isalnum() for character in summary):
         _refuse("empty-summary", "the summary has no word")
-    found = next((c for c in summary if unicodedata.category(c) in _REFUSED_CATEGORIES), None)
-    if found is not None:
+    allowed = "" if language == ENGLISH else _JOINERS
+    odd = (c for c in summary if unicodedata.category(c) in _REFUSED_CATEGORIES and c not in allowed)
+    if (found := next(odd, None)) is not None:
         _refuse("control-characters", f"U+{ord(found):04X} in the summary")
-    words = len(summary.split())
     if max_words is None:
         return summary
-    if words > max_words:
-        _refuse("too-long", f"{words} words, where at most {max_words} are allowed")
+    count = word_count(summary, language)
+    if count > max_words:
+        _refuse("too-long", f"{count} words, where at most {max_words} are allowed")
     if len(summary) > max_words * MAX_CHARACTERS_A_WORD:
-        _refuse("too-long", f"{len(summary)} characters in {words} words")
+        _refuse("too-long", f"{len(summary)} characters in {count} words")
     return summary
+
+
+def word_count(text: str, language: str) -> int:
+    """The number of words: of English what stands between spaces, of other languages ICU's."""
+    return len(text.split() if language == ENGLISH else words(text, language))

@@ -10,14 +10,18 @@ import numpy as np
 from icsd.core import tables
 from icsd.core.errors import ConfigError
 from icsd.core.files import atomic_path
+from icsd.core.languages import ENGLISH
 from icsd.core.text import markdown_table
 from icsd.llm.budget import Prices
+from icsd.stages.summaries.answers import word_count
 
 Rows = Sequence[Mapping[str, Any]]
 Measures = dict[str, float]
 
 
-def compare_prompts(summaries: Mapping[str, Sequence[Path]], prices: Prices, comparison: Path, page: Path) -> None:
+def compare_prompts(
+    summaries: Mapping[str, Sequence[Path]], prices: Prices, comparison: Path, page: Path, language: str = ENGLISH
+) -> None:
     """Write the PROMPTS table and a page, from the SUMMARIES shards of each prompt.
 
     ConfigError for fewer than two prompts.
@@ -31,7 +35,7 @@ def compare_prompts(summaries: Mapping[str, Sequence[Path]], prices: Prices, com
     rows = {name: tables.concat(paths, tables.SUMMARIES).to_pylist() for name, paths in summaries.items()}
     first = next(iter(rows.values()))
     found = {
-        name: measures(each, prices) | {"agreement with the first": agreement(each, first)}
+        name: measures(each, prices, language) | {"agreement with the first": agreement(each, first)}
         for name, each in rows.items()
     }
     tables.write(
@@ -43,7 +47,7 @@ def compare_prompts(summaries: Mapping[str, Sequence[Path]], prices: Prices, com
         unfinished.write_text(comparison_page(found), encoding="utf-8")
 
 
-def measures(rows: Rows, prices: Prices) -> Measures:
+def measures(rows: Rows, prices: Prices, language: str = ENGLISH) -> Measures:
     """Shares of the groups, means of the valid summaries, and sums; NaN for the mean of nothing."""
     valid = [row for row in rows if row["status"] == "ok"]
     reasons = Counter(row["reason"].split(":")[0] for row in rows if row["reason"])
@@ -53,7 +57,7 @@ def measures(rows: Rows, prices: Prices) -> Measures:
         "valid": _mean([row["status"] == "ok" for row in rows]),
         "selected a group": _mean([len(row["selected"]) for row in valid]),
         "of them covered": _mean([len(row["covered"]) / len(row["selected"]) for row in valid]),
-        "words a summary": _mean([len(row["summary"].split()) for row in valid]),
+        "words a summary": _mean([word_count(row["summary"], language) for row in valid]),
         "unsupported words a summary": _mean([len(row["unsupported"]) for row in valid]),
         "image tokens a summary": _mean([row["image_tokens"] for row in valid if row["image_tokens"] is not None]),
         **{f"dropped, {code}": count / len(rows) for code, count in sorted(reasons.items())},

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from icsd.config import SummariesConfig
+from icsd.core.languages import ENGLISH
 from icsd.core.logs import Progress, progress
 from icsd.llm.budget import Budget, Prices, Reservation
 from icsd.llm.cache import CacheWriter, ResponseCache
@@ -24,9 +25,11 @@ Send = Callable[[Iterable[Request], Receive], None]
 Model = tuple[Sampling, Send]
 
 
-def summarize(groups: Sequence[Group], prompt: Prompt, config: SummariesConfig, results: Path) -> Iterator[Summary]:
+def summarize(
+    groups: Sequence[Group], prompt: Prompt, config: SummariesConfig, results: Path, language: str = ENGLISH
+) -> Iterator[Summary]:
     """Yield one summary for each group, in order; `results` is the run's folder, which has its budget."""
-    quality_filter = QualityFilter(config.quality)
+    quality_filter = QualityFilter(config.quality, language)
     if config.provider == "merge":
         limits = Limits(max_words=prompt.rules.max_words, **config.merge.model_dump())
         merged = (quality_filter(group, _merged(group, limits)) for group in groups)
@@ -105,7 +108,8 @@ class _SummaryRequester:
 
     def _read(self, group: Group, outcome: Outcome) -> Summary:
         rules, accepted = self.prompt.rules, self.config.answers
-        return self.quality_filter(group, read_outcome(outcome, len(group.captions), rules, accepted))
+        language = self.quality_filter.language
+        return self.quality_filter(group, read_outcome(outcome, len(group.captions), rules, accepted, language))
 
 
 @contextmanager

@@ -8,9 +8,11 @@ from string import ascii_lowercase
 from types import MappingProxyType
 
 from icsd.config import QualityConfig
+from icsd.core.languages import ENGLISH
 from icsd.core.text import shown
 from icsd.merger import words as w
 from icsd.merger.inflection import canonical, implied, stem
+from icsd.stages.summaries import content as foreign
 
 # All of a caption's content words must be in the summary: two captions of one group often differ in a single
 # word ("a red ball", "a blue ball"). Of real captions those that the merger selects pass in 98 of 100 cases, and those
@@ -32,34 +34,48 @@ class Quality:
     image_tokens: int | None
 
 
-def measure(summary: str, selected_captions: Sequence[str], tokens: int | None) -> Quality:
+def measure(summary: str, selected_captions: Sequence[str], tokens: int | None, language: str = ENGLISH) -> Quality:
     """The quality of a summary; `tokens` as `icsd.models.prompt_tokenizer` counts them."""
-    unsupported = tuple(unsupported_words(summary, selected_captions))
-    return Quality(len(_content(summary)), unsupported, tuple(covered(summary, selected_captions)), tokens)
+    unsupported = tuple(unsupported_words(summary, selected_captions, language))
+    words = len(content(summary, language))
+    return Quality(words, unsupported, tuple(covered(summary, selected_captions, language)), tokens)
 
 
-def unsupported_words(summary: str, captions: Sequence[str]) -> list[str]:
+def unsupported_words(summary: str, captions: Sequence[str], language: str = ENGLISH) -> list[str]:
     """The summary's content words, in lower case, in order and once each, that are in none of the captions."""
-    said = frozenset().union(*map(_senses, captions))
-    return [word for word, keys in _content(summary).items() if said.isdisjoint(keys)]
+    said = frozenset().union(*(senses(caption, language) for caption in captions))
+    return [word for word, keys in content(summary, language).items() if not _is_said(word, keys, said, language)]
 
 
-def covered(summary: str, captions: Sequence[str]) -> list[int]:
+def covered(summary: str, captions: Sequence[str], language: str = ENGLISH) -> list[int]:
     """Indices (0-based) of the captions of whose content words at least COVERED_SHARE are in the summary.
 
     A caption without content words is not covered.
     """
-    said = _senses(summary)
-    return [index for index, caption in enumerate(captions) if _covers(said, caption)]
+    said = senses(summary, language)
+    return [index for index, caption in enumerate(captions) if _covers(said, content(caption, language), language)]
 
 
-def _covers(said: frozenset[str], caption: str) -> bool:
-    content = _content(caption)
-    found = sum(not said.isdisjoint(keys) for keys in content.values())
-    return found >= COVERED_SHARE * len(content) > 0
+def content(text: str, language: str) -> Mapping[str, frozenset[str]]:
+    """The content words of a text, in order -> the keys of each: two words are the same if they share a key."""
+    return _content(text) if language == ENGLISH else foreign.content(text, language)
 
 
-# --- Content words ----------------------------------------------------------------------------------------------------
+def senses(text: str, language: str) -> frozenset[str]:
+    """The keys of all words of a text; of English also those of the broader words that they imply."""
+    return _senses(text) if language == ENGLISH else foreign.senses(text, language)
+
+
+def _covers(said: frozenset[str], words: Mapping[str, frozenset[str]], language: str) -> bool:
+    found = sum(_is_said(word, keys, said, language) for word, keys in words.items())
+    return found >= COVERED_SHARE * len(words) > 0
+
+
+def _is_said(word: str, keys: frozenset[str], said: frozenset[str], language: str) -> bool:
+    return not said.isdisjoint(keys) or (language == "zh" and foreign.is_composed(word, said))
+
+
+# --- Content words of English -----------------------------------------------------------------------------------------
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")  # hyphens separate words: "t-shirt" is "t shirt", see _with_joined
 _ONES = frozenset(word for word, number in w.NUMBERS.items() if number == 1)
 # beyond the lists of `words`: function words of longer prose ("can't" and "won't" become "ca" and "wo"), and
@@ -210,6 +226,7 @@ class QualityFilter:
     """Drops summaries by the limits of summaries.quality. ModelError if image_model has no tokenizer."""
 
     limits: QualityConfig
+    language: str = ENGLISH
 
     def __post_init__(self) -> None:
         self._tokens("")
@@ -218,9 +235,8 @@ class QualityFilter:
         """The summary with its quality, or a dropped one, which a model may repair."""
         if summary.text is None:
             return summary
-        quality = measure(
-            summary.text, [group.captions[index] for index in summary.selected], self._tokens(summary.text)
-        )
+        selected = [group.captions[index] for index in summary.selected]
+        quality = measure(summary.text, selected, self._tokens(summary.text), self.language)
         reason = self._failed_limit(quality)
         if reason is None:
             return replace(summary, quality=quality)
@@ -237,7 +253,8 @@ class QualityFilter:
         # a repair request quotes the reason: other words here would buy every repair again
         limits, unsupported, covered = self.limits, quality.unsupported, quality.covered
         if len(unsupported) > limits.max_unsupported_share * quality.words:
-            words = ", ".join(map(shown, unsupported[:SHOWN_WORDS]))
+            as_shown = shown if self.language == ENGLISH else str  # letters and digits of a language, as they are
+            words = ", ".join(map(as_shown, unsupported[:SHOWN_WORDS]))
             return f"unsupported: {len(unsupported)} of {quality.words} words stand in no selected caption: {words}"
         if len(covered) < limits.min_covered:
             return f"covers-too-few: all words of {len(covered)} selected captions, not of {limits.min_covered}"

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from icsd.config import SummariesConfig
 from icsd.core import tables
 from icsd.core.errors import InputError, check_drop_share
+from icsd.core.languages import ENGLISH
 from icsd.core.lock import locked
 from icsd.stages.summaries.prompts import load_prompt
 from icsd.stages.summaries.providers import model_name, summarize
@@ -23,6 +24,7 @@ def summarize_groups(
     config: SummariesConfig,
     results: Path,
     shard: str | None = None,
+    language: str = ENGLISH,
 ) -> None:
     """Write the SUMMARIES of a `shard` of GROUPS, or of all: a row for every group, dropped ones with their reason.
 
@@ -34,7 +36,7 @@ def summarize_groups(
     checked = load_prompt(prompt)
     members = _read_groups(groups, shard, captions)
     with locked(summaries):
-        found = summarize(members, checked, config, results) if members else ()
+        found = summarize(members, checked, config, results, language) if members else ()
         rows = [
             _row(group, summary, model_name(config), checked.hash)
             for group, summary in zip(members, found, strict=True)

@@ -254,6 +254,7 @@ def read_predictions(run: Run, test: str) -> Predictions:
             texts = {row["image_id"]: row["caption"] for row in rows}
             found[arm if len(run.seeds) == 1 else f"{arm}, seed {seed}"] = [texts.get(each, "") for each in ids]
     ordered = [references[image_id] for image_id in ids]
-    tokens = [[plain_tokens(text) for text in texts] for texts in ordered]
-    scores = [cider(tokens, [plain_tokens(text) for text in texts]).round(3).tolist() for texts in found.values()]
+    tokens = [[plain_tokens(text, run.language) for text in texts] for texts in ordered]
+    predicted = [[plain_tokens(text, run.language) for text in texts] for texts in found.values()]
+    scores = [cider(tokens, each).round(3).tolist() for each in predicted]
     return Predictions(test, ids, ordered, list(found), list(found.values()), scores)

@@ -64,6 +64,9 @@ def killed_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
 def test_clean_caption_lowers_drops_punctuation_and_cuts():
     assert clean_caption('A man\'s "Dog" (brown); runs, fast!', 30) == "a man's dog brown runs, fast"
     assert clean_caption("one two three four", 3) == "one two three"
+    # of other languages the words are ICU's, and the tokenizer decides on case
+    assert clean_caption("两只黑色的狗,在沙滩上奔跑。", 5, "zh") == "两 只 黑色 的 狗"
+    assert clean_caption("Ein Hund, der rennt!", 3, "de") == "Ein Hund der"
 
 
 def test_learning_rate_rises_then_falls_to_zero():

@@ -125,3 +125,30 @@ def test_given_means_are_averaged_with_intervals():
     assert found["all"][1].value == pytest.approx(0.3)
     assert 0.1 <= found["all"][1].low < 0.3 < found["all"][1].high <= 0.6
     assert found["last"][1].value == found["last"][1].low == found["last"][1].high == pytest.approx(0.6)
+
+
+def test_chrf_is_sacrebleus_for_all_pictures_and_has_an_interval():
+    from sacrebleu.metrics import CHRF
+
+    references = [["ein hund rennt", "ein schwarzer hund"], ["zwei katzen schlafen", "katzen"]]
+    candidates = ["ein hund schläft", "zwei katzen"]
+    (found,) = score(Tokenised(references, candidates), ["chrF"], 20, 0)
+    wanted = CHRF().corpus_score(candidates, list(map(list, zip(*references, strict=True)))).score
+    assert found.metric == "chrF"
+    assert found.value == pytest.approx(wanted / 100)
+    assert found.low < found.value < found.high
+
+
+def test_other_languages_are_scored_on_icus_words_without_java(monkeypatch):
+    monkeypatch.setattr(java, "ptb_tokenize", None)
+    references, candidates = (
+        [["两只黑色的狗在奔跑。"], ["一位老人坐在长椅上。"]],
+        ["两只狗在奔跑", "老 人 坐 在 长 椅 上"],
+    )
+    captions = tokenise(references, candidates, "zh")
+    assert captions.references == [["两 只 黑色 的 狗 在 奔跑"], ["一位 老人 坐在 长椅 上"]]
+    assert captions.candidates == ["两 只 狗 在 奔跑", "老人 坐在 长椅 上"]
+    scores = {each.metric: each.value for each in score(captions, ["BLEU", "ROUGE_L", "CIDEr"], 10, 0)}
+    assert scores["BLEU-1"] > 0.7 and scores["CIDEr"] > 1
+    exact = Tokenised(captions.references, [texts[0] for texts in captions.references])
+    assert score(exact, ["BLEU"], 10, 0)[3].value == pytest.approx(1)
