@@ -2,6 +2,7 @@
 #
 # in:  config: captions.annotations        a file, or several that are joined, of a layout of src/icsd/corpora/
 # out: <results>/captions/all.parquet      CAPTIONS, each in the shard that a stable hash of its id names; a row group a shard
+#      <results>/captions/dropped.parquet    LEDGER of records that cannot be used, only where there are any; no job reads it
 
 
 rule read_captions:

@@ -6,6 +6,7 @@
 #      <results>/pictures/{split}/captions.parquet  CAPTIONS of those pictures
 #      <results>/pictures/{split}/domains.parquet   DOMAINS: of the pictures that have one, as NoCaps' have
 #      <results>/pictures/{split}/ledger.parquet    LEDGER: the pictures kept, and those that cannot be decoded
+#      <results>/pictures/{split}/dropped.parquet   LEDGER of records that cannot be used, only where there are any
 #
 # A split is real, val, or the name of a test set.
 

@@ -7,5 +7,5 @@ from icsd.stages.captions import read_captions
 
 with job_log(snakemake.log[0]):
     corpus, params = Corpus.of(snakemake.input.annotations, snakemake.params.corpus), snakemake.params
-    language = job_config(snakemake).captions.language
-    read_captions(corpus, params.max_characters, Path(snakemake.output.captions), params.shards, language)
+    captions, output = job_config(snakemake).captions, Path(snakemake.output.captions)
+    read_captions(corpus, params.max_characters, output, params.shards, captions.language, captions.max_drop_share)

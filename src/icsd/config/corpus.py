@@ -8,14 +8,24 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from icsd.config.section import Count, Section, Share, added, tracked
 from icsd.core.languages import CODES, ENGLISH
 
-LayoutName = Literal["auto", "coco", "nocaps", "karpathy", "blip", "text", "cc3m", "csv", "tsv", "parquet", "jsonl"]
+LayoutName = Literal[
+    "auto", "coco", "nocaps", "karpathy", "blip", "text", "flickr", "cc3m", "csv", "tsv", "parquet", "jsonl"
+]
 
 
 def _checked(value: Any) -> Any:
     """Check a path or a list of paths with one message; pydantic would give one for each type of the union."""
     if isinstance(value, str) or (isinstance(value, list) and value and all(isinstance(path, str) for path in value)):
+        for path in [value] if isinstance(value, str) else value:
+            _no_braces(path)
         return value
     raise ValueError("must be a path or a list of paths")
+
+
+def _no_braces(path: Any) -> Any:
+    if isinstance(path, str) and {"{", "}"} & {*path}:
+        raise ValueError("braces in a path would be Snakemake's wildcards: rename it, or give a link without them")
+    return path
 
 
 Paths = Annotated[str | list[str], BeforeValidator(_checked)]
@@ -62,7 +72,11 @@ class CaptionsConfig(Section):
     language: Language = added(
         ENGLISH, "Language of the captions, in two letters (ISO 639-1): how words are counted and compared."
     )
-    max_characters: Count = tracked(1000, "A longer caption is an error: no sentence that people say of a picture.")
+    max_characters: Count = tracked(1000, "A longer caption is dropped: no sentence that people say of a picture.")
+    max_drop_share: Share = added(
+        0.01, "A larger share of records that cannot be used is an error; with 0, the first one is."
+    )
+    missing: list[str] = added([], "Texts that stand for no caption, such as NA.")
 
     @property
     def paths(self) -> list[str]:
@@ -71,14 +85,16 @@ class CaptionsConfig(Section):
 
     def reading(self) -> dict[str, Any]:
         """Return the keys that determine how the files are read, for a rule's params."""
-        return self.params("layout", "split", "columns")
+        return self.params("layout", "split", "columns", "max_drop_share", "missing")
 
 
 class PicturesSplit(Section):
     """Real pictures with their captions."""
 
     annotations: Paths = tracked(..., "Their captions: a file, or several that are joined.")
-    images: str | None = tracked(None, "The folder with the files that it names; null where it holds the pictures.")
+    images: Annotated[str, BeforeValidator(_no_braces)] | None = tracked(
+        None, "The folder with the files that it names; null where it holds the pictures."
+    )
     layout: LayoutName = tracked("auto", _LAYOUT)
     split: str | None = tracked(None, "Split of the corpus, as captions.split; null for a corpus without splits.")
     columns: Columns = Columns()
@@ -113,7 +129,9 @@ class PicturesConfig(Section):
     more_tests: dict[TestName, PicturesSplit] = tracked(
         {}, "Further test sets by name, such as those of other corpora; every captioner is scored on each."
     )
-    max_drop_share: Share = tracked(0.1, "A larger share of pictures that cannot be decoded is an error.")
+    max_drop_share: Share = tracked(
+        0.1, "A larger share of pictures that cannot be decoded, or of unusable records, is an error."
+    )
 
     @property
     def tests(self) -> dict[str, PicturesSplit]:

@@ -4,7 +4,10 @@ The seed also depends on the seed of the run, the shard on the number of shards.
 """
 
 import hashlib
+import re
 
+# an arm has no hyphen, so that of a negative number is its own
+_IMAGE_ID = re.compile(r"(?P<first>[^-]*-(?P<number>-?[0-9]+))(?:_(?P<candidate>[0-9]+))?")
 SEED_BITS = 62  # a seed fits an int64 column and every generator's seed
 
 
@@ -54,18 +57,23 @@ def candidate_id(first: str, candidate: int) -> str:
 
 def image_number(image_id: str) -> int:
     """The number in an image's id, after the arm: of its group, its caption, or its photograph in the corpus."""
-    return int(image_id.rpartition("-")[2].partition("_")[0])
+    return int(_parts(image_id)["number"])
 
 
 def first_candidate_id(image_id: str) -> str:
     """The id of the first candidate for the sentence that this image was drawn from."""
-    arm, _, number = image_id.rpartition("-")
-    return f"{arm}-{number.partition('_')[0]}"
+    return _parts(image_id)["first"]
 
 
 def candidate_number(image_id: str) -> int:
     """The number of an image among the candidates for its sentence, from 0."""
-    return int(image_id.rpartition("-")[2].partition("_")[2] or 0)
+    return int(_parts(image_id)["candidate"] or 0)
+
+
+def _parts(image_id: str) -> re.Match[str]:
+    if found := _IMAGE_ID.fullmatch(image_id):
+        return found
+    raise ValueError(f"{image_id!r} is no id of an image, such as multi-12 or multi--12_3")
 
 
 def real_image_id(image_id: int) -> str:

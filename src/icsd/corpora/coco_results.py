@@ -61,4 +61,6 @@ def _caption(record: Record, place: str) -> str:
     caption = record.values.get("caption")
     if not isinstance(caption, str):
         raise InputError(record.path, place, f"has the caption {shown(caption)}, not a text", HINT)
+    if caption.strip():
+        Record(record.path, place, {}, HINT).check_text("caption", caption)  # half of a surrogate pair
     return caption

@@ -1,17 +1,27 @@
 """Tables with named columns: how the columns are found, and Parquet, read batch by batch."""
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from icsd.config.corpus import Columns
 from icsd.core.errors import InputError
-from icsd.corpora.entries import Caption, Entry, Record, shown, unreadable_file
+from icsd.corpora.entries import (
+    MAX_CAPTIONS,
+    Caption,
+    Entry,
+    Record,
+    RecordError,
+    shown,
+    unreadable_file,
+    unusable,
+    whole_number,
+)
 
 DEFAULT_NAMES = {  # of each column, where the config names none
     "caption": ("caption", "captions"),
@@ -20,7 +30,6 @@ DEFAULT_NAMES = {  # of each column, where the config names none
     "image": ("image", "image_bytes", "file_name"),
     "split": ("split",),
 }
-WHOLE_NUMBER = re.compile(r"[+-]?\d{1,19}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,33 +71,45 @@ def _missing(path: Path, header: Sequence[str], key: str, wanted: str, hint: str
 
 
 def entry_of(record: Record, names: ColumnNames) -> Entry:
-    """Return a row's entry."""
-    values = record.values
-    image_id = None if names.image_id is None else _number(record, names.image_id, values.get(names.image_id))
-    split = None if names.split is None else record.text(names.split)
-    name, data = (None, None) if names.image is None else _image(record, names.image)
-    return Entry(_captions(record, names), record.place, image_id, split, name, data)
+    """Return a row's entry, with its error if the row cannot be used."""
+    try:
+        split = None if names.split is None else record.text(names.split)
+        name, data = (None, None) if names.image is None else _image(record, names.image)
+        return Entry(_captions(record, names), record.place, _image_id(record, names), split, name, data)
+    except RecordError as error:
+        return unusable(error)
+
+
+def _image_id(record: Record, names: ColumnNames) -> int | None:
+    """Return the picture's id; captions that are read without pictures do not need one."""
+    if names.image_id is None:
+        return None
+    return whole_number(record.values.get(names.image_id)) if names.image is None else record.number(names.image_id)
 
 
 def _captions(record: Record, names: ColumnNames) -> tuple[Caption, ...]:
     value = record.values.get(names.caption)
     texts = value if isinstance(value, list) else [value]
     ids: list[Any] = [None] * len(texts)
+    if len(texts) > MAX_CAPTIONS:
+        raise _too_many(record, len(texts))
     if names.caption_id is not None:
         found = record.values.get(names.caption_id)
         ids = found if isinstance(found, list) else [found]
         if len(ids) != len(texts):
             raise record.error(f"has {len(texts)} captions and {len(ids)} of {names.caption_id}")
         ids = [_number(record, names.caption_id, value) for value in ids]
-    pairs = zip(ids, texts, strict=True)
-    return tuple(Caption(record.place, number, record.check_text(names.caption, text)) for number, text in pairs)
+    places = [f"{record.place}, caption {n}" if isinstance(value, list) else "" for n in range(1, len(texts) + 1)]
+    rows = zip(texts, ids, places, strict=True)
+    return tuple(record.caption(names.caption, text, number, place) for text, number, place in rows)
 
 
 def _number(record: Record, key: str, value: object) -> int:
-    """Return a number, also from a text of digits: CSV has texts only."""
-    if isinstance(value, str) and WHOLE_NUMBER.fullmatch(value):
-        value = int(value)
     return Record(record.path, record.place, {key: value}, record.hint).number(key)
+
+
+def _too_many(record: Record, count: int) -> RecordError:
+    return record.error(f"has {count:,} captions, more than {MAX_CAPTIONS:,}")
 
 
 def _image(record: Record, key: str) -> tuple[str | None, bytes | None]:
@@ -113,17 +134,40 @@ def read_parquet(path: Path, columns: Columns, hint: str) -> Iterator[Entry]:
             names = find_columns(path, file.schema_arrow.names, columns, hint)
             rows = ROWS_WITH_PICTURES if names.image else ROWS
             for batch in file.iter_batches(rows, columns=names.all()):
-                for values in batch.to_pylist():
+                for record in _records(path, batch, names, number, hint):
                     number += 1
-                    yield entry_of(Record(path, f"row {number:,}", values, hint), names)
+                    yield record if isinstance(record, Entry) else entry_of(record, names)
     except UnicodeDecodeError as error:
         place = f"rows {number + 1:,} to {number + rows:,}"
         raise InputError(path, place, f"is not UTF-8 ({error})", "write the table anew from UTF-8") from error
-    except pa.ArrowException as error:
-        place, reason = f"row {number + 1:,}", str(error).splitlines()[0]
+    except (pa.ArrowException, ValueError, OverflowError) as error:  # the last two of values that Python does not have
+        place, reason = f"row {number + 1:,}", str(error).partition("\n")[0]
         raise InputError(path, place, f"is no whole Parquet file ({reason}); was it cut short?", hint) from error
     except OSError as error:
         if error.strerror is None:  # Arrow's own error: the file is cut short or of another kind
-            problem = f"is no whole Parquet file ({str(error).splitlines()[0]}); was it cut short?"
+            problem = f"is no whole Parquet file ({str(error).partition(chr(10))[0]}); was it cut short?"
             raise InputError(path, "", problem, hint) from error
         raise unreadable_file(path, error) from error
+
+
+def _records(path: Path, batch: pa.RecordBatch, names: ColumnNames, before: int, hint: str) -> Iterator[Record | Entry]:
+    """Yield the rows of a batch; a row with a list of millions is refused before Python has it."""
+    counts = [_list_lengths(batch[name]) for name in (names.caption, names.caption_id) if name is not None]
+    longest = [max(lengths) for lengths in zip(*counts, strict=True)]
+    if max(longest, default=0) <= MAX_CAPTIONS:
+        rows = iter(batch.to_pylist())
+        yield from (Record(path, f"row {before + n:,}", values, hint) for n, values in enumerate(rows, 1))
+        return
+    for n, count in enumerate(longest):
+        record = Record(path, f"row {before + n + 1:,}", {}, hint)
+        if count > MAX_CAPTIONS:
+            yield unusable(_too_many(record, count))
+        else:
+            yield Record(path, record.place, batch.slice(n, 1).to_pylist()[0], hint)
+
+
+def _list_lengths(column: pa.Array) -> list[int]:
+    """Return the number of items in each row; 1 for a column without lists."""
+    if not (pa.types.is_list(column.type) or pa.types.is_large_list(column.type)):
+        return [1] * len(column)
+    return pc.fill_null(pc.list_value_length(column), 0).to_pylist()

@@ -3,6 +3,7 @@
 A document is parsed whole. The largest published one, dataset_coco.json with 616,767 captions, takes 560 MB of memory.
 """
 
+import hashlib
 import json
 import re
 from collections import defaultdict
@@ -11,7 +12,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from icsd.core.errors import InputError
-from icsd.corpora.entries import LARGEST_ID, Caption, Entry, Record, records, shown, unreadable_file
+from icsd.corpora.entries import (
+    Caption,
+    Entry,
+    Record,
+    RecordError,
+    records,
+    shown,
+    unreadable_file,
+    unusable,
+    whole_number,
+)
 
 DOMAINS = ("in-domain", "near-domain", "out-domain")
 
@@ -78,28 +89,45 @@ def _lacks_keys(record: Any, place: str, *keys: str) -> str:
 
 
 def _coco(path: Path, document: Any, hint: str) -> Iterator[Entry]:
-    """Yield the images in the order of the file, each with its captions in the order of the file."""
-    images, known = dict[int, Record](), set[int]()
+    """Yield the images in the order of the file, each with its captions in the order of the file.
+
+    The records that cannot be used come last.
+    """
+    images, known, wrong = dict[int, Entry](), set[int](), list[Entry]()
     for record in records(path, document["images"], "images", hint):
-        image_id = _new_id(record, "id", known)
-        record.text("file_name")
-        images[image_id] = record
-    captions = _annotations(path, document, hint, images)
-    for image_id, record in images.items():
-        name, domain = record.text("file_name"), _domain(record)
-        yield Entry(tuple(captions[image_id]), record.place, image_id, None, name, domain=domain)
+        try:
+            image_id = _new_id(record, "id", known)
+            name = None if record.values.get("file_name") is None else record.text("file_name")
+            images[image_id] = Entry((), record.place, image_id, None, name, domain=_domain(record))
+        except RecordError as error:
+            wrong.append(unusable(error))
+    captions = _annotations(path, document, hint, images, wrong)
+    for image_id, entry in images.items():
+        yield entry._replace(captions=tuple(captions[image_id]))
+    yield from wrong
 
 
-def _annotations(path: Path, document: Any, hint: str, images: dict[int, Record]) -> defaultdict[int, list[Caption]]:
-    """Return the captions of each image."""
+def _annotations(
+    path: Path, document: Any, hint: str, images: dict[int, Entry], wrong: list[Entry]
+) -> defaultdict[int, list[Caption]]:
+    """Return the captions of each image, and add to `wrong` the records that are of none."""
     captions, known = defaultdict[int, list[Caption]](list), set[int]()
     for record in records(path, document["annotations"], "annotations", hint):
-        caption_id, image_id = _new_id(record, "id", known), record.number("image_id")
-        if image_id not in images:
-            problem = f"annotation {caption_id} is of image {image_id}, which is not among the images"
-            raise InputError(path, record.place, problem, "add the image or remove the annotation")
-        captions[image_id].append(Caption(record.place, caption_id, record.text("caption")))
+        try:
+            caption_id, image_id = _caption_id(record, "id", known), record.number("image_id")
+            if image_id not in images:
+                problem = f"its image {image_id} is not among the images"
+                raise RecordError(path, record.place, problem, "add the image or remove the annotation")
+        except RecordError as error:
+            wrong.append(unusable(error))
+        else:
+            captions[image_id].append(record.caption("caption", record.values.get("caption"), caption_id))
     return captions
+
+
+def _caption_id(record: Record, key: str, known: set[int]) -> int | None:
+    """Return a caption's id; None for a record without one, whose caption is numbered."""
+    return None if record.is_object and key not in record.values else _new_id(record, key, known)
 
 
 def _new_id(record: Record, key: str, known: set[int]) -> int:
@@ -135,13 +163,22 @@ def _karpathy(path: Path, document: Any, hint: str) -> Iterator[Entry]:
     """Yield the images in the order of the file; the id is `cocoid`, or `imgid` in the file of Flickr30k."""
     images, captions = set[int](), set[int]()
     for record in records(path, document["images"], "images", hint):
-        image_id = _new_id(record, "cocoid" if "cocoid" in record.values else "imgid", images)
-        sentences = tuple(
-            Caption(sentence.place, _new_id(sentence, "sentid", captions), sentence.text("raw"))
-            for sentence in record.records("sentences")
-        )
-        folder = f"{record.text('filepath')}/" if "filepath" in record.values else ""
-        yield Entry(sentences, record.place, image_id, record.text("split"), folder + record.text("filename"))
+        try:
+            image_id = _new_id(record, "cocoid" if "cocoid" in record.values else "imgid", images)
+            folder = f"{record.text('filepath')}/" if "filepath" in record.values else ""
+            split, name = record.text("split"), folder + record.text("filename")
+            sentences = tuple(_sentence(each, captions) for each in record.records("sentences"))
+            yield Entry(sentences, record.place, image_id, split, name)
+        except RecordError as error:
+            yield unusable(error)
+
+
+def _sentence(record: Record, known: set[int]) -> Caption:
+    try:
+        caption_id = _caption_id(record, "sentid", known)
+    except RecordError as error:
+        return Caption(record.place, None, "", error)
+    return record.caption("raw", record.values.get("raw"), caption_id)
 
 
 # --- BLIP -------------------------------------------------------------------------------------------------------------
@@ -154,23 +191,55 @@ def _lacks_blip(document: Any) -> str:
 
 
 def _blip(path: Path, document: Any, hint: str) -> Iterator[Entry]:
-    """Yield an entry for each record, with one caption in the training file, and a list in those of val and test."""
+    """Yield an entry for each record, with one caption in the training file, and a list in those of val and test.
+
+    Where the last digits of two names are the same, as hashes in place of COCO's names have them, or a name has none,
+    every id is a hash of the whole name.
+    """
+    hashed = not _digits_are_ids(records(path, document, "", hint))
     for record in records(path, document, "", hint):
-        name, value = record.text("image"), record.values.get("caption")
-        texts = value if isinstance(value, list) else [value]
-        captions = tuple(Caption(record.place, None, record.check_text("caption", text)) for text in texts)
-        yield Entry(captions, record.place, _blip_id(record, name), None, name)
+        try:
+            name, value = record.text("image"), record.values.get("caption")
+            texts = value if isinstance(value, list) else [value]
+            image_id = _blip_id(record, name, hashed=hashed)
+            yield Entry(
+                tuple(record.caption("caption", each, None) for each in texts), record.place, image_id, None, name
+            )
+        except RecordError as error:
+            yield unusable(error)
 
 
-def _blip_id(record: Record, name: str) -> int:
+def _digits_are_ids(of_file: Iterator[Record]) -> bool:
+    """Return whether the last digits of the names, or of texts as `image_id`, tell all pictures apart."""
+    names = dict[int, str]()
+    for record in of_file:
+        name = record.values.get("image")
+        if not isinstance(name, str) or _has_own_id(record):
+            continue
+        number = _last_digits(record, name)
+        if number is None or names.setdefault(number, name) != name:
+            return False
+    return True
+
+
+def _has_own_id(record: Record) -> bool:
+    return isinstance(record.values.get("image_id"), int)
+
+
+def _blip_id(record: Record, name: str, *, hashed: bool) -> int:
     """Return 522418 for "coco_522418" or "val2014/COCO_val2014_000000522418.jpg", as BLIP's own code does."""
-    if isinstance(record.values.get("image_id"), int):
+    if _has_own_id(record):
         return record.number("image_id")
-    key = "image_id" if "image_id" in record.values else "image"
-    found = re.search(r"(\d+)$", record.text(key) if key == "image_id" else Path(name).stem)
-    if found is None or int(found[1][:20]) > LARGEST_ID:
-        raise record.error(f"its {key} {shown(record.values[key])} does not end in a whole number of 64 bits")
-    return int(found[1])
+    number = _last_digits(record, name)
+    if number is None or hashed:
+        return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big") >> 1  # 63 bits
+    return number
+
+
+def _last_digits(record: Record, name: str) -> int | None:
+    text = record.values.get("image_id", Path(name).stem)
+    found = re.search(r"[0-9]{1,19}$", text) if isinstance(text, str) else None
+    return None if found is None or re.search(r"[0-9]{20}$", str(text)) else whole_number(found[0])
 
 
 DOCUMENTS = {

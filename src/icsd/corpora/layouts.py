@@ -8,7 +8,7 @@ from icsd.config.corpus import Columns, LayoutName
 from icsd.core.errors import InputError
 from icsd.corpora.documents import DOCUMENTS, load
 from icsd.corpora.entries import Entry
-from icsd.corpora.lines import read_cc3m, read_csv, read_jsonl, read_text, read_tsv, text_lines
+from icsd.corpora.lines import FLICKR, read_cc3m, read_csv, read_flickr, read_jsonl, read_text, read_tsv, text_lines
 
 Reader = Callable[[Path, Columns, str], Iterator[Entry]]
 AUTO = "auto"
@@ -23,42 +23,63 @@ def _read_parquet(path: Path, columns: Columns, hint: str) -> Iterator[Entry]:
 
 STREAMED: dict[str, tuple[str, Reader]] = {
     "text": ("a caption a line", read_text),
+    "flickr": ("a file name, #, a number, a tab and a caption a line", read_flickr),
     "cc3m": ("a caption, a tab and an address a line, no header", read_cc3m),
     "csv": ("a header, then comma-separated rows", read_csv),
     "tsv": ("a header, then tab-separated rows", read_tsv),
     "jsonl": ("an object a line", read_jsonl),
     "parquet": ("a Parquet table with a column of captions", _read_parquet),
 }
-BY_SUFFIX = {".txt": "text", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
+BY_SUFFIX = {".csv": "csv", ".token": "flickr", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
+HEADER = frozenset({"caption", "captions", "image", "image_name", "file_name", "image_id", "caption_id", "split", "id"})
 DETECTED = ("coco", "karpathy", "blip")  # nocaps is read as coco, with its domains
 
 
 def read_entries(path: Path, layout: str, columns: Columns) -> Iterator[Entry]:
     """Yield the entries of a file; InputError if it does not have the layout, or none of them for `auto`."""
-    layout = _by_suffix(path) if layout == AUTO else layout
+    layout = _by_suffix(path, columns) if layout == AUTO else layout
     if layout in STREAMED:
         shape, read = STREAMED[layout]
         return read(path, columns, _hint(layout, shape))
     return _read_document(path, layout)
 
 
-def _by_suffix(path: Path) -> str:
+def _by_suffix(path: Path, columns: Columns) -> str:
     """Return the layout for a file's suffix, auto for several; InputError for an unknown suffix."""
     suffix = path.suffix.lower()
     if suffix == ".json":
         return AUTO
     if suffix == ".tsv":
         return "cc3m" if _begins_as_cc3m(path) else "tsv"
+    if suffix == ".txt":
+        return _of_text(path, columns)
     if suffix not in BY_SUFFIX:
-        known = ", ".join([".json", ".tsv", *BY_SUFFIX])
+        known = ", ".join([".json", ".tsv", ".txt", *BY_SUFFIX])
         problem = f"its suffix {suffix!r} is not of a known layout (known: {known})"
         raise InputError(path, "", problem, f"set its layout to one of {', '.join(NAMES[1:])}")
     return BY_SUFFIX[suffix]
 
 
+def _of_text(path: Path, columns: Columns) -> str:
+    """Return text, or the layout of a table with this suffix, as Flickr8k is published: its first line tells."""
+    line = _first_line(path)
+    if FLICKR.fullmatch(line):
+        return "flickr"
+    for layout, separator in (("csv", ","), ("tsv", "\t")):
+        fields = [each.strip('" ') for each in line.split(separator)]
+        named = {each for each in columns.model_dump().values() if each}
+        if len(fields) > 1 and {"caption", "captions", columns.caption} & {*fields} and {*fields} <= HEADER | named:
+            return layout
+    return "text"
+
+
 def _begins_as_cc3m(path: Path) -> bool:
-    fields = next(text_lines(path), (1, ""))[1].rstrip("\r\n").split("\t")
+    fields = _first_line(path).split("\t")
     return len(fields) == 2 and fields[1].startswith(("http://", "https://"))
+
+
+def _first_line(path: Path) -> str:
+    return next(text_lines(path), (1, ""))[1].rstrip("\r\n")
 
 
 def _read_document(path: Path, layout: str) -> Iterator[Entry]:

@@ -1,7 +1,8 @@
-"""Readers of the layouts that are read line by line: plain text, CC3M, CSV, TSV, JSON Lines."""
+"""Readers of the layouts that are read line by line: plain text, Flickr, CC3M, CSV, TSV, JSON Lines."""
 
 import csv
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 from icsd.config.corpus import Columns
 from icsd.core.errors import InputError
 from icsd.corpora.columns import entry_of, find_columns
-from icsd.corpora.entries import Caption, Entry, Record, unreadable_file
+from icsd.corpora.entries import Caption, Entry, Record, RecordError, unreadable_file, unusable
 
 MAX_LINE_BYTES = 2**22  # a file without line ends must not fill the memory
+FLICKR = re.compile(r"(?P<name>[^\t]+\.\w+)#\d+\t(?P<caption>[^\t\r\n]*)")
 
 
 def text_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -35,21 +37,31 @@ def text_lines(path: Path) -> Iterator[tuple[int, str]]:
 def read_text(path: Path, columns: Columns, hint: str) -> Iterator[Entry]:
     """Read a caption from each line."""
     for number, line in text_lines(path):
-        caption = line.rstrip("\r\n")
-        if not caption.strip():
-            raise InputError(path, f"line {number:,}", "holds no caption", "remove the line")
-        place = f"line {number:,}"
-        yield Entry((Caption(place, None, caption),), place)
+        caption, place = line.rstrip("\r\n"), f"line {number:,}"
+        empty = None if caption.strip() else RecordError(path, place, "holds no caption", "remove the line")
+        yield Entry((Caption(place, None, caption, empty),), place)
 
 
 def read_cc3m(path: Path, columns: Columns, hint: str) -> Iterator[Entry]:
     """Read a caption, a tab and the picture's address from each line; no quotes, no header."""
     for number, line in text_lines(path):
         place, fields = f"line {number:,}", line.rstrip("\r\n").split("\t")
-        if len(fields) != 2:
-            raise InputError(path, place, f"has {len(fields)} fields, not 2", hint)
-        record = Record(path, place, {"caption": fields[0]}, hint)
-        yield Entry((Caption(place, None, record.text("caption")),), place)
+        record = Record(path, place, {}, hint)
+        if len(fields) == 2:
+            yield Entry((record.caption("caption", fields[0], None),), place)
+        else:
+            yield unusable(record.error(f"has {len(fields)} fields, not 2"))
+
+
+def read_flickr(path: Path, columns: Columns, hint: str) -> Iterator[Entry]:
+    """Read a picture's file name, the number of its caption, a tab and the caption from each line; no header."""
+    for number, line in text_lines(path):
+        record = Record(path, f"line {number:,}", {}, hint)
+        found = FLICKR.fullmatch(line.rstrip("\r\n"))
+        if found is None:
+            yield unusable(record.error("is no file name, #, number, tab and caption"))
+        else:
+            yield Entry((record.caption("caption", found["caption"], None),), record.place, name=found["name"])
 
 
 def read_csv(path: Path, columns: Columns, hint: str) -> Iterator[Entry]:
@@ -63,35 +75,68 @@ def read_tsv(path: Path, columns: Columns, hint: str) -> Iterator[Entry]:
 
 
 def _separated(path: Path, columns: Columns, hint: str, delimiter: str) -> Iterator[Entry]:
-    rows = csv.reader((line for _, line in text_lines(path)), delimiter=delimiter, strict=True)
-    try:
-        header = next(rows, [])
-        names = find_columns(path, header, columns, hint)
-        for row in rows:
-            place = f"line {rows.line_num:,}"
-            if len(row) != len(header):
-                problem = f"has {len(row)} fields, where the header has {len(header)}"
-                raise InputError(path, place, problem, "mend the line; a caption with the separator in it needs quotes")
-            yield entry_of(Record(path, place, dict(zip(header, row, strict=True)), hint), names)
-    except csv.Error as error:
-        raise InputError(path, f"line {rows.line_num:,}", f"cannot be split into fields ({error})", hint) from error
+    csv.field_size_limit(MAX_LINE_BYTES)  # 128 kB otherwise
+    rows = _rows(path, csv.reader((line for _, line in text_lines(path)), delimiter=delimiter, strict=True), hint)
+    _, header = next(rows, ("", []))
+    if isinstance(header, RecordError):
+        raise header
+    names = find_columns(path, header, columns, hint)
+    for place, fields in rows:
+        if isinstance(fields, RecordError):
+            yield unusable(fields)
+        else:
+            yield entry_of(Record(path, place, dict(zip(header, fields, strict=True)), hint), names)
+
+
+def _rows(path: Path, rows: Any, hint: str) -> Iterator[tuple[str, list[str] | RecordError]]:
+    """Yield the place and the fields, or the error, of each row of a csv.reader; the first is the header.
+
+    InputError for an error of several lines: a quote that is not closed may have swallowed many captions.
+    """
+    width, start = 0, 1
+    while True:
+        fields, problem, mend = [], "", hint
+        try:
+            fields = next(rows)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            problem = f"cannot be split into fields ({error})"
+        width = width or len(fields)
+        if not problem and fields and len(fields) != width:
+            problem = f"has {len(fields)} fields, where the header has {width}"
+            mend = "mend the line; a caption with the separator in it needs quotes"
+        first, last, start = start, rows.line_num, rows.line_num + 1
+        place = f"line {last:,}"
+        if problem and last > first:
+            mend = "mend the quotes: one that is not closed joins lines"
+            raise InputError(path, f"lines {first:,} to {last:,}", problem, mend)
+        if problem:
+            yield place, RecordError(path, place, problem, mend)
+        elif fields:
+            yield place, fields
 
 
 def read_jsonl(path: Path, columns: Columns, hint: str) -> Iterator[Entry]:
-    """Read an object from each line; all have the keys of the first."""
+    """Read an object from each line that is not blank; all have the keys of the first."""
     names = None
     for number, line in text_lines(path):
-        place = f"line {number:,}"
-        record = Record(path, place, _object(path, place, line, hint), hint)
+        if not line.strip():
+            continue
+        try:
+            record = _record(path, f"line {number:,}", line, hint)
+        except RecordError as error:
+            yield unusable(error)
+            continue
         names = names or find_columns(path, list(record.values), columns, hint)
         yield entry_of(record, names)
 
 
-def _object(path: Path, place: str, line: str, hint: str) -> dict[str, Any]:
+def _record(path: Path, place: str, line: str, hint: str) -> Record:
     try:
         value = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise InputError(path, place, f"is not JSON ({error})", hint) from error
+        raise RecordError(path, place, f"is not JSON ({error})", hint) from error
     if not isinstance(value, dict):
-        raise InputError(path, place, "is no object", hint)
-    return value
+        raise RecordError(path, place, "is no object", hint)
+    return Record(path, place, value, hint)

@@ -4,7 +4,7 @@ import logging
 import tempfile
 import unicodedata
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Self
@@ -17,34 +17,45 @@ from icsd.core.errors import InputError
 from icsd.core.ids import shard_of
 from icsd.core.languages import ENGLISH
 from icsd.corpora import Corpus, Row
+from icsd.corpora.dropped import DroppedRecords
+from icsd.corpora.entries import RecordError
 
 BATCH = 100_000  # captions in memory at once
 LOOKED_AT = 1000  # captions whose script is looked at
 _log = logging.getLogger(__name__)
 
 
-def read_captions(corpus: Corpus, max_characters: int, captions: Path, shards: int, language: str = ENGLISH) -> None:
+def read_captions(
+    corpus: Corpus,
+    max_characters: int,
+    captions: Path,
+    shards: int,
+    language: str = ENGLISH,
+    max_drop_share: float = 0.0,
+) -> None:
     """Write the CAPTIONS of a corpus, by id, each in the shard that its id's hash names.
 
     The captions of a corpus without splits get the split that the config names. The corpus is read as a stream, and
-    only one shard of it is in memory at once. InputError names the record that is missing, doubled or malformed, or
-    whose caption is longer than `max_characters`; a corpus or split without captions is an InputError too, and one in
-    another script than the language's if that is English.
+    only one shard of it is in memory at once. A record that cannot be used, or whose caption is longer than
+    `max_characters`, is dropped, and a LEDGER beside the captions has the reason. TooManyDroppedError for more than
+    the share `max_drop_share`; with 0, the first is an InputError. So is an id of two captions, a corpus or a split
+    without captions, and one in another script than the language's if that is English.
     """
-    rows, ids = corpus.captions(), list[np.ndarray]()
+    dropped = DroppedRecords(max_drop_share, "captions.max_drop_share")
+    rows, ids = _short(corpus.captions(dropped.drop), max_characters, dropped), list[np.ndarray]()
     with ShardSorter(captions.parent) as sorter:
         while batch := list(islice(rows, BATCH)):
-            for row in batch:
-                _check_length(row, max_characters)
             if language == ENGLISH and not ids:
                 _check_english(batch[:LOOKED_AT])
             table = _table(batch, corpus.split)
             ids.append(table["caption_id"].to_numpy())
             sorter.add(table, [shard_of(row.caption_id, shards) for row in batch])
             _log.info("captions: %s are read", f"{sum(map(len, ids)):,}")
-        _check_distinct(corpus, np.concatenate(ids))
+        dropped.check(sum(map(len, ids)), corpus.paths[0])
+        _check_distinct(corpus, np.concatenate([np.empty(0, dtype=np.int64), *ids]))
         by_shard = (sorter.read(shard, tables.CAPTIONS.schema).sort_by("caption_id") for shard in range(shards))
         tables.write_batches(captions, tables.CAPTIONS, by_shard)
+    dropped.write(captions)
 
 
 def _table(batch: Sequence[Row], split: str | None) -> pa.Table:
@@ -62,16 +73,22 @@ def _check_distinct(corpus: Corpus, ids: np.ndarray) -> None:
     ids = np.sort(ids)
     same = ids[1:][ids[1:] == ids[:-1]]
     if len(same):
-        first, second = islice((row for row in corpus.captions() if row.caption_id == same[0]), 2)
+        again = corpus.captions(lambda _: None)
+        first, second = islice((row for row in again if row.caption_id == same[0]), 2)
         problem = f"repeats the id {second.caption_id} of {first.path}, {first.place}"
         raise InputError(second.path, second.place, problem, "keep one of the two, or give no ids")
 
 
-def _check_length(row: Row, limit: int) -> None:
-    if len(row.text) > limit:
-        problem = f"its caption has {len(row.text):,} characters, where captions.max_characters={limit:,} are allowed"
-        hint = "shorten or remove it, or raise the limit in config/config.yaml"
-        raise InputError(row.path, f"{row.place}, caption {row.caption_id}", problem, hint)
+def _short(rows: Iterator[Row], limit: int, dropped: DroppedRecords) -> Iterator[Row]:
+    """Yield the captions that are not too long, and drop the others."""
+    hint = "shorten or remove it, or raise the limit in config/config.yaml"
+    for row in rows:
+        if len(row.text) <= limit:
+            yield row
+            continue
+        count = f"{len(row.text):,} characters, where captions.max_characters={limit:,} are allowed"
+        place = f"{row.place}, caption {row.caption_id}"
+        dropped.drop(RecordError(row.path, place, f"its caption is too long: {count}", hint))
 
 
 def _check_english(rows: Sequence[Row]) -> None:

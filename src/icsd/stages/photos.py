@@ -15,6 +15,7 @@ from icsd.core.ids import real_image_id
 from icsd.core.pictures import MAX_BYTES, PictureError, read_picture
 from icsd.core.text import shown
 from icsd.corpora import Corpus, Picture
+from icsd.corpora.dropped import DroppedRecords
 
 MODEL = "photograph"  # in place of a model in IMAGES
 BATCH = 64  # pictures in memory at once
@@ -36,18 +37,21 @@ def read_pictures(corpus: Corpus, folder: Path | None, split: str, paths: Pictur
     """Write the IMAGES of a corpus, with the bytes in `folder` or in the corpus, its CAPTIONS, DOMAINS and LEDGER.
 
     A picture that cannot be decoded is dropped with its captions, and the ledger has the reason. A picture without a
-    caption is kept, and the log counts it. InputError, naming file and record, for a caption without its picture
-    and a picture file that is missing; TooManyDroppedError for more dropped pictures than `max_drop_share` of all.
+    caption is kept, and the log counts it. A record that cannot be used is in a second LEDGER, beside the captions.
+    InputError, naming file and record, for a picture file that is missing or outside `folder`; TooManyDroppedError for
+    more dropped pictures, or records, than `max_drop_share` of all.
     """
+    dropped = DroppedRecords(max_drop_share, "pictures.max_drop_share")
     captions: list[Row] = []
     domains: list[Row] = []
     ledger: list[Row] = []
-    found = _images(corpus, folder, captions, domains, ledger, max_drop_share)
+    found = _images(corpus, folder, captions, domains, ledger, dropped)
     tables.write_batches(paths.images, tables.IMAGES, found)
     rows = [row | {"split": split} for row in sorted(captions, key=lambda row: row["caption_id"])]
     tables.write(paths.captions, tables.CAPTIONS, rows)
     tables.write(paths.domains, tables.DOMAINS, domains)
     tables.write(paths.ledger, tables.LEDGER, ledger)
+    dropped.write(paths.captions)
 
 
 def _images(
@@ -56,10 +60,10 @@ def _images(
     captions: list[Row],
     domains: list[Row],
     ledger: list[Row],
-    max_drop_share: float,
+    dropped: DroppedRecords,
 ) -> Iterator[list[Row]]:
     """Yield batches of rows of IMAGES, and add the rows of CAPTIONS, DOMAINS and LEDGER to the lists."""
-    pictures, bare = corpus.pictures(), 0
+    pictures, bare = corpus.pictures(dropped.drop), 0
     while batch := list(islice(pictures, BATCH)):
         images = []
         for picture in batch:
@@ -78,7 +82,8 @@ def _images(
     _log.info("pictures: %s of %s kept, %s captions", f"{kept:,}", f"{len(ledger):,}", f"{len(captions):,}")
     if bare:
         _log.info("%s pictures have no caption", f"{bare:,}")
-    _check_drops(corpus.paths[0], ledger, max_drop_share)
+    dropped.check(len(captions), corpus.paths[0])
+    _check_drops(corpus.paths[0], ledger, dropped.limit)
 
 
 def _file(corpus: Corpus, folder: Path | None, picture: Picture) -> bytes:

@@ -78,6 +78,12 @@ class Run:
         return self._file("captions/all", "captions", tables.CAPTIONS)
 
     @property
+    def dropped_captions(self) -> RunTable:
+        """The records of the corpus that could not be used, with reasons; no file in a run without such records."""
+        found = self._file("captions/dropped", "ledger of records", tables.LEDGER)
+        return replace(found, paths=()) if found.missing else found
+
+    @property
     def embeddings(self) -> RunTable:
         """The vectors of the captions."""
         return self._sharded("embeddings", "embeddings", tables.EMBEDDINGS)

@@ -159,6 +159,8 @@ def _models(annotation: Any) -> list[Any]:
         ("captions", {}, "captions.annotations is missing"),
         ("captions.annotations", 3, "captions.annotations=3: must be a path or a list of paths"),
         ("captions.annotations", [], "captions.annotations=[]: must be a path or a list of paths"),
+        ("captions.annotations", ["a.txt", "{b}.txt"], "captions.annotations=['a.txt', '{b}.txt']: braces in a path"),
+        ("pictures.val.images", "{val}", "pictures.val.images='{val}': braces in a path would be"),
         ("captions.layout", "karpaty", "captions.layout='karpaty': input should be 'auto', 'coco', 'nocaps'"),
         ("captions.columns", {"captoin": "x"}, "captions.columns.captoin is no key (did you mean captions.col"),
     ],

@@ -5,10 +5,12 @@ import pytest
 from icsd.core.ids import (
     candidate_id,
     candidate_number,
+    corpus_image_id,
     drawn_image_id,
     first_candidate_id,
     image_number,
     item_seed,
+    real_image_id,
     shard_names,
     shard_of,
 )
@@ -41,6 +43,13 @@ def test_seeds_differ_by_item_and_by_run() -> None:
     assert len(seeds) == 1_000
     assert min(seeds) >= 0
     assert 2**60 < max(seeds) < 2**62
+
+
+def test_negative_numbers_are_read_back() -> None:
+    image_id = candidate_id(drawn_image_id("multi", -1), 3)
+    assert (image_number(image_id), candidate_number(image_id)) == (-1, 3)
+    assert first_candidate_id(image_id) == "multi--1"
+    assert image_number(real_image_id(-7)) == corpus_image_id("real--7") == -7
 
 
 def test_a_candidate_has_the_number_of_its_group_and_its_own() -> None:

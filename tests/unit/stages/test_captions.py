@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from icsd.core import tables
-from icsd.core.errors import InputError
+from icsd.core.errors import InputError, TooManyDroppedError
 from icsd.core.ids import shard_names, shard_of
 from icsd.corpora import Corpus
 from icsd.stages.captions import read_captions
@@ -135,13 +135,12 @@ WHOLE = json.dumps(GOOD).encode()
         (GOOD | {"annotations": {"1": "a dog"}}, ["read as coco, annotations is no list"]),
         (GOOD | {"annotations": []}, ["holds no caption", "give a file with captions"]),
         (GOOD | {"annotations": ["a dog"]}, ["annotations[0]", "is no object"]),
-        (_annotation(id=None), ["annotations[0]", "has no id"]),
-        (_annotation(id="12"), ["annotations[0]", 'its id is "12", not a whole number']),
+        (_annotation(id="twelve"), ["annotations[0]", 'its id is "twelve", not a whole number']),
         (_annotation(id=True), ["annotations[0]", "its id is true"]),
         (_annotation(id=2**63), ["annotations[0]", "not a whole number of 64 bits"]),
         (_annotation(id=11), ["annotations[2] (id 11)", "repeats the id 11", "keep one of the two"]),
         (_annotation(image_id=None), ["annotations[0] (id 12)", "has no image_id"]),
-        (_annotation(image_id=7), ["annotation 12 is of image 7", "add the image or remove the annotation"]),
+        (_annotation(image_id=7), ["(id 12): its image 7 is not among the images", "add the image or"]),
         (_annotation(caption=None), ["annotations[0] (id 12)", "has no caption"]),
         (_annotation(caption=""), ["annotations[0] (id 12)", "its caption is empty", "remove the record"]),
         (_annotation(caption=" \n"), ["annotations[0] (id 12)", "its caption is empty"]),
@@ -158,6 +157,36 @@ def test_what_is_wrong_is_named_and_nothing_is_written(tmp_path: Path, content: 
     assert len(message) < 500
     assert "\n" not in message
     assert not (tmp_path / "out").exists()
+
+
+def test_a_few_unusable_records_are_dropped_with_their_reasons(tmp_path: Path) -> None:
+    path, out = tmp_path / "x.csv", tmp_path / "out" / "all.parquet"
+    path.write_text("caption,image_id\n" + "a dog,1.0\n" * 7 + ",2\nNA,\n" + "x" * 200 + ",3\n")
+    read_captions(Corpus((path,), missing=("NA",)), 100, out, 2, max_drop_share=0.3)
+    rows = tables.read(out, tables.CAPTIONS).to_pylist()
+    assert sorted(row["caption_id"] for row in rows) == [1, 2, 3, 4, 5, 6, 7]
+    assert {row["image_id"] for row in rows} == {1}
+    ledger = tables.read(out.with_name("dropped.parquet"), tables.LEDGER).to_pylist()
+    assert [(row["stage"], row["item_id"], row["kept"], row["reason"]) for row in ledger] == [
+        ("captions", f"{path}, line 9", False, "its caption is empty"),
+        ("captions", f"{path}, line 10", False, "stands for no caption"),
+        ("captions", f"{path}, line 11, caption 10", False,
+         "its caption is too long: 200 characters, where captions.max_characters=100 are allowed"),
+    ]  # fmt: skip
+    path.write_text("caption\na dog\n")
+    read_captions(Corpus((path,)), 100, out, 2, max_drop_share=0.3)
+    assert [each.name for each in out.parent.iterdir()] == ["all.parquet"]
+
+
+def test_too_many_unusable_records_are_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "x.txt"
+    path.write_text("a dog\n\n\n")
+    with pytest.raises(TooManyDroppedError) as error:
+        read_captions(Corpus((path,)), 100, tmp_path / "out" / "all.parquet", 1, max_drop_share=0.5)
+    message = str(error.value)
+    assert f"2 of 3 records of {path} were dropped, more than captions.max_drop_share=0.5 allows" in message
+    assert f"holds no caption (2); for example {path}, line 2: holds no caption. Mend or remove them" in message
+    assert not list((tmp_path / "out").glob("*"))
 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:

@@ -176,14 +176,17 @@ def test_too_many_pictures_that_cannot_be_decoded_are_an_error(corpus: Path) -> 
 @pytest.mark.parametrize(
     ("images", "annotations", "parts"),
     [
-        (IMAGES, [*ANNOTATIONS, {"id": 13, "image_id": 8, "caption": "x"}], ["annotation 13", "image 8"]),
+        (
+            IMAGES,
+            [*ANNOTATIONS, {"id": 13, "image_id": 8, "caption": "x"}],
+            ["annotations[3] (id 13)", "its image 8"],
+        ),
         (IMAGES, [*ANNOTATIONS, ANNOTATIONS[0]], ["annotations[3]", "repeats the id 10"]),
         ([*IMAGES, IMAGES[0]], ANNOTATIONS, ["images[2]", "repeats the id 7"]),
         (IMAGES, [{"id": 10, "image_id": 7}], ["annotations[0]", "has no caption"]),
         (IMAGES, [{"id": 10, "image_id": 7, "caption": "  "}], ["annotations[0]", "(id 10): its caption is empty"]),
-        (IMAGES, [{"image_id": 7, "caption": "x"}], ["annotations[0]", "has no id"]),
-        ([{"id": 7}], [], ["images[0]", "has no file_name"]),
-        ([{"id": "7", "file_name": "x"}], [], ["images[0]", 'id is "7"']),
+        ([{"id": 7}], [], ["images[0]", "names no picture"]),
+        ([{"id": "seven", "file_name": "x"}], [], ["images[0]", 'id is "seven"']),
         ("none", [], ["images is no list"]),
         (IMAGES, ["x"], ["annotations[0]", "is no object"]),
     ],
@@ -191,6 +194,17 @@ def test_too_many_pictures_that_cannot_be_decoded_are_an_error(corpus: Path) -> 
 def test_a_wrong_record_is_named(corpus: Path, images: object, annotations: object, parts: list[str]) -> None:
     _annotate(corpus, {"images": images, "annotations": annotations})
     _assert_one_message(corpus, "annotations.json", *parts)
+
+
+def test_a_few_unusable_records_are_dropped_with_their_reasons(corpus: Path) -> None:
+    wrong = [{"id": 13, "image_id": 8, "caption": "x"}, {"id": 14, "image_id": 7, "caption": None}]
+    _annotate(corpus, {"images": IMAGES, "annotations": [*ANNOTATIONS, *wrong]})
+    images, captions = _read(corpus, max_drop_share=0.4)
+    assert (len(images), [row["caption_id"] for row in captions]) == (2, [10, 11, 12])
+    rows = tables.read(corpus / "out" / "dropped.parquet", tables.LEDGER).to_pylist()
+    assert [row["reason"] for row in rows] == ["its caption is null, not a text", "its image 8 is not among the images"]
+    with pytest.raises(TooManyDroppedError, match=r"2 of 5 records of .*pictures\.max_drop_share=0\.3"):
+        _read(corpus, max_drop_share=0.3)
 
 
 def test_a_file_of_another_shape_is_named(corpus: Path) -> None:

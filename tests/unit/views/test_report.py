@@ -146,10 +146,14 @@ def test_the_guard_is_counted_and_begins_the_funnel(run: Path, tmp_path: Path) -
         for why in [reasons.get(number)]
     ]
     tables.write(run / "captions/guard.parquet", tables.LEDGER, ledger)
+    unusable = [{"stage": "captions", "item_id": f"x, line {n}", "kept": False, "reason": "no caption"} for n in (3, 4)]
+    tables.write(run / "captions/dropped.parquet", tables.LEDGER, unusable)
     config = small_config(guard={"duplicates": "drop", "references": "report"})
     draw_report(config, PROMPT, run, tmp_path / "report", finished=True)
     page = _Reader(tmp_path / "report/funnel.html")
-    assert page.rows[1:5] == [
+    assert page.rows[1:7] == [
+        ["captions: records with a caption", "", "6", "2", "4"],
+        ["", "no caption", "", "2", ""],
         ["references: captions that are no reference", "", "4", "0", "4"],
         ["duplicates: captions that repeat none", "", "4", "1", "3"],
         ["", "same text", "", "1", ""],

@@ -121,7 +121,7 @@ def scores_of_results(
     results: Path, annotations: Path, scoring: Scoring, partial: bool = False
 ) -> tuple[dict[str, list[Score]], int, int]:
     """Return the scores of all pictures and of each domain, and the numbers of pictures and of true captions."""
-    known = {each.image_id: each for each in Corpus((annotations,), split=EVERY_SPLIT).pictures()}
+    known = {each.image_id: each for each in Corpus((annotations,), split=EVERY_SPLIT).pictures(files=False)}
     predicted = read_results(results, known.keys(), annotations, partial)
     references = {
         image_id: [caption for _, caption in sorted(known[image_id].captions)] for image_id in sorted(predicted)

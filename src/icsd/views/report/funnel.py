@@ -41,6 +41,7 @@ ABOUT_PAIRS = (
 EXAMPLES = 5  # captions of each reason of the guard
 GUARD = "The guard: captions that repeat another one, or a reference"
 UNITS = {
+    "captions": "records with a caption",
     "references": "captions that are no reference", "duplicates": "captions that repeat none",
     "groups": "captions as anchors of groups", "summaries": "groups with a summary", "images": "chosen to be drawn",
     "safety": "pictures that may be used", "balance": "as many as multi has", "pictures": "photographs",
@@ -83,8 +84,15 @@ def _funnels(run: Run, arm: str) -> list[Funnel]:
         return []
     guard = [] if ARMS[arm].photographs else funnel_steps(run.guard.rows(["stage", "kept", "reason"]))
     captions = guard[-1].kept if guard else run.captions.count()
-    steps = [*guard, *_group_step(run, arm, captions), *funnel_steps(rows)]
+    records = [] if ARMS[arm].photographs else _caption_step(run)
+    steps = [*records, *guard, *_group_step(run, arm, captions), *funnel_steps(rows)]
     return [Funnel(arm, steps, run.pairs(arm).count())]
+
+
+def _caption_step(run: Run) -> list[FunnelStep]:
+    """The step that drops records of the corpus, where it dropped any; their ledger has the dropped ones alone."""
+    steps = funnel_steps(run.dropped_captions.rows(["stage", "kept", "reason"]))
+    return [FunnelStep(step.name, run.captions.count() + step.entered, step.dropped) for step in steps]
 
 
 def _group_step(run: Run, arm: str, captions: int) -> list[FunnelStep]:

@@ -82,7 +82,8 @@ def test_partial_results_need_the_option_partial(tmp_path: Path, capsys: pytest.
     [
         ([{"image_id": 8, "caption": "x"}], ["[0] (image_id 8)", "not among the 3 of", "captions.json"]),
         ([{"image_id": 3, "caption": "x"}] * 2, ["[1] (image_id 3)", "repeats the image"]),
-        ([{"image_id": "3", "caption": "x"}], ["[0]", 'image_id is "3", not a whole number']),
+        ([{"image_id": "three", "caption": "x"}], ["[0]", 'image_id is "three", not a whole number']),
+        ([{"image_id": 3, "caption": "a \ud83d"}], ["[0] (image_id 3)", "character 2", "half of a surrogate pair"]),
         ([{"image_id": 2**63, "caption": "x"}], ["[0]", "not a whole number of 64 bits"]),
         ([{"image_id": 3}], ["[0] (image_id 3)", "the caption null, not a text"]),
         (["a dog"], ["[0]", "is no object"]),
@@ -103,6 +104,18 @@ def test_a_wrong_results_file_is_one_message(
     assert (status, out) == (1, "")
     assert err.startswith("icsd: ") and err.count("\n") == 1
     assert all(part in err for part in ["results.json", *parts]), err
+
+
+def test_ids_may_be_texts_and_images_need_no_file_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As in coco_karpathy_test_gt.json, which BLIP's and LAVIS's users score against."""
+    annotations = annotate(
+        tmp_path, {str(key): said for key, said in CAPTIONS.items()}, [{"id": "7"}, {"id": "3"}, {"id": 5}]
+    )
+    rows = [{"image_id": str(key) if key != 5 else 5.0, "caption": text} for key, text in PREDICTED.items()]
+    (tmp_path / "results.json").write_text(json.dumps(rows))
+    command = [tmp_path / "results.json", "--annotations", annotations, "--metrics", "BLEU", "--samples", 20]
+    status, out, err = run_scores(capsys, *command)
+    assert (status, err) == (0, "") and out.startswith("3 pictures with 5 captions")
 
 
 def test_an_image_without_captions_is_one_message(
