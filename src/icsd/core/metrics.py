@@ -99,7 +99,7 @@ def chrf(sums: np.ndarray) -> float:
 
 def _chrf() -> Any:
     try:
-        from sacrebleu.metrics import CHRF  # late: the other metrics do not need it
+        from sacrebleu.metrics.chrf import CHRF  # late: the other metrics do not need it
     except ImportError:
         raise ConfigError(f"chrF of evaluation.metrics needs the package sacrebleu: {INSTALL}") from None
     return CHRF()
