@@ -7,6 +7,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from icsd.core.errors import InputError, ModelError
 from icsd.core.files import atomic_path
+from icsd.models.model_code import check_no_code
 
 POOLER = "pooler."  # a BERT's last layer, which many sentence encoders are published without
 
@@ -19,9 +20,13 @@ def convert_model(source: str, folder: Path) -> str:
     """
     if folder.exists():
         raise InputError(folder, "", "is there already", "name a new folder, or delete this one")
+    if Path(source).is_dir():
+        check_no_code(source, Path(source))
     try:
-        model, info = AutoModel.from_pretrained(source, weights_only=True, output_loading_info=True)
-        tokenizer = AutoTokenizer.from_pretrained(source)
+        model, info = AutoModel.from_pretrained(
+            source, weights_only=True, output_loading_info=True, trust_remote_code=False
+        )
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
     except (OSError, ValueError, KeyError, RuntimeError, pickle.UnpicklingError) as error:
         raise ModelError(f"{source} can't be converted: {(str(error).strip() or type(error).__name__)}") from error
     missing = sorted(info["missing_keys"])

@@ -13,6 +13,7 @@ from pathlib import Path
 from icsd.config.downloads import MARKER, MODELS
 from icsd.core.errors import ModelError
 from icsd.core.files import atomic_path, file_sha256
+from icsd.models.model_code import check_no_code
 
 WAY_OUT = "delete the folder, and `snakemake downloads` downloads it again"
 
@@ -85,8 +86,15 @@ def model_folder(setting: str, model: str, files: Sequence[str]) -> Path:
     """Return the folder `model`, or the copy of the hub's repository of that id in huggingface_hub's cache.
 
     Only `files`, patterns of paths, are looked up in the cache. Nothing is downloaded, because a job may run without
-    network. ModelError, naming the config's `setting`, if there is neither, or if the download is incomplete.
+    network. ModelError, naming the config's `setting`, if there is neither, if the download is incomplete, or if the
+    folder's JSON names code.
     """
+    folder = _found_folder(setting, model, files)
+    check_no_code(f"{setting}={model}", folder)
+    return folder
+
+
+def _found_folder(setting: str, model: str, files: Sequence[str]) -> Path:
     if Path(model).is_dir():
         check_download(setting, Path(model))
         return Path(model)

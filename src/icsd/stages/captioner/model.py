@@ -13,6 +13,7 @@ from transformers import BertLMHeadModel, BertTokenizer, CLIPImageProcessor, Vis
 from icsd.config import CaptionerConfig
 from icsd.core.errors import ModelError
 from icsd.core.languages import without_inner_spaces
+from icsd.models.model_code import check_no_code
 from icsd.models.model_folder import TOKENIZER_FILES, model_folder
 from icsd.stages.captioner.decoder import decoder_from, new_decoder
 from icsd.stages.captioner.loading import attention_on, load_weights, loaded
@@ -112,6 +113,7 @@ def _language_model(settings: CaptionerConfig, vocabulary: int, attention: str) 
 
 def load_captioner(folder: Path | str) -> Captioner:
     """Load a captioner that `save_captioner` wrote, on the GPU if there is one."""
+    check_no_code("checkpoint", Path(folder))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     kinds = ["vision-encoder-decoder"]
     model = load_weights(VisionEncoderDecoderModel, str(folder), "checkpoint", kinds, attention_on(device))

@@ -1,0 +1,77 @@
+"""The check that no code of a model's folder runs, whatever its JSON says; for every kind of folder.
+
+transformers, diffusers and open_clip run Python files of a folder, or of another repository, that its JSON names. Most
+of their calls can be told not to; open_clip passes on what the JSON says, and a pipeline's index names modules.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from icsd.core.errors import ModelError
+
+INDEX = "model_index.json"
+LARGE_BYTES = 2**20  # vocabularies; configs have some kB
+TOKENIZER_KEYS = {"clean", "strip_sep_token", "language", "reduction_mask", "context_length", "use_fast"}
+WAY_OUT = "no code of a model's folder is run: give a folder without it"
+
+
+def check_no_code(setting: str, folder: Path) -> None:
+    """Raise ModelError, naming the config's `setting`, for a folder whose JSON names code that a library would run."""
+    has_code = any(folder.rglob("*.py"))
+    for path in sorted(folder.rglob("*.json")):
+        if path.is_file() and path.stat().st_size <= LARGE_BYTES:
+            _check(setting, path, has_code=has_code)
+
+
+def _check(setting: str, path: Path, *, has_code: bool) -> None:
+    try:
+        document = json.loads(path.read_bytes())
+    except RecursionError as error:
+        raise ModelError(f"{setting}: {path} is nested too deep to be read; give another folder") from error
+    except (ValueError, OSError):
+        return  # the library that needs the file says so
+    problems = [each for key, value in _pairs(document) if (each := _problem(key, value, has_code=has_code))]
+    if path.name == INDEX and isinstance(document, dict):
+        problems += _foreign_parts(document)
+    if problems:
+        raise ModelError(f"{setting}: {path} {problems[0]}; {WAY_OUT}")
+
+
+def _pairs(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield every key with its value, at any depth."""
+    if isinstance(value, dict):
+        yield from value.items()
+    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _pairs(each)
+
+
+def _problem(key: str, value: Any, *, has_code: bool) -> str:
+    if key == "trust_remote_code" and value:
+        return "asks to trust code (trust_remote_code)"
+    if key == "auto_map" and value and (has_code or "--" in str(value)):
+        return "names classes of Python files (auto_map)"
+    if key == "tokenizer_kwargs" and isinstance(value, dict) and (unknown := sorted({*value} - TOKENIZER_KEYS)):
+        return f"gives its tokenizer the argument {unknown[0]!r} (tokenizer_kwargs)"
+    if (
+        key in {"timm_model_name", "hf_model_name"}
+        and isinstance(value, str)
+        and (":" in value or Path(value).is_dir())
+    ):
+        return f"names another folder ({key})"
+    return ""
+
+
+def _foreign_parts(index: Mapping[str, Any]) -> list[str]:
+    """Return a problem for each part of a pipeline whose class is of a module outside diffusers and transformers."""
+    spec = find_spec("diffusers")
+    folders = spec.submodule_search_locations if spec and spec.submodule_search_locations else []
+    known = {path.stem for folder in folders for path in (Path(folder) / "pipelines").glob("*")}
+    known |= {"diffusers", "transformers"}
+    if isinstance(index.get("_class_name"), list):
+        return ["names a pipeline of a Python file (_class_name)"]
+    pairs = {name: value for name, value in index.items() if isinstance(value, list) and len(value) == 2}
+    parts = {name: value[0] for name, value in pairs.items() if isinstance(value[1], str)}
+    return [f"names the module {module!r} ({name})" for name, module in parts.items() if str(module) not in known]
