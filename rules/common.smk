@@ -73,10 +73,6 @@ def training_images(wildcards):
     )
 
 
-# keys of `images` that decide what is drawn, and not how
-WHAT_IS_DRAWN = ("max_summaries", "spare", "seed", "candidates", "redraw_below", "max_images")
-
-
 def drawn_shards(stage, *arms):
     """The tables of a stage for all pictures that are drawn for these arms, further candidates included."""
     drawings = [drawing for arm in arms for drawing in cfg.drawings(arm)]

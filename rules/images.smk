@@ -135,7 +135,7 @@ rule generate_images:
         drawing=DRAWN,
     params:
         revision=REVISIONS["images"],
-        settings=cfg.images.params(without=WHAT_IS_DRAWN),
+        settings=cfg.images.drawing,
     log:
         "<results>/logs/generate_images/{drawing}/{shard}.log",
     benchmark:

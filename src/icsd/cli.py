@@ -12,6 +12,7 @@ from icsd.views.export import add_caption
 from icsd.views.figure import add_figure
 from icsd.views.gallery import add_gallery
 from icsd.views.options import Commands, add_config, read_config
+from icsd.views.preview import add_preview
 from icsd.views.run import run_folder
 from icsd.views.scores import add_compare, add_scores
 from icsd.views.status import add_status
@@ -49,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
     commands = whole.add_subparsers(title="commands", required=True, metavar="COMMAND")
     add_status(commands)
     _add_resume(commands)
+    add_preview(commands)
     add_trace(commands)
     add_caption(commands)
     add_scores(commands)

@@ -61,6 +61,7 @@ SUBCOMMANDS = {  # of icsd -> the tests that run it on tables
     "compare": "tests/unit/views/test_scores.py",
     "figure": "tests/unit/views/test_figure.py",
     "gallery": "tests/unit/views/test_gallery.py",
+    "preview": "tests/unit/views/test_preview.py",
     "convert": "tests/unit/models/test_conversion.py",
 }
 

@@ -18,6 +18,8 @@ def _size(value: Any) -> Any:
 
 Size = Annotated[int | list[int] | None, BeforeValidator(_size)]
 Parameter = bool | int | float | str
+# keys of `images` that decide what is drawn, and not how
+WHAT_IS_DRAWN = ("max_summaries", "spare", "seed", "candidates", "redraw_below", "max_images")
 OWN_FIELDS = ("model", "prompt", "n", "size", "response_format")  # of a request for an image
 
 
@@ -109,6 +111,11 @@ class ImagesConfig(Section):
     def height_and_width(self) -> tuple[int, int] | None:
         """The size in pixels; None for the model's own."""
         return height_and_width(self.size)
+
+    @property
+    def drawing(self) -> dict[str, Any]:
+        """The tracked keys that determine an image of a sentence."""
+        return self.params(without=WHAT_IS_DRAWN)
 
     @property
     def unused(self) -> Set[str]:

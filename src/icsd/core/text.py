@@ -1,5 +1,6 @@
 """Text from outside, truncated and escaped for messages and Markdown; tables in Markdown."""
 
+import html
 import re
 from collections.abc import Sequence
 
@@ -10,6 +11,7 @@ ESCAPED_CHARACTERS = 80
 UNSEEN = re.compile("[\u0000-\u0008\u000a-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]")
 MARKUP = re.compile(r"[\\`*_{}\[\]()#+!|~$=^]")
 ADDRESS = re.compile(r"[&<>@]|:(?=//)|(?i:(?<=\bwww)\.)")  # HTML, and characters that turn an address into a link
+HTML_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")  # characters that HTML forbids
 FENCE = re.compile(r"`{3,}")
 _ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
 
@@ -23,6 +25,11 @@ def shown(text: str) -> str:
     """The beginning of a text from outside, in printable ASCII."""
     plain = text.encode("ascii", "backslashreplace").decode().translate(_ESCAPES)
     return truncated(plain, ESCAPED_CHARACTERS, "...")
+
+
+def as_html(text: str) -> str:
+    """The text without markup of HTML and control characters; a `bdi` around it keeps right-to-left text inside."""
+    return html.escape(HTML_CONTROL.sub("\N{REPLACEMENT CHARACTER}", text))
 
 
 def as_text(text: str) -> str:

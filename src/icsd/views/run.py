@@ -253,6 +253,16 @@ class Run:
         return self.folder / "estimate.md"
 
     @property
+    def summaries_budget(self) -> Path:
+        """The folder with what jobs have reserved of summaries.budget_usd."""
+        return self.folder / "budget"
+
+    @property
+    def images_budget(self) -> Path:
+        """The folder with what jobs have reserved of images.budget_usd."""
+        return self.folder / "image-budget"
+
+    @property
     def gallery(self) -> Path:
         """The folder of the gallery."""
         return self.folder / "gallery"

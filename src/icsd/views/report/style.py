@@ -5,7 +5,6 @@ https://jfly.uni-koeln.de/color/; arms differ in markers and line styles too, sh
 data: it never becomes markup.
 """
 
-import html
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from icsd.config.arms import ARMS
 from icsd.core import files
-from icsd.core.text import truncated
+from icsd.core.text import as_html, truncated
 
 BLUE, ORANGE, GREEN, PINK, BLACK = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#000000"
 SKY, VERMILION, YELLOW, GREY = "#56B4E9", "#D55E00", "#F0E442", "#999999"
@@ -142,7 +141,6 @@ def plain(text: str, limit: int | None = None) -> str:
 
 # --- Pages ------------------------------------------------------------------------------------------------------------
 
-_HTML_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")  # characters that HTML forbids
 _CSS = """
 body { font: 15px/1.45 system-ui, sans-serif; color: #111; background: #fff; margin: 1.5rem; max-width: 75rem; }
 table { border-collapse: collapse; margin: 0 0 1.75rem; font-variant-numeric: tabular-nums; }
@@ -168,10 +166,10 @@ class HtmlTable:
 
 def html_page(title: str, about: Sequence[str], shown: Sequence[HtmlTable]) -> str:
     """A page with paragraphs, without empty ones, and tables; it needs no other file."""
-    paragraphs = "".join(f"<p>{_html(each)}</p>\n" for each in about if each)
+    paragraphs = "".join(f"<p>{as_html(each)}</p>\n" for each in about if each)
     return (
-        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{_html(title)}</title>\n'
-        f"<style>{_CSS}</style>\n</head>\n<body>\n<h1>{_html(title)}</h1>\n"
+        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{as_html(title)}</title>\n'
+        f"<style>{_CSS}</style>\n</head>\n<body>\n<h1>{as_html(title)}</h1>\n"
         f"{paragraphs}{''.join(map(_html_table, shown))}</body>\n</html>\n"
     )
 
@@ -185,7 +183,7 @@ def save_page(path: Path, title: str, about: Sequence[str], shown: Sequence[Html
 def _html_table(table: HtmlTable) -> str:
     header = "".join(_html_cell("th", name, table, name, ' scope="col"') for name in table.header)
     rows = "".join(f"<tr>{_html_row(table, row)}</tr>\n" for row in table.rows)
-    caption = f"<caption>{_html(table.caption)}</caption>"
+    caption = f"<caption>{as_html(table.caption)}</caption>"
     return f"<table>\n{caption}\n<thead><tr>{header}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n"
 
 
@@ -198,9 +196,4 @@ def _html_row(table: HtmlTable, row: Sequence[str]) -> str:
 def _html_cell(tag: str, value: str, table: HtmlTable, column: str, more: str = "") -> str:
     as_text = table.header.index(column) < table.left or column in table.texts
     kind = ' class="text"' if as_text else ""
-    return f"<{tag}{more}{kind}><bdi>{_html(value)}</bdi></{tag}>"
-
-
-def _html(value: str) -> str:
-    """Escape markup and control characters; the `bdi` around a cell keeps right-to-left text inside it."""
-    return html.escape(_HTML_CONTROL.sub("�", value))
+    return f"<{tag}{more}{kind}><bdi>{as_html(value)}</bdi></{tag}>"
