@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from checkout import OVERLAY, Checkout, Config
@@ -62,8 +63,8 @@ def submit(cluster: Cluster) -> Iterator[Submit]:
     """Starts `snakemake --profile slurm` in a folder; those that still run end with the tests."""
     heads: list[Head] = []
 
-    def start_one(folder: Path, *arguments: str) -> Head:
-        heads.append(start(cluster, folder, *arguments))
+    def start_one(folder: Path, *arguments: str, **options: Any) -> Head:
+        heads.append(start(cluster, folder, *arguments, **options))
         return heads[-1]
 
     yield start_one

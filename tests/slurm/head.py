@@ -4,7 +4,7 @@ import re
 import shlex
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,11 +48,13 @@ class Head:
         assert self.wait() == 0, self.said[-6000:]
 
 
-def start(cluster: Cluster, folder: Path, *arguments: str) -> Head:
+def start(
+    cluster: Cluster, folder: Path, *arguments: str, profile: str = "slurm", quick: Sequence[str] = QUICK
+) -> Head:
     """`snakemake --profile slurm ARGUMENTS`, typed in a folder; it ends when the tests do."""
     number = len(list(folder.glob("head-*.log")))
     log = folder / f"head-{number}.log"
-    command = [*INTERRUPTIBLE, *DYING_WITH_US, SNAKEMAKE, "--profile", "slurm", *QUICK, *arguments]
+    command = [*INTERRUPTIBLE, *DYING_WITH_US, SNAKEMAKE, "--profile", profile, *quick, *arguments]
     with log.open("wb") as said:
         said.write(f"$ {shlex.join(command)}\n".encode())
         said.flush()
