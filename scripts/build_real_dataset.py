@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from icsd.core.logs import job_log
-from icsd.stages.dataset.building import build_real_dataset
+from icsd.stages.dataset.real import build_real_dataset
 
 with job_log(snakemake.log[0]):
     pictures, captions = Path(snakemake.input.ledger), Path(snakemake.input.captions)

@@ -1,217 +1,193 @@
 """Which pairs the scores of images and captions drop, add and weigh, and which candidate of a sentence is used."""
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from icsd.config import AlignmentConfig
 from icsd.core import tables
 from icsd.core.errors import InputError
-from icsd.core.ids import candidate_number, first_candidate_id, item_seed
+from icsd.core.id_columns import candidate_numbers, first_candidate_ids, item_seeds
+from icsd.stages.dataset.pairs import Pairs
+from icsd.stages.dataset.steps import scattered, whole
 
-Pair = tuple[str, int]  # an image and a caption
+Floats = NDArray[np.float64]
 DIGITS = 5  # of a score: the tables hold float32, in which 0.47 is a little less
 AGAIN = "delete it and run snakemake again"
 
 
+def rounded(scores: pa.ChunkedArray) -> Floats:
+    """Scores to DIGITS: exactly Python's `round`, since a float32 times 10^5 is exact in float64."""
+    values: Floats = np.asarray(scores).astype(np.float64)
+    return np.round(values, DIGITS)
+
+
 @dataclass(frozen=True)
 class Scores:
-    """The scores of an arm's images: of their captions, of their sentences, and of other images for a caption.
+    """The scores of an arm's images with their captions, and, where `caption_id` is null, with their sentences.
 
-    `matches` has the nearest images of each caption, the nearest first. `path` names the tables in messages.
+    `values` [n] are those of the rows of `table`. `path` names the tables in messages.
     """
 
     path: Path
-    captions: Mapping[Pair, float]
-    sentences: Mapping[str, float]
-    matches: Mapping[int, Sequence[tuple[str, float]]] = field(default_factory=dict)
+    table: pa.Table
+    values: Floats
 
-    def of(self, image_id: str, caption_id: int) -> float:
-        """The score of a pair; InputError if it has none."""
-        try:
-            return self.captions[image_id, caption_id]
-        except KeyError:
-            raise InputError(self.path, image_id, f"caption {caption_id} has no score", AGAIN) from None
+    def of(self, pairs: Pairs) -> Floats:
+        """The score of each pair; InputError if one has none."""
+        image = np.asarray(pc.index_in(self.table["image_id"], value_set=pairs.images).fill_null(-1)).astype(np.int64)
+        scored = (image >= 0) & np.asarray(self.table["caption_id"].is_valid())
+        caption = np.asarray(self.table["caption_id"].fill_null(0))[scored]
+        captions = np.unique(np.concatenate([caption, pairs.caption]))
+        keys = image[scored] * len(captions) + np.searchsorted(captions, caption)
+        wanted = pairs.image * len(captions) + np.searchsorted(captions, pairs.caption)
+        found, missing = _found(keys, self.values[scored], wanted)
+        if missing is not None:
+            image_id = pairs.images[int(pairs.image[missing])].as_py()
+            raise InputError(self.path, image_id, f"caption {pairs.caption[missing]} has no score", AGAIN)
+        return found
 
-    def of_sentence(self, image_id: str) -> float:
-        """The score of an image's sentence; InputError if it has none."""
-        try:
-            return self.sentences[image_id]
-        except KeyError:
-            raise InputError(self.path, image_id, "the sentence has no score", AGAIN) from None
-
-    def mean(self, image_id: str, caption_ids: Iterable[int]) -> float:
-        """The mean score of an image's captions, rounded: the best candidate must not hang on an order of adding."""
-        return round(float(np.mean([self.of(image_id, caption_id) for caption_id in caption_ids])), 6)
-
-
-def read_scores(alignment: Sequence[Path], matches: Sequence[Path] = ()) -> Scores:
-    """Read ALIGNMENT tables: of an arm's images and their own captions, and of captions and their nearest images."""
-    captions, sentences = dict[Pair, float](), dict[str, float]()
-    for row in tables.concat(alignment, tables.ALIGNMENT).to_pylist():
-        if row["caption_id"] is None:
-            sentences[row["image_id"]] = round(row["score"], DIGITS)
-        else:
-            captions[row["image_id"], row["caption_id"]] = round(row["score"], DIGITS)
-    nearest: dict[int, dict[str, float]] = {}
-    for path in matches:
-        for row in tables.read(path, tables.ALIGNMENT).to_pylist():
-            nearest.setdefault(row["caption_id"], {})[row["image_id"]] = round(row["score"], DIGITS)
-    return Scores(alignment[0].parent, captions, sentences, {each: list(of.items()) for each, of in nearest.items()})
+    def of_sentences(self, image_ids: pa.Array) -> Floats:
+        """The score of each image's sentence; InputError if one has none."""
+        rows = np.asarray(self.table["caption_id"].is_null())
+        places = pc.index_in(image_ids, value_set=whole(self.table["image_id"].filter(pa.array(rows))))
+        if places.null_count:
+            image_id = image_ids.filter(places.is_null())[0].as_py()
+            raise InputError(self.path, image_id, "the sentence has no score", AGAIN)
+        return self.values[rows][np.asarray(places)]
 
 
-def losing_candidates(captions: Mapping[str, Sequence[int]], scores: Scores) -> dict[str, str]:
-    """The images, of those with these `captions`, whose sentence another candidate shows better, with the reason.
+def _found(keys: NDArray[np.int64], values: Floats, wanted: NDArray[np.int64]) -> tuple[Floats, int | None]:
+    """The value of each `wanted` key, and the place of the first that is not there."""
+    order = np.argsort(keys, kind="stable")
+    keys = keys[order]
+    places = np.searchsorted(keys, wanted, side="right") - 1
+    there = (places >= 0) & (keys[places] == wanted) if len(keys) else np.zeros(len(wanted), np.bool_)
+    if not there.all():
+        return np.zeros(0), int(np.flatnonzero(~there)[0])
+    return values[order[places]], None
+
+
+def read_scores(alignment: Sequence[Path]) -> Scores:
+    """Read the ALIGNMENT tables of an arm's images and their own captions."""
+    table = tables.concat(alignment, tables.ALIGNMENT)
+    return Scores(alignment[0].parent, table, rounded(table["score"]))
+
+
+def losing_candidates(pairs: Pairs, scores: Scores) -> pa.Array:
+    """For each image of `pairs`, if another candidate shows its sentence better, the reason to drop it.
 
     The mean score of the captions decides; of equal ones the earlier candidate is used.
     """
-    best = dict[str, tuple[float, str]]()
-    means = {image_id: scores.mean(image_id, of_image) for image_id, of_image in captions.items()}
-    for image_id in sorted(captions, key=candidate_order):
-        first = first_candidate_id(image_id)
-        if first not in best or means[image_id] > best[first][0]:
-            best[first] = means[image_id], image_id
-    reasons = dict[str, str]()
-    for image_id, mean in means.items():
-        highest, used = best[first_candidate_id(image_id)]
-        if used != image_id:
-            reasons[image_id] = f"another candidate is used: its captions' mean is {mean:.3f}, {used} has {highest:.3f}"
-    return reasons
+    means = _means(pairs, scores.of(pairs))
+    first = np.asarray(first_candidate_ids(pairs.images).dictionary_encode().indices)
+    order = np.lexsort((candidate_numbers(pairs.images), -means, first))
+    begins = np.searchsorted(first[order], np.arange(first.max(initial=-1) + 1))
+    used = order[begins][first]
+    lost = used != np.arange(len(used))
+    names = pairs.images.take(pa.array(used[lost])).to_pylist()
+    reasons = [
+        f"another candidate is used: its captions' mean is {mean:.3f}, {name} has {highest:.3f}"
+        for mean, name, highest in zip(means[lost].tolist(), names, means[used[lost]].tolist(), strict=True)
+    ]
+    return scattered(reasons, pa.array(lost))
 
 
-def candidate_order(image_id: str) -> tuple[str, int]:
-    """The sort key by sentence and number of the candidate."""
-    return first_candidate_id(image_id), candidate_number(image_id)
+def _means(pairs: Pairs, scores: Floats) -> Floats:
+    """The mean score of each image's captions, rounded: the best candidate must not hang on an order of adding."""
+    counts = np.bincount(pairs.image, minlength=len(pairs.images))
+    starts = counts.cumsum() - counts
+    means = np.full(len(counts), np.nan)
+    for count in np.unique(counts[counts > 0]).tolist():  # images with as many captions are the rows of a matrix
+        some = np.flatnonzero(counts == count)
+        means[some] = scores[starts[some][:, None] + np.arange(count)].mean(axis=1)
+    return np.array([round(mean, 6) for mean in means.tolist()], np.float64)
 
 
-def unshown_sentences(image_ids: Iterable[str], scores: Scores, settings: AlignmentConfig) -> dict[str, str]:
-    """The images whose sentence scores too low, with the reason."""
+def unshown_sentences(image_ids: pa.Array, scores: Scores, settings: AlignmentConfig) -> pa.Array:
+    """For each image whose sentence scores too low, the reason to drop it."""
     limit = settings.min_sentence_score
     if limit is None:
-        return {}
-    low = ((image_id, scores.of_sentence(image_id)) for image_id in image_ids)
-    reason = f"below alignment.min_sentence_score={limit}"
-    return {image_id: f"{reason}: its sentence's score is {score:.3f}" for image_id, score in low if score < limit}
+        return pa.nulls(len(image_ids), pa.string())
+    found = scores.of_sentences(image_ids)
+    reason = f"below alignment.min_sentence_score={limit}: its sentence's score is"
+    return scattered([f"{reason} {score:.3f}" for score in found[found < limit].tolist()], pa.array(found < limit))
 
 
 @dataclass(frozen=True)
 class ScoreLimits:
-    """The lowest score that a pair may have: of any image, and of each image by its best caption."""
+    """The lowest score that a pair may have: of any image, and of each of m images by its best caption [m].
+
+    An image without a limit of its own has -inf.
+    """
 
     lowest: float
-    of_images: Mapping[str, float]
+    of_images: Floats
 
-    def of(self, image_id: str) -> float:
-        """The lowest score that a pair of this image may have."""
-        return max(self.lowest, self.of_images.get(image_id, -np.inf))
+    @property
+    def of_each(self) -> Floats:
+        """The lowest score that a pair of each image may have [m]."""
+        return np.maximum(self.lowest, self.of_images)
 
 
-def low_pairs(pairs: Sequence[Pair], scores: Scores, settings: AlignmentConfig) -> tuple[dict[Pair, str], ScoreLimits]:
-    """The pairs that are dropped, with the reason, and the lowest scores that others may have.
+def low_pairs(pairs: Pairs, scores: Floats, settings: AlignmentConfig) -> tuple[pa.Array, ScoreLimits]:
+    """The reasons of the pairs that are dropped, null for the others [n], and the lowest scores that others may have.
 
     With `drop_share` the lowest score is that of the lowest pair that is left.
     """
-    scored = {pair: scores.of(*pair) for pair in pairs}
     line = -np.inf if settings.min_score is None else settings.min_score
-    dropped = {
-        pair: f"below alignment.min_score={line}: its score is {score:.3f}"
-        for pair, score in scored.items()
-        if score < line
-    }
-    order = sorted(pairs, key=lambda pair: (scored[pair], _tie(pair)))
-    lowest = order[: int(settings.drop_share * len(pairs) + 1e-9)]  # 0.29 of 100 are 29, in floating point as well
-    if lowest:
-        reason = f"among the lowest {settings.drop_share:g} of the arm's scores (alignment.drop_share)"
-        dropped |= {pair: f"{reason}: its score is {scored[pair]:.3f}" for pair in lowest if pair not in dropped}
-        line = max(line, scored[order[len(lowest)]])
-    limits = ScoreLimits(line, _image_limits(scored, settings.max_below_best))
-    dropped |= {
-        pair: f"more than alignment.max_below_best={settings.max_below_best} below the best of its image: "
-        f"its score is {score:.3f}, {limits.of_images[pair[0]]:.3f} is needed"
-        for pair, score in scored.items()
-        if pair not in dropped and score < limits.of_images.get(pair[0], -np.inf)
-    }
-    return dropped, limits
+    below = scores < line
+    count = int(settings.drop_share * len(pairs) + 1e-9)  # 0.29 of 100 are 29, in floating point as well
+    lowest = _lowest(pairs, scores, count)
+    reason = f"among the lowest {settings.drop_share:g} of the arm's scores (alignment.drop_share)"
+    texts = {0: f"below alignment.min_score={line}", 1: reason}
+    if count:
+        line = max(line, float(np.partition(scores, count)[count]))
+    limits = ScoreLimits(line, _image_limits(pairs, scores, settings.max_below_best))
+    needed = limits.of_images[pairs.image]
+    far = scores < needed
+    texts[2] = f"more than alignment.max_below_best={settings.max_below_best} below the best of its image"
+    lost = below | lowest | far
+    why = np.where(below, 0, np.where(lowest, 1, 2))[lost]
+    reasons = [
+        f"{texts[number]}: its score is {score:.3f}" + (f", {limit:.3f} is needed" if number == 2 else "")
+        for number, score, limit in zip(why.tolist(), scores[lost].tolist(), needed[lost].tolist(), strict=True)
+    ]
+    return scattered(reasons, pa.array(lost)), limits
 
 
-def _image_limits(scored: Mapping[Pair, float], max_below_best: float | None) -> dict[str, float]:
-    """The best score of each image less `max_below_best`, rounded as scores are; empty without it."""
+def _lowest(pairs: Pairs, scores: Floats, count: int) -> NDArray[np.bool_]:
+    """True for the `count` pairs with the lowest scores.
+
+    Of equal scores a hash decides, so that no image or caption comes first for its number.
+    """
+    if not count:
+        return np.zeros(len(scores), np.bool_)
+    last = np.partition(scores, count - 1)[count - 1]
+    found = scores < last
+    equal = np.flatnonzero(scores == last)
+    names = pairs.where(scores == last).names.to_pylist()
+    order = np.argsort(item_seeds(names, 0), kind="stable")
+    found[equal[order[: count - int(found.sum())]]] = True
+    return found
+
+
+def _image_limits(pairs: Pairs, scores: Floats, max_below_best: float | None) -> Floats:
+    """The best score of each image less `max_below_best`, rounded as scores are; -inf without it."""
+    best = np.full(len(pairs.images), -np.inf)
     if max_below_best is None:
-        return {}
-    best = dict[str, float]()
-    for (image_id, _), score in scored.items():
-        best[image_id] = max(best.get(image_id, -np.inf), score)
-    return {image_id: round(score - max_below_best, DIGITS) for image_id, score in best.items()}
+        return best
+    np.maximum.at(best, pairs.image, scores)
+    return np.array([each if each == -np.inf else round(each - max_below_best, DIGITS) for each in best.tolist()])
 
 
-def _tie(pair: Pair) -> int:
-    """The order of pairs with equal scores: by a hash, so that no image or caption comes first for its number."""
-    return item_seed(f"{pair[0]}/{pair[1]}", 0)
-
-
-@dataclass(frozen=True)
-class Unmatched:
-    """Captions without a pair: the best score of each with an image of its own, and the `images` it may get instead.
-
-    A pair that is `taken` is not made again. `pairs` are those that are left; an image may have `at_most` captions,
-    None: any number. Only the `nearest` images of a caption count.
-    """
-
-    captions: Mapping[int, float]
-    images: Set[str]
-    taken: Set[Pair]
-    pairs: Collection[Pair]
-    at_most: int | None
-    nearest: int
-
-
-def matched_pairs(
-    without: Unmatched, scores: Scores, limits: ScoreLimits
-) -> tuple[list[tuple[Pair, float]], dict[int, str]]:
-    """New pairs with their scores: each caption with the nearest image that shows it well and better than its own.
-
-    Also the captions for which there is none, with the reason. The highest scores choose first.
-    """
-    counts = Counter(image_id for image_id, _ in without.pairs)
-    found, reasons = dict[int, tuple[Pair, float]](), dict[int, str]()
-    for caption_id, image_id, score in _choices(without, scores):
-        needed = max(limits.of(image_id), without.captions[caption_id])
-        if score < limits.of(image_id) or score <= without.captions[caption_id]:
-            reasons.setdefault(
-                caption_id, f"no other image shows it: the best scores {score:.3f}, not above {needed:.3f}"
-            )
-        elif without.at_most is not None and counts[image_id] >= without.at_most:
-            reasons.setdefault(caption_id, f"no other image shows it: {image_id} has its captions")
-        elif caption_id not in found:
-            found[caption_id] = (image_id, caption_id), score
-            counts[image_id] += 1
-    none = "none of its nearest images is used"
-    dropped = {each: reasons.get(each, none) for each in without.captions if each not in found}
-    return [found[caption_id] for caption_id in sorted(found)], dropped
-
-
-def _choices(without: Unmatched, scores: Scores) -> list[tuple[int, str, float]]:
-    """Each caption with its nearest images of those it may be paired with, the highest scores first."""
-    choices = list[tuple[int, str, float]]()
-    for caption_id in without.captions:
-        near = [
-            (image_id, score) for image_id, score in scores.matches.get(caption_id, ()) if image_id in without.images
-        ]
-        choices += [
-            (caption_id, image_id, score)
-            for image_id, score in near[: without.nearest]
-            if (image_id, caption_id) not in without.taken
-        ]
-    return sorted(choices, key=lambda choice: (-choice[2], choice[0], choice[1]))
-
-
-def weights(scores: Sequence[float], temperature: float | None) -> list[float | None]:
-    """The weight exp(score / temperature) of each pair, divided by their mean; None without a temperature."""
-    if temperature is None:
-        return [None] * len(scores)
+def weights(scores: Sequence[float] | Floats, temperature: float) -> NDArray[np.float32]:
+    """The weight exp(score / temperature) of each pair, divided by their mean."""
     exponents = np.asarray(scores, np.float64) / temperature
     values = np.exp(exponents - exponents.max())
-    return [float(f"{value:.6g}") for value in values / values.mean()]
+    return np.array([float(f"{value:.6g}") for value in (values / values.mean()).tolist()], np.float32)

@@ -1,38 +1,35 @@
 """The tables of an arm to its training pairs, step by step; a ledger has all kept and dropped items with reasons."""
 
 import logging
-import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from icsd.config import AlignmentConfig
 from icsd.config.arms import ARMS, METHOD, Arm
 from icsd.core import tables
 from icsd.core.errors import InputError, check_drop_share
-from icsd.core.ids import (  # fmt: skip
-    corpus_image_id,
-    drawing_order,
-    drawn_image_id,
-    first_candidate_id,
-    image_number,
-    real_image_id,
-)
+from icsd.core.id_columns import drawing_places, drawn_image_ids, first_candidate_ids, image_numbers
 from icsd.stages.dataset.alignment import (  # fmt: skip
-    Pair,
+    Floats,
     Scores,
-    Unmatched,
     losing_candidates,
     low_pairs,
-    matched_pairs,
     read_scores,
     unshown_sentences,
     weights,
 )
+from icsd.stages.dataset.pairs import Pairs, pairs_of_sentences, rows_of_pairs
+from icsd.stages.dataset.rematch import Matching, matched_pairs, unmatched
+from icsd.stages.dataset.steps import Step, or_no_reason, scattered, whole
 
-Row = Mapping[str, Any]
+AGAIN = "delete it and run snakemake again"
 _log = logging.getLogger(__name__)
 
 
@@ -57,35 +54,6 @@ class DrawnTables:
     balance: Path | None = None
 
 
-@dataclass(frozen=True)
-class Step:
-    """The items that entered a stage; `dropped` has the reason of each that it dropped."""
-
-    stage: str
-    entered: Sequence[str]
-    dropped: Mapping[str, str]
-
-    def __post_init__(self) -> None:
-        if len(set(self.entered)) != len(self.entered) or not set(self.dropped) <= set(self.entered):
-            raise ValueError(f"{self.stage}: input must be kept + dropped, each item once")
-
-    @property
-    def kept(self) -> list[str]:
-        """The items that the stage kept, in their order."""
-        return [item for item in self.entered if item not in self.dropped]
-
-    def rows(self) -> list[dict[str, Any]]:
-        """Return the rows of LEDGER."""
-        reasons = ((item, self.dropped.get(item)) for item in self.entered)
-        return [
-            {"stage": self.stage, "item_id": item, "kept": reason is None, "reason": reason} for item, reason in reasons
-        ]
-
-    def __str__(self) -> str:
-        kept = len(self.entered) - len(self.dropped)
-        return f"{self.stage}: {kept:,} of {len(self.entered):,} kept"
-
-
 def build_dataset(
     arm: str, paths: DrawnTables, pairs: Path, ledger: Path, max_drop_share: float, settings: AlignmentConfig
 ) -> None:
@@ -94,11 +62,10 @@ def build_dataset(
     `settings` tell which pairs the scores drop, add and weigh. TooManyDroppedError if the checks drop a larger share of
     the pictures than `max_drop_share`. InputError if no pair is left, or if the tables do not belong together.
     """
-    sentences = tables.concat(paths.sentences, tables.SENTENCES).to_pylist()
-    captions = _captions(paths.captions)
-    by_image = {row["image_id"]: ARMS[arm].captions_of(row) for row in sentences}
-    scores = read_scores(paths.alignment, paths.matches) if paths.alignment else None
-    steps = _steps(arm, paths, by_image, captions, scores, settings)
+    sentences = tables.concat(paths.sentences, tables.SENTENCES, ["image_id", "group_id", "caption_ids"])
+    drawn = pairs_of_sentences(ARMS[arm], sentences)
+    scores = read_scores(paths.alignment) if paths.alignment else None
+    steps = _steps(arm, paths, drawn, scores, settings)
     safety = next(step for step in steps if step.stage == "safety")
     check_drop_share(
         safety.dropped,
@@ -108,125 +75,71 @@ def build_dataset(
         limit=max_drop_share,
         hint=f"Look at the contact sheets in {paths.images[0].parent}",
     )
-    found: dict[Pair, float | None] = {
-        (image_id, caption_id): None for image_id in steps[-1].kept for caption_id in by_image[image_id]
-    }
+    found, values = drawn.of(steps[-1].kept), None
     if scores and settings.selects:
-        more, found = _aligned(ARMS[arm], list(found), steps[-1].kept, scores, settings)
+        more, found, values = _aligned(ARMS[arm], found, scores, paths.matches, settings)
         steps += more
-    rows = [
-        _pair(image_id, caption_id, captions, paths.sentences[0]) | {"weight": weight}
-        for (image_id, caption_id), weight in found.items()
-    ]
-    _write(arm, steps, rows, pairs, ledger)
+    write_dataset(arm, steps, found, values, paths.captions, pairs, ledger, source=paths.sentences[0])
 
 
 def _aligned(
-    arm: Arm, pairs: Sequence[Pair], images: Sequence[str], scores: Scores, settings: AlignmentConfig
-) -> tuple[list[Step], dict[Pair, float | None]]:
+    arm: Arm, pairs: Pairs, scores: Scores, matches: Sequence[Path], settings: AlignmentConfig
+) -> tuple[list[Step], Pairs, NDArray[np.float32] | None]:
     """The steps that follow from the scores, and the pairs that are left or made, with their weights."""
-    shown = Step("alignment", images, unshown_sentences(images, scores, settings))
-    entered = [pair for pair in pairs if pair[0] not in shown.dropped]
-    dropped, limits = low_pairs(entered, scores, settings)
-    reasons = {_name(pair): why for pair, why in dropped.items()}
-    steps = [shown, Step("pairs", [_name(pair) for pair in entered], reasons)]
-    found = {pair: scores.of(*pair) for pair in entered if pair not in dropped}
+    shown = Step("alignment", pairs.images, unshown_sentences(pairs.images, scores, settings))
+    entered = pairs.of(shown.kept)
+    values = scores.of(entered)
+    reasons, limits = low_pairs(entered, values, settings)
+    steps = [shown, Step("pairs", entered.names, reasons)]
+    kept = np.asarray(reasons.is_null())
+    found, left = entered.where(kept), values[kept]
     if settings.rematch:
-        lost = _lost_captions(pairs, found, scores)
-        without = Unmatched(lost, set(shown.kept), set(pairs), set(found), arm.captions, settings.rematch)
-        made, unmatched = matched_pairs(without, scores, limits)
-        reasons = {f"caption {caption_id}": why for caption_id, why in unmatched.items()}
-        steps.append(Step("rematch", [f"caption {caption_id}" for caption_id in lost], reasons))
-        found |= dict(made)
-    return steps, dict(zip(found, weights(list(found.values()), settings.weight_temperature), strict=True))
+        counts = np.bincount(found.image, minlength=len(found.images))
+        without = unmatched(pairs, scores, found.caption)
+        matching = Matching(found.images, limits, counts, arm.captions, settings.rematch)
+        made, scored, lost = matched_pairs(without, matches, matching)
+        steps.append(_rematch_step(without.captions, lost))
+        found, left = found.with_more(made), np.concatenate([left, scored])
+    return steps, found, _weights(left, settings)
 
 
-def _lost_captions(pairs: Sequence[Pair], left: Mapping[Pair, float], scores: Scores) -> dict[int, float]:
-    """The captions of `pairs` that have none `left`, in order, each with its best score."""
-    kept = {caption_id for _, caption_id in left}
-    lost = dict[int, float]()
-    for image_id, caption_id in sorted(pairs, key=lambda pair: pair[1]):
-        if caption_id not in kept:
-            lost[caption_id] = max(lost.get(caption_id, -math.inf), scores.of(image_id, caption_id))
-    return lost
+def _rematch_step(captions: NDArray[np.int64], lost: dict[int, str]) -> Step:
+    names = pc.binary_join_element_wise("caption", pa.array(captions).cast(pa.string()), " ")
+    return Step("rematch", names, pa.array([lost.get(each) for each in captions.tolist()], pa.string()))
 
 
-def _name(pair: Pair) -> str:
-    """The id of a pair in the ledger."""
-    return f"{pair[0]}/{pair[1]}"
+def _weights(scores: Floats, settings: AlignmentConfig) -> NDArray[np.float32] | None:
+    return None if settings.weight_temperature is None else weights(scores, settings.weight_temperature)
 
 
-def build_real_dataset(pictures: Path, captions: Path, pairs: Path, ledger: Path, share: float = 1.0) -> None:
-    """Write the PAIRS of the real pictures, each with all its captions, and the LEDGER, from that of `pictures`.
-
-    A `share` of them is used, at least one, in an order of their ids that is the same for every share. InputError if
-    no pair is left.
-    """
-    read = {row["item_id"]: row["reason"] for row in tables.read(pictures, tables.LEDGER).to_pylist()}
-    rows = tables.read(captions, tables.CAPTIONS).to_pylist()
-    described = {real_image_id(row["image_id"]) for row in rows}
-    _check_same(captions, "pictures", described - {item for item, reason in read.items() if reason is None}, set())
-    dropped = {item: reason or "has no caption" for item, reason in read.items() if reason or item not in described}
-    steps = [Step("pictures", sorted(read), dropped)]
-    if share < 1:
-        steps.append(_part("share", steps[-1].kept, share))
-    kept = set(steps[-1].kept)
-    found = [
-        {
-            "image_id": real_image_id(row["image_id"]),
-            "caption_id": row["caption_id"],
-            "caption": row["caption"],
-        }
-        for row in rows
-        if real_image_id(row["image_id"]) in kept
-    ]
-    _write("real", steps, found, pairs, ledger)
-
-
-def _part(name: str, images: Sequence[str], share: float) -> Step:
-    """Keep the first images of the drawing order."""
-    in_order = sorted(images, key=lambda image_id: drawing_order(corpus_image_id(image_id)))
-    count = max(1, round(share * len(images)))
-    reason = f"not among the first {count:,} of dataset.real_share={share:g}"
-    return Step(name, images, dict.fromkeys(in_order[count:], reason))
-
-
-def _steps(
-    arm: str,
-    paths: DrawnTables,
-    by_image: Mapping[str, Sequence[int]],
-    captions: Mapping[int, str],
-    scores: Scores | None,
-    settings: AlignmentConfig,
-) -> list[Step]:
+def _steps(arm: str, paths: DrawnTables, drawn: Pairs, scores: Scores | None, settings: AlignmentConfig) -> list[Step]:
     """Return the steps to the arm's pictures; what one keeps enters the next.
 
-    `by_image` has the captions of each drawn image. Without `scores` no sentence has several candidates.
+    `drawn` has the captions of each drawn image. Without `scores` no sentence has several candidates.
     """
-    drawn, firsts = set(by_image), {first_candidate_id(image_id) for image_id in by_image}
-    first, possible = _possible_images(arm, paths, captions)
-    _check_same(paths.sentences[0], "the captions or summaries", firsts - set(possible), set())
-    reason = _REASONS[ARMS[arm].drawn_by.sentences or ""].format(count=f"{len(firsts):,}")
-    made = _made_images(paths.images)
-    _check_same(paths.images[0].parent, "the sentences", set(made), drawn)
-    dropped = {item: reason for item in possible if item not in drawn} | {
-        item: why for item, why in made.items() if why
-    }
-    images = Step("images", [*possible, *sorted(drawn - firsts)], dropped)
-    checks = {row["image_id"]: row for row in tables.concat(paths.safety, tables.SAFETY).to_pylist()}
-    _check_same(paths.safety[0].parent, "the images", set(checks), set(made))
-    dropped = {item: _drop_reason(checks[item]) for item in images.kept if checks[item]["verdict"] != "safe"}
-    steps = [*first, images, Step("safety", images.kept, dropped)]
+    firsts = pc.unique(first_candidate_ids(drawn.images))
+    first, possible = _possible_images(arm, paths)
+    unknown = firsts.filter(pc.invert(pc.is_in(firsts, value_set=possible)))
+    check_same(paths.sentences[0], "the captions or summaries", unknown, unknown.slice(0, 0))
+    images = _images_step(arm, paths, drawn.images, possible, len(firsts))
+    steps = [*first, images, _safety_step(paths, drawn.images, images.kept)]
     if scores and len(paths.sentences) > 1:
-        safe = steps[-1].kept
-        steps.append(Step("candidates", safe, losing_candidates({each: by_image[each] for each in safe}, scores)))
+        safe = drawn.of(steps[-1].kept)
+        steps.append(Step("candidates", safe.images, losing_candidates(safe, scores)))
     return [*steps, _balance(arm, steps[-1].kept, paths, settings)] if ARMS[arm].balanced else steps
 
 
-def _made_images(images: Sequence[Path]) -> dict[str, str | None]:
-    """Return the ids of the images, with the reason of each that was not drawn."""
-    rows = tables.concat(images, tables.IMAGES, columns=["image_id", "reason"])
-    return dict(zip(rows["image_id"].to_pylist(), rows["reason"].to_pylist(), strict=True))
+def _images_step(arm: str, paths: DrawnTables, drawn: pa.Array, possible: pa.Array, chosen: int) -> Step:
+    """The images that could have been drawn, then further candidates, by id."""
+    made = tables.concat(paths.images, tables.IMAGES, columns=["image_id", "reason"])
+    check_same(paths.images[0].parent, "the sentences", whole(made["image_id"]), drawn)
+    further = drawn.filter(pc.invert(pc.is_in(drawn, value_set=possible)))
+    entered = pa.concat_arrays([possible, further.take(pc.array_sort_indices(further))])
+    reason = _REASONS[ARMS[arm].drawn_by.sentences or ""].format(count=f"{chosen:,}")
+    places = pc.index_in(entered, value_set=made["image_id"])
+    refused = whole(made["reason"]).take(places)
+    refused = pc.if_else(pc.equal(refused, ""), None, refused)
+    return Step("images", entered, pc.if_else(places.is_null(), reason, refused))
 
 
 _REASONS = {  # why an item was not drawn, by what the arm's sentences are
@@ -237,7 +150,21 @@ _REASONS = {  # why an item was not drawn, by what the arm's sentences are
 }
 
 
-def _balance(arm: str, safe: Sequence[str], paths: DrawnTables, settings: AlignmentConfig) -> Step:
+def _safety_step(paths: DrawnTables, drawn: pa.Array, images: pa.Array) -> Step:
+    checks = tables.concat(paths.safety, tables.SAFETY)
+    check_same(paths.safety[0].parent, "the images", whole(checks["image_id"]), drawn)
+    rows = checks.take(pc.index_in(images, value_set=checks["image_id"]))
+    lost = pc.not_equal(rows["verdict"], "safe")
+    return Step("safety", images, scattered(list(map(_drop_reason, rows.filter(lost).to_pylist())), whole(lost)))
+
+
+def _drop_reason(check: dict[str, object]) -> str:
+    if check["verdict"] == "blank":
+        return "blank"
+    return f"{check['verdict']}: the safety checker's score is {check['score']:.3f}"
+
+
+def _balance(arm: str, safe: pa.Array, paths: DrawnTables, settings: AlignmentConfig) -> Step:
     """Keep as many pictures as the method has, those that were chosen first."""
     if paths.balance is None:
         raise ValueError(f"the arm {arm} needs the pairs or the ledger of {METHOD}")
@@ -246,71 +173,84 @@ def _balance(arm: str, safe: Sequence[str], paths: DrawnTables, settings: Alignm
         problem = f"{len(safe):,} safe pictures are fewer than the {wanted:,} that {METHOD} has"
         hint = "raise images.spare in config/config.yaml, or lower images.max_summaries if all captions are drawn"
         raise InputError(paths.safety[0].parent, arm, problem, hint)
-    in_order = sorted(safe, key=lambda image_id: drawing_order(image_number(image_id)))
     reason = f"not among the first {wanted:,} safe ones, as many as {METHOD} has"
-    return Step("balance", safe, dict.fromkeys(in_order[wanted:], reason))
+    return Step("balance", safe, all_but_first(image_numbers(safe), wanted, reason))
+
+
+def all_but_first(numbers: NDArray[np.int64], count: int, reason: str) -> pa.Array:
+    """The `reason` for each item but the `count` that come first in the drawing order."""
+    lost = np.zeros(len(numbers), np.bool_)
+    lost[drawing_places(numbers)[count:]] = True
+    return pc.if_else(pa.array(lost), reason, pa.scalar(None, pa.string()))
 
 
 def _pictures_of(pairs: Path) -> int:
-    return len(set(tables.read(pairs, tables.PAIRS, columns=["image_id"])["image_id"].to_pylist()))
+    return pc.count_distinct(tables.read(pairs, tables.PAIRS, columns=["image_id"])["image_id"]).as_py()
 
 
 def _pictures_before_scores(ledger: Path) -> int:
     """The pictures of the arm of this LEDGER that are safe and used, before their scores drop any."""
-    kept = Counter(row["stage"] for row in tables.read(ledger, tables.LEDGER).to_pylist() if row["kept"])
-    return kept["candidates"] or kept["safety"]
+    rows = tables.read(ledger, tables.LEDGER, columns=["stage", "kept"])
+    kept = {row["values"]: row["counts"] for row in pc.value_counts(rows.filter(rows["kept"])["stage"]).to_pylist()}
+    return kept.get("candidates") or kept.get("safety", 0)
 
 
-def _possible_images(arm: str, paths: DrawnTables, captions: Mapping[int, str]) -> tuple[list[Step], list[str]]:
+def _possible_images(arm: str, paths: DrawnTables) -> tuple[list[Step], pa.Array]:
     """Return the steps before sentences were chosen, and the ids of all images that could have been drawn."""
     drawn_by = ARMS[arm].drawn_by
     if paths.groups:
-        anchors = tables.read(paths.groups, tables.GROUPS, columns=["group_id"])["group_id"].to_pylist()
-        return [], [drawn_image_id(drawn_by.name, group_id) for group_id in sorted(anchors)]
+        anchors = tables.read(paths.groups, tables.GROUPS, columns=["group_id"])["group_id"]
+        return [], drawn_image_ids(drawn_by.name, whole(anchors).sort())
     if drawn_by.sentences != "summaries":
-        return [], [drawn_image_id(drawn_by.name, caption_id) for caption_id in sorted(captions)]
-    columns = ["group_id", "status", "reason"]
-    rows = tables.concat(paths.summaries, tables.SUMMARIES, columns=columns).sort_by("group_id").to_pylist()
-    dropped = {str(row["group_id"]): row["reason"] or "no reason" for row in rows if row["status"] != "ok"}
-    step = Step("summaries", [str(row["group_id"]) for row in rows], dropped)
-    return [step], [drawn_image_id(drawn_by.name, int(group_id)) for group_id in step.kept]
+        captions = tables.read(paths.captions, tables.CAPTIONS, columns=["caption_id"])["caption_id"]
+        return [], drawn_image_ids(drawn_by.name, whole(captions).sort())
+    rows = tables.concat(paths.summaries, tables.SUMMARIES, columns=["group_id", "status", "reason"])
+    rows = rows.sort_by("group_id").combine_chunks()
+    dropped = pc.not_equal(whole(rows["status"]), "ok")
+    reasons = pc.if_else(dropped, or_no_reason(whole(rows["reason"])), pa.scalar(None, pa.string()))
+    step = Step("summaries", whole(rows["group_id"]).cast(pa.string()), reasons)
+    return [step], drawn_image_ids(drawn_by.name, step.kept)
 
 
-def _drop_reason(check: Row) -> str:
-    if check["verdict"] == "blank":
-        return "blank"
-    return f"{check['verdict']}: the safety checker's score is {check['score']:.3f}"
+def check_same(path: Path, other: str, ids: pa.Array, expected: pa.Array) -> None:
+    """Raise an InputError unless both arrays have the same ids."""
+    differing = pa.concat_arrays(
+        [
+            ids.filter(pc.invert(pc.is_in(ids, value_set=expected))),
+            expected.filter(pc.invert(pc.is_in(expected, value_set=ids))),
+        ]
+    )
+    if len(differing):
+        problem = f"{pc.count_distinct(differing).as_py():,} images are in only one of this table and {other}"
+        raise InputError(path, pc.min(differing).as_py(), problem, AGAIN)
 
 
-def _captions(path: Path) -> dict[int, str]:
-    rows = tables.read(path, tables.CAPTIONS, columns=["caption_id", "caption"]).to_pylist()
-    return {row["caption_id"]: row["caption"] for row in rows}
-
-
-def _pair(image_id: str, caption_id: int, captions: Mapping[int, str], path: Path) -> dict[str, Any]:
-    if caption_id not in captions:
-        problem = f"caption {caption_id} is not among the captions"
-        raise InputError(path, image_id, problem, "delete it and run snakemake again")
-    return {"image_id": image_id, "caption_id": caption_id, "caption": captions[caption_id]}
-
-
-def _check_same(path: Path, other: str, ids: set[str], expected: set[str]) -> None:
-    differing = sorted(ids ^ expected)
-    if differing:
-        problem = f"{len(differing):,} images are in only one of this table and {other}"
-        raise InputError(path, differing[0], problem, "delete it and run snakemake again")
-
-
-def _write(arm: str, steps: Sequence[Step], found: list[dict[str, Any]], pairs: Path, ledger: Path) -> None:
+def write_dataset(
+    arm: str,
+    steps: Sequence[Step],
+    found: Pairs,
+    values: NDArray[np.float32] | None,
+    captions: Path,
+    pairs: Path,
+    ledger: Path,
+    source: Path,
+) -> None:
+    """Write the PAIRS and the LEDGER; `values` are the weights, `source` is the table that named the captions."""
     _log.info("%s: %s; %s pairs", arm, "; ".join(map(str, steps)), f"{len(found):,}")
-    if not found:
-        reasons = _counts(reason for step in steps for reason in step.dropped.values())
+    if not len(found):
+        reasons = _counts(pa.concat_arrays([step.reasons for step in steps]).drop_null())
         problem = f"the arm {arm} has no pair: {'; '.join(map(str, steps))} (reasons: {reasons or 'none'})"
         raise InputError(pairs, "", problem, "mend the stage that keeps nothing and run snakemake again")
-    rows = sorted(found, key=lambda row: (row["image_id"], row["caption_id"]))
-    tables.write(pairs, tables.PAIRS, rows)
-    tables.write(ledger, tables.LEDGER, [row for step in steps for row in step.rows()])
+    texts = tables.read(captions, tables.CAPTIONS, columns=["caption_id", "caption"])
+    places = pc.index_in(pa.array(found.caption), value_set=texts["caption_id"])
+    if places.null_count:
+        first = int(pc.index(places.is_null(), True).as_py())
+        problem = f"caption {found.caption[first]} is not among the captions"
+        raise InputError(source, found.images[int(found.image[first])].as_py(), problem, AGAIN)
+    rows = rows_of_pairs(found, texts["caption"], np.asarray(places), values)
+    tables.write_batches(pairs, tables.PAIRS, rows)
+    tables.write(ledger, tables.LEDGER, pa.concat_tables([step.ledger for step in steps]))
 
 
-def _counts(words: Iterable[str]) -> str:
-    return ", ".join(f"{number:,} {word}" for word, number in Counter(words).most_common(3))
+def _counts(reasons: pa.Array) -> str:
+    return ", ".join(f"{number:,} {word}" for word, number in Counter(reasons.to_pylist()).most_common(3))

@@ -17,7 +17,7 @@ from icsd.config import AlignmentConfig
 from icsd.config.arms import ARMS
 from icsd.core import files
 from icsd.core.contact_sheet import contact_sheet
-from icsd.core.ids import candidate_number
+from icsd.core.id_columns import candidate_numbers
 from icsd.views.measures import funnel_steps
 from icsd.views.report.scored_pairs import ScoredItems, scored_pairs, scored_sentences
 from icsd.views.report.style import (
@@ -137,10 +137,10 @@ def _candidates(run: Run, arms: Sequence[str]) -> Iterator[HtmlTable]:
     rows = []
     for arm in arms:
         images = run.images(ARMS[arm].drawn_by.name).rows(["image_id"])["image_id"]
-        drawn = Counter(map(candidate_number, images.to_pylist()))
+        drawn = Counter(candidate_numbers(images).tolist())
         ledger = run.ledger(arm).rows(["stage", "item_id", "kept"])
         chosen = ledger.filter(pc.and_(pc.equal(ledger["stage"], "candidates"), ledger["kept"]))
-        used = Counter(map(candidate_number, chosen["item_id"].to_pylist()))
+        used = Counter(candidate_numbers(chosen["item_id"]).tolist())
         known = bool(len(chosen))
         rows += [
             [arm, str(number), f"{drawn[number]:,}", f"{used[number]:,}" if known else "–"]
@@ -153,7 +153,7 @@ def _candidates(run: Run, arms: Sequence[str]) -> Iterator[HtmlTable]:
 
 def _near_table(found: ScoredItems, texts: Mapping[str, str]) -> HtmlTable:
     rows = [
-        [found.image_id(each), texts.get(found.items[each], ""), found.reasons[each] or side,
+        [found.image_id(each), texts.get(found.item(each), ""), found.reasons[each].as_py() or side,
          f"{found.scores[each]:.3f}"]
         for side, places in found.beside_the_line.items()
         for each in places
@@ -167,7 +167,7 @@ def _texts(run: Run, found: ScoredItems) -> dict[str, str]:
     if found.unit == "sentences":
         rows = _images(run, found.arm, {found.image_id(each) for each in found.near}, "sentence")
         return dict(zip(rows["image_id"].to_pylist(), rows["sentence"].to_pylist(), strict=True))
-    wanted = {found.items[each]: found.caption_id(each) for each in found.near}
+    wanted = {found.item(each): found.caption_id(each) for each in found.near}
     rows = run.captions.select(set(wanted.values()), ["caption_id", "caption"])
     captions = dict(zip(rows["caption_id"].to_pylist(), rows["caption"].to_pylist(), strict=True))
     return {item: captions[caption_id] for item, caption_id in wanted.items() if caption_id in captions}
@@ -193,7 +193,7 @@ def _near_parts(run: Run, found: ScoredItems, texts: Mapping[str, str]) -> Itera
     pictures = {row["image_id"]: row["image"]["bytes"] for row in rows.to_pylist() if row["image"]}
     for side, places in found.beside_the_line.items():
         there = [each for each in places if found.image_id(each) in pictures]
-        captions = [plain(f"{found.scores[each]:.3f}: {texts.get(found.items[each], '')}") for each in there]
+        captions = [plain(f"{found.scores[each]:.3f}: {texts.get(found.item(each), '')}") for each in there]
         yield _heading(f"{found.arm}, {found.unit}: {side}")
         yield contact_sheet([pictures[found.image_id(each)] for each in there], captions)
 

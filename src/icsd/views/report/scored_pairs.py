@@ -1,8 +1,7 @@
 """The pairs and the sentences of an arm with their scores, which of them are dropped, and those next to the line."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -12,7 +11,8 @@ from numpy.typing import NDArray
 
 from icsd.config import AlignmentConfig
 from icsd.config.arms import ARMS
-from icsd.stages.dataset.alignment import DIGITS, Scores, low_pairs
+from icsd.stages.dataset.alignment import low_pairs, rounded
+from icsd.stages.dataset.pairs import Pairs
 from icsd.views.run import Run
 
 NEAR = 8  # pairs or sentences on each side of the line
@@ -29,32 +29,36 @@ class ScoredItems:
 
     arm: str
     unit: Literal["pairs", "sentences"]
-    items: Sequence[str]
+    items: pa.Array
     scores: NDArray[np.float64]
-    reasons: Sequence[str | None]
+    reasons: pa.Array
     limits: NDArray[np.float64]
     line: float | None
     state: str = ""
 
-    @property
+    @cached_property
     def dropped(self) -> NDArray[np.bool_]:
         """True for each item that is dropped [n]."""
-        return np.array([reason is not None for reason in self.reasons], np.bool_)
+        return np.asarray(self.reasons.is_valid())
 
     @property
     def near(self) -> list[int]:
         """The positions of all items of `beside_the_line`."""
         return [each for side in self.beside_the_line.values() for each in side]
 
+    def item(self, position: int) -> str:
+        """The id of a pair, or of a sentence's image."""
+        return str(self.items[position])
+
     def image_id(self, position: int) -> str:
         """The image of a pair or of a sentence."""
-        return self.items[position].partition("/")[0]
+        return self.item(position).partition("/")[0]
 
     def caption_id(self, position: int) -> int:
         """The caption of a pair."""
-        return int(self.items[position].rpartition("/")[2])
+        return int(self.item(position).rpartition("/")[2])
 
-    @property
+    @cached_property
     def beside_the_line(self) -> dict[str, list[int]]:
         """The positions of the items whose scores are nearest to their limits, on each side, the nearest first.
 
@@ -71,7 +75,7 @@ class ScoredItems:
 
     def _nearest(self, order: NDArray[np.int64], *, dropped: bool) -> list[int]:
         first = dict[tuple[str, float], int]()
-        for each in order[self.dropped[order] == dropped].tolist():
+        for each in map(int, order[self.dropped[order] == dropped]):
             first.setdefault((self.image_id(each), float(self.scores[each])), each)
             if len(first) == NEAR:
                 break
@@ -88,11 +92,11 @@ def scored_pairs(run: Run, arm: str, settings: AlignmentConfig) -> ScoredItems:
     if not len(entered):
         entered, state = _with_reasons(scored["item_id"]), UNSELECTED
     places = pc.index_in(entered["item_id"], value_set=scored["item_id"])
-    entered, places = entered.filter(places.is_valid()), places.drop_null()
-    items, reasons = entered["item_id"].to_pylist(), entered["reason"].to_pylist()
-    scores = scored["score"].take(places).to_numpy().astype(np.float64)
-    limits, line = _limits(items, scores, settings)
-    return ScoredItems(arm, "pairs", items, scores, reasons, limits, line, state)
+    entered, places = entered.filter(places.is_valid()).combine_chunks(), places.drop_null()
+    items, reasons = (entered[name].combine_chunks() for name in ("item_id", "reason"))
+    found = scored["score"].take(places)
+    limits, line = _limits(items, rounded(found), settings)
+    return ScoredItems(arm, "pairs", items, np.asarray(found).astype(np.float64), reasons, limits, line, state)
 
 
 def scored_sentences(run: Run, arm: str, line: float) -> ScoredItems:
@@ -105,23 +109,21 @@ def scored_sentences(run: Run, arm: str, line: float) -> ScoredItems:
     rows = run.alignment(ARMS[arm].drawn_by.name).rows()
     rows = rows.filter(rows["caption_id"].is_null())
     places = pc.index_in(entered["item_id"], value_set=rows["image_id"])
-    entered, places = entered.filter(places.is_valid()), places.drop_null()
-    scores = rows["score"].take(places).to_numpy().astype(np.float64)
-    limits = np.full(len(scores), line)
-    return ScoredItems(
-        arm, "sentences", entered["item_id"].to_pylist(), scores, entered["reason"].to_pylist(), limits, line
-    )
+    entered, places = entered.filter(places.is_valid()).combine_chunks(), places.drop_null()
+    scores = np.asarray(rows["score"].take(places)).astype(np.float64)
+    items, reasons = (entered[name].combine_chunks() for name in ("item_id", "reason"))
+    return ScoredItems(arm, "sentences", items, scores, reasons, np.full(len(scores), line), line)
 
 
 def _limits(
-    items: Sequence[str], scores: NDArray[np.float64], settings: AlignmentConfig
+    items: pa.Array, scores: NDArray[np.float64], settings: AlignmentConfig
 ) -> tuple[NDArray[np.float64], float | None]:
     """The lowest score that each pair may have [n], as the dataset decides it, and the one that all share."""
-    pairs = [(image_id, int(caption_id)) for image_id, _, caption_id in (item.partition("/") for item in items)]
-    rounded = (round(score, DIGITS) for score in scores.tolist())
-    _, limits = low_pairs(pairs, Scores(Path(), dict(zip(pairs, rounded, strict=True)), {}), settings)
-    of_pairs = np.array([limits.of(image_id) for image_id, _ in pairs], np.float64)
-    return of_pairs, limits.lowest if np.isfinite(limits.lowest) else None
+    images = pc.replace_substring_regex(items, "/.*", "").dictionary_encode()
+    captions = pc.replace_substring_regex(items, "^[^/]*/", "").cast(pa.int64())
+    pairs = Pairs(images.dictionary, np.asarray(images.indices).astype(np.int64), np.asarray(captions))
+    _, limits = low_pairs(pairs, scores, settings)
+    return limits.of_each[pairs.image], limits.lowest if np.isfinite(limits.lowest) else None
 
 
 def _scores(run: Run, arm: str) -> pa.Table:

@@ -3,6 +3,7 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from icsd.config import AlignmentConfig
@@ -10,7 +11,9 @@ from icsd.config.arms import ARMS, Arm
 from icsd.core import tables
 from icsd.core.errors import InputError, TooManyDroppedError
 from icsd.core.ids import drawing_order
-from icsd.stages.dataset.building import DrawnTables, Step, build_dataset, build_real_dataset
+from icsd.stages.dataset.building import DrawnTables, build_dataset
+from icsd.stages.dataset.real import build_real_dataset
+from icsd.stages.dataset.steps import Step
 
 SUMMARY = {"prompt_tokens": None, "completion_tokens": None, "model": "merge", "prompt_hash": "abc"}
 # groups 1, 2, 4 and 5 are usable, 1, 2 and 4 are drawn, 4 is unsafe
@@ -204,9 +207,9 @@ def test_each_stage_is_entered_by_what_the_one_before_kept(tmp_path: Path, make:
 
 def test_a_step_that_loses_an_item_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"kept \+ dropped"):
-        Step("images", ["a", "b"], {"c": "lost"})
+        Step("images", pa.array(["a", "b"]), pa.array(["lost"]))
     with pytest.raises(ValueError, match=r"kept \+ dropped"):
-        Step("images", ["a", "a"], {})
+        Step("images", pa.array(["a", "a"]), pa.nulls(2, pa.string()))
 
 
 def test_no_pairs_at_all_is_one_message(tmp_path: Path, make: Make) -> None:

@@ -226,7 +226,7 @@ def test_weights_have_a_mean_of_one_and_grow_with_the_score(build: Build) -> Non
     pairs, _ = build(weight_temperature=0.1)
     assert sum(pairs.values()) / len(pairs) == pytest.approx(1, abs=1e-5)  # type: ignore[arg-type]
     assert pairs["multi-2", 3] / pairs["multi-1", 1] == pytest.approx(2.71828, rel=1e-4)  # type: ignore[operator]
-    assert weights([0.1, 900.0], 0.001) == [0.0, 2.0]
+    assert weights([0.1, 900.0], 0.001).tolist() == [0.0, 2.0]
 
 
 def test_a_pair_without_a_score_is_named(build: Build) -> None:

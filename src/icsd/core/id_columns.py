@@ -1,0 +1,67 @@
+"""Ids of whole columns: what `core.ids` gives for one item, for all items of a table at once."""
+
+import hashlib
+from collections.abc import Iterable
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from icsd.core.ids import SEED_BITS
+
+
+def drawn_image_ids(arm: str, numbers: pa.Array) -> pa.Array:
+    """The ids of the images that the arm draws from the groups or captions with these numbers."""
+    return pc.binary_join_element_wise(arm, numbers.cast(pa.string()), "-")
+
+
+def first_candidate_ids(image_ids: pa.Array) -> pa.Array:
+    """The ids of the first candidates for the sentences that these images were drawn from."""
+    return pc.replace_substring_regex(image_ids, "_[^-]*$", "")
+
+
+def image_numbers(image_ids: pa.Array) -> NDArray[np.int64]:
+    """The numbers in the ids: of groups, captions, or photographs in the corpus."""
+    return _whole(pc.replace_substring_regex(first_candidate_ids(image_ids), "^.*-", ""))
+
+
+def candidate_numbers(image_ids: pa.Array) -> NDArray[np.int64]:
+    """The numbers of the images among the candidates for their sentences, from 0."""
+    further = pc.replace_substring_regex(image_ids, "^.*-[^_]*_?", "")
+    return _whole(pc.if_else(pc.equal(further, ""), "0", further))
+
+
+def real_image_ids(image_ids: pa.Array) -> pa.Array:
+    """The ids that photographs of the corpus have in the IMAGES tables."""
+    return drawn_image_ids("real", image_ids)
+
+
+def corpus_image_ids(image_ids: pa.Array) -> NDArray[np.int64]:
+    """The ids that the corpus gave to the photographs with these ids in the IMAGES tables."""
+    return _whole(pc.replace_substring(image_ids, "real-", "", max_replacements=1))
+
+
+def _whole(texts: pa.Array | pa.ChunkedArray) -> NDArray[np.int64]:
+    return np.asarray(texts.cast(pa.int64()))
+
+
+def drawing_places(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The places of groups or captions in the order of `ids.drawing_order`: the first one's, the second one's, …"""
+    seeds = item_seeds((f"order of {number}" for number in numbers.tolist()), 0)
+    return np.lexsort((numbers, seeds))
+
+
+def item_seeds(item_ids: Iterable[str], seed: int) -> NDArray[np.int64]:
+    """The seed of each item in a run with the seed `seed`."""
+    return (_hashes(f"seed {seed} of {each}" for each in item_ids) >> np.uint64(64 - SEED_BITS)).astype(np.int64)
+
+
+def shards_of(item_ids: Iterable[int | str], shards: int) -> NDArray[np.int64]:
+    """The number of the shard, from 0, of each item."""
+    return (_hashes(f"shard of {each}" for each in item_ids) % np.uint64(shards)).astype(np.int64)
+
+
+def _hashes(texts: Iterable[str]) -> NDArray[np.uint64]:
+    digests = b"".join(hashlib.blake2b(text.encode(), digest_size=8).digest() for text in texts)
+    return np.frombuffer(digests, ">u8").astype(np.uint64)
