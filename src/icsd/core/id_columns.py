@@ -1,7 +1,7 @@
 """Ids of whole columns: what `core.ids` gives for one item, for all items of a table at once."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -9,6 +9,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from icsd.core.ids import SEED_BITS
+
+AT_ONCE = 8192  # items that are Python's objects at a time
 
 
 def drawn_image_ids(arm: str, numbers: pa.Array) -> pa.Array:
@@ -62,6 +64,12 @@ def shards_of(item_ids: Iterable[int | str], shards: int) -> NDArray[np.int64]:
     return (_hashes(f"shard of {each}" for each in item_ids) % np.uint64(shards)).astype(np.int64)
 
 
-def _hashes(texts: Iterable[str]) -> NDArray[np.uint64]:
-    digests = b"".join(hashlib.blake2b(text.encode(), digest_size=8).digest() for text in texts)
-    return np.frombuffer(digests, ">u8").astype(np.uint64)
+def texts(column: pa.Array | pa.ChunkedArray) -> Iterator[str]:
+    """Yield the texts of a column; some are in memory at a time."""
+    for start in range(0, len(column), AT_ONCE):
+        yield from column.slice(start, AT_ONCE).to_pylist()
+
+
+def _hashes(items: Iterable[str]) -> NDArray[np.uint64]:
+    digests = (hashlib.blake2b(item.encode(), digest_size=8).digest() for item in items)
+    return np.fromiter((int.from_bytes(digest, "big") for digest in digests), np.uint64)

@@ -2,25 +2,28 @@
 
 import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from icsd.config.arms import ARMS
-from icsd.core import tables
+from icsd.core import lists, tables
 from icsd.core.errors import InputError
-from icsd.core.ids import (  # fmt: skip
-    candidate_id,
-    drawing_order,
-    drawn_image_id,
-    first_candidate_id,
-    image_number,
-    item_seed,
-    shard_of,
+from icsd.core.id_columns import (  # fmt: skip
+    drawing_places,
+    drawn_image_ids,
+    first_candidate_ids,
+    image_numbers,
+    item_seeds,
+    shards_of,
+    texts,
 )
 
-Row = Mapping[str, Any]
 AGAIN = "delete it and run snakemake again"
 _log = logging.getLogger(__name__)
 
@@ -40,12 +43,13 @@ def select_sentences(
     At most `pictures` summaries are drawn. An arm of captions draws as many of them and a share `spare` more, so that
     as many pictures are left after unsafe ones are dropped.
     """
-    groups = choose_groups(tables.concat(summaries, tables.SUMMARIES).to_pylist(), pictures)
     if ARMS[arm].sentences == "summaries":
-        rows = [_of_group(arm, group, seed) for group in groups]
+        rows = _of_groups(arm, _usable(summaries, pictures), seed)
     else:
-        chosen = choose_captions(_corpus(captions), math.ceil(len(groups) * (1 + spare)))
-        rows = [_of_caption(arm, row, seed) for row in chosen]
+        groups = min(pictures, _count_usable(summaries))
+        corpus = _corpus(captions)
+        chosen = drawing_places(np.asarray(corpus["caption_id"]))[: math.ceil(groups * (1 + spare))]
+        rows = _of_captions(arm, corpus.take(pa.array(chosen)), seed)
     _write_sentences(arm, rows, sentences, shards)
 
 
@@ -53,16 +57,25 @@ def select_anchor_captions(
     arm: str, groups: Path, captions: Path, sentences: Path, shards: int, pictures: int, seed: int
 ) -> None:
     """Write the SENTENCES of an arm that draws the anchor captions of GROUPS, at most `pictures` of them."""
-    rows = tables.read(groups, tables.GROUPS, columns=["group_id", "caption_ids"]).to_pylist()
-    chosen = sorted(rows, key=lambda row: drawing_order(row["group_id"]))[:pictures]
-    texts = {row["caption_id"]: row["caption"] for row in _corpus(captions)}
-    found = []
-    for row in chosen:
-        if row["group_id"] not in texts:
-            raise InputError(groups, f"group_id {row['group_id']}", f"its anchor is not in {captions}", AGAIN)
-        sentence = _sentence(arm, row["group_id"], texts[row["group_id"]], ARMS[arm].captions_of(row), seed)
-        found.append(sentence | {"group_id": row["group_id"]})
+    rows = tables.read(groups, tables.GROUPS, columns=["group_id", "caption_ids"])
+    rows = rows.take(pa.array(drawing_places(np.asarray(rows["group_id"]))[:pictures])).combine_chunks()
+    anchors, corpus = rows["group_id"].combine_chunks(), _corpus(captions)
+    places = pc.index_in(anchors, value_set=corpus["caption_id"])
+    if places.null_count:
+        missing = anchors.filter(places.is_null())[0]
+        raise InputError(groups, f"group_id {missing}", f"its anchor is not in {captions}", AGAIN)
+    found = _sentences(arm, anchors, corpus["caption"].take(places), _captions_of(arm, rows), seed, groups=anchors)
     _write_sentences(arm, found, sentences, shards)
+
+
+def _captions_of(arm: str, groups: pa.Table) -> pa.ListArray:
+    """The captions that go with the picture of each group: `Arm.captions_of`."""
+    row, caption = lists.flat(groups["caption_ids"].combine_chunks())
+    limit = ARMS[arm].captions
+    if limit is not None:
+        row, caption = lists.with_first(row, caption, groups["group_id"].combine_chunks())
+        row, caption = lists.distinct(row, caption, limit)
+    return lists.to_column(row, caption, len(groups))
 
 
 @dataclass(frozen=True)
@@ -88,15 +101,15 @@ def select_matched_sentences(
     if isinstance(method, Drawn):
         paired = _captions_of_safe(method)
     else:
-        paired = set(tables.read(method, tables.PAIRS, columns=["caption_id"])["caption_id"].to_pylist())
-    rows = [_of_caption(arm, row, seed) for row in _corpus(captions) if row["caption_id"] in paired]
-    _write_sentences(arm, rows, sentences, shards)
+        paired = tables.read(method, tables.PAIRS, columns=["caption_id"])["caption_id"]
+    corpus = _corpus(captions)
+    chosen = corpus.filter(pc.is_in(corpus["caption_id"], value_set=paired))
+    _write_sentences(arm, _of_captions(arm, chosen, seed), sentences, shards)
 
 
-def _captions_of_safe(drawn: Drawn) -> set[int]:
-    safe = {row["image_id"] for path in drawn.safety for row in _safe(path)}
-    rows = tables.concat(drawn.sentences, tables.SENTENCES, columns=["image_id", "caption_ids"]).to_pylist()
-    return {caption_id for row in rows if row["image_id"] in safe for caption_id in row["caption_ids"]}
+def _captions_of_safe(drawn: Drawn) -> pa.ChunkedArray:
+    rows = tables.concat(drawn.sentences, tables.SENTENCES, columns=["image_id", "caption_ids"])
+    return pc.list_flatten(rows.filter(pc.is_in(rows["image_id"], value_set=_safe(drawn)))["caption_ids"])
 
 
 @dataclass(frozen=True)
@@ -117,77 +130,125 @@ def select_candidates(drawn: Drawn, selected: Path, shards: int, seed: int, whic
 
     Where `max_images` leaves room for a part, those without a safe candidate and the lowest scores come first.
     """
-    rows = tables.read(drawn.sentences[0], tables.SENTENCES).to_pylist()
+    rows = tables.read(drawn.sentences[0], tables.SENTENCES).combine_chunks()
     best = _best_means(rows, drawn)
     if which.redraw_below is not None:
-        rows = [row for row in rows if best.get(row["image_id"], -math.inf) < which.redraw_below]
-    rows.sort(key=lambda row: (best.get(row["image_id"], -math.inf), drawing_order(image_number(row["image_id"]))))
+        low = best < which.redraw_below
+        rows, best = rows.filter(pa.array(low)).combine_chunks(), best[low]
+    order = drawing_places(image_numbers(rows["image_id"].combine_chunks()))
+    order = order[np.argsort(best[order], kind="stable")]
     if which.max_images is not None:
         already = sum(tables.count(path, tables.SENTENCES) for path in drawn.sentences)
-        rows = rows[: max(0, which.max_images - already)]
-    found = [_candidate(row, which.number, seed) for row in rows]
+        order = order[: max(0, which.max_images - already)]
+    found = _candidates(rows.take(pa.array(order)), which.number, seed)
     _write_sentences(f"candidate {which.number}", found, selected, shards)
 
 
-def _best_means(rows: Sequence[Row], drawn: Drawn) -> dict[str, float]:
-    """The highest mean score of the captions over the safe candidates of each sentence, rounded."""
-    own = {row["image_id"]: set(row["caption_ids"]) for row in rows}
-    safe = {row["image_id"] for path in drawn.safety for row in _safe(path)}
-    scores: dict[str, list[float]] = {}
-    for path in drawn.alignment:
-        for row in tables.read(path, tables.ALIGNMENT).to_pylist():
-            if row["image_id"] in safe and row["caption_id"] in own[first_candidate_id(row["image_id"])]:
-                scores.setdefault(row["image_id"], []).append(row["score"])
-    best = dict[str, float]()
-    for image_id, values in scores.items():
-        first = first_candidate_id(image_id)
-        best[first] = max(best.get(first, -math.inf), round(math.fsum(values) / len(values), 6))
+def _best_means(rows: pa.Table, drawn: Drawn) -> NDArray[np.float64]:
+    """The highest mean score of the captions over the safe candidates of each sentence, rounded; -inf without one."""
+    best = np.full(len(rows), -np.inf)
+    if not drawn.alignment:
+        return best
+    scored = tables.concat(drawn.alignment, tables.ALIGNMENT)
+    scored = scored.filter(
+        pc.and_(scored["caption_id"].is_valid(), pc.is_in(scored["image_id"], value_set=_safe(drawn)))
+    )
+    place = pc.index_in(first_candidate_ids(scored["image_id"]), value_set=rows["image_id"].combine_chunks())
+    row, caption = np.asarray(place.fill_null(-1)).astype(np.int64), np.asarray(scored["caption_id"])
+    own = _is_own(row, caption, *lists.flat(rows["caption_ids"].combine_chunks()))
+    image = np.asarray(scored["image_id"].combine_chunks().dictionary_encode().indices)[own]
+    row, score = row[own], np.asarray(scored["score"])[own].astype(np.float64)
+    order = np.argsort(image, kind="stable")
+    starts = np.flatnonzero(np.diff(image[order], prepend=-1))
+    for values in np.split(order, starts[1:]) if len(order) else ():
+        mean = round(math.fsum(score[values]) / len(values), 6)
+        best[row[values[0]]] = max(best[row[values[0]]], mean)
     return best
 
 
-def _safe(path: Path) -> list[dict[str, Any]]:
-    rows = tables.read(path, tables.SAFETY, ["image_id", "verdict"]).to_pylist()
-    return [row for row in rows if row["verdict"] == "safe"]
+def _is_own(
+    row: NDArray[np.int64], caption: NDArray[np.int64], own_row: NDArray[np.int64], own_caption: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """True for each pair of a row and a caption that is among those of `own_row` and `own_caption`."""
+    captions = np.unique(own_caption)
+    place = np.searchsorted(captions, caption)
+    known = (row >= 0) & np.isin(caption, captions)
+    keys = own_row * len(captions) + np.searchsorted(captions, own_caption)
+    return known & np.isin(row * len(captions) + place, keys)
 
 
-def _candidate(row: Row, number: int, seed: int) -> dict[str, Any]:
-    image_id = candidate_id(row["image_id"], number)
-    return {**row, "image_id": image_id, "seed": item_seed(image_id, seed)}
+def _safe(drawn: Drawn) -> pa.ChunkedArray:
+    """The ids of the safe images."""
+    rows = tables.concat(drawn.safety, tables.SAFETY, ["image_id", "verdict"])
+    return rows.filter(pc.equal(rows["verdict"], "safe"))["image_id"]
 
 
-def choose_groups(summaries: Iterable[Row], pictures: int) -> list[Row]:
-    """Return the first `pictures` usable summaries, in an order that does not depend on their content."""
-    usable = [row for row in summaries if row["status"] == "ok"]
-    return sorted(usable, key=lambda row: drawing_order(row["group_id"]))[:pictures]
+def _candidates(rows: pa.Table, number: int, seed: int) -> pa.Table:
+    """The rows with the ids and seeds of candidate `number`, from 1: see `ids.candidate_id`."""
+    image_ids = pc.binary_join_element_wise(rows["image_id"], str(number), "_")
+    columns = {name: rows[name] for name in rows.column_names}
+    return pa.table(columns | {"image_id": image_ids, "seed": item_seeds(texts(image_ids), seed)})
 
 
-def choose_captions(corpus: Iterable[Row], pictures: int) -> list[Row]:
-    """Return the first `pictures` captions, in an order that does not depend on their content."""
-    return sorted(corpus, key=lambda row: drawing_order(row["caption_id"]))[:pictures]
+def _usable(summaries: Sequence[Path], pictures: int) -> pa.Table:
+    """The first `pictures` usable SUMMARIES, in an order that does not depend on their content."""
+    columns = ["group_id", "summary", "selected", "status", "prompt_hash"]
+    rows = tables.concat(summaries, tables.SUMMARIES, columns)
+    rows = rows.filter(pc.equal(rows["status"], "ok"))
+    return rows.take(pa.array(drawing_places(np.asarray(rows["group_id"]))[:pictures]))
 
 
-def _corpus(captions: Path) -> list[dict[str, Any]]:
-    return tables.read(captions, tables.CAPTIONS, columns=["caption_id", "caption"]).to_pylist()
+def _count_usable(summaries: Sequence[Path]) -> int:
+    status = tables.concat(summaries, tables.SUMMARIES, ["status"])["status"]
+    return pc.sum(pc.equal(status, "ok")).as_py() or 0
 
 
-def _write_sentences(arm: str, rows: Sequence[Row], sentences: Path, shards: int) -> None:
+def _corpus(captions: Path) -> pa.Table:
+    return tables.read(captions, tables.CAPTIONS, columns=["caption_id", "caption"])
+
+
+def _write_sentences(arm: str, rows: pa.Table, sentences: Path, shards: int) -> None:
     _log.info("%s: %s sentences to draw", arm, f"{len(rows):,}")
-    by_shard: list[list[Row]] = [[] for _ in range(shards)]
-    for row in rows:
-        by_shard[shard_of(row["image_id"], shards)].append(row)
-    tables.write_batches(sentences, tables.SENTENCES, by_shard)
+    tables.write_batches(sentences, tables.SENTENCES, _by_shard(rows, shards))
 
 
-def _of_group(arm: str, group: Row, seed: int) -> dict[str, Any]:
-    row = _sentence(arm, group["group_id"], group["summary"], group["selected"], seed)
-    return row | {"group_id": group["group_id"], "prompt_hash": group["prompt_hash"]}
+def _by_shard(rows: pa.Table, shards: int) -> Iterator[pa.Table]:
+    """Yield the rows of each shard, in their order."""
+    shard = shards_of(texts(rows["image_id"]), shards)
+    order = np.argsort(shard, kind="stable")
+    for some in np.split(order, np.searchsorted(shard[order], np.arange(1, shards))):
+        yield rows.take(pa.array(some))
 
 
-def _of_caption(arm: str, row: Row, seed: int) -> dict[str, Any]:
-    return _sentence(arm, row["caption_id"], row["caption"], [row["caption_id"]], seed)
+def _of_groups(arm: str, groups: pa.Table, seed: int) -> pa.Table:
+    """The SENTENCES of usable SUMMARIES."""
+    ids, selected = groups["group_id"], groups["selected"]
+    return _sentences(arm, ids, groups["summary"], selected, seed, groups=ids, hashes=groups["prompt_hash"])
 
 
-def _sentence(arm: str, number: int, sentence: str, captions: Sequence[int], seed: int) -> dict[str, Any]:
-    image_id = drawn_image_id(arm, number)
-    row = {"image_id": image_id, "arm": arm, "sentence": sentence, "caption_ids": list(captions)}
-    return row | {"seed": item_seed(image_id, seed), "group_id": None, "prompt_hash": None}
+def _of_captions(arm: str, rows: pa.Table, seed: int) -> pa.Table:
+    """The SENTENCES of CAPTIONS that are drawn by themselves."""
+    own = lists.to_column(np.arange(len(rows)), np.asarray(rows["caption_id"]), len(rows))
+    return _sentences(arm, rows["caption_id"], rows["caption"], own, seed)
+
+
+def _sentences(
+    arm: str,
+    numbers: pa.ChunkedArray | pa.Array,
+    written: pa.ChunkedArray,
+    captions: pa.ChunkedArray | pa.Array,
+    seed: int,
+    groups: pa.ChunkedArray | pa.Array | None = None,
+    hashes: pa.ChunkedArray | None = None,
+) -> pa.Table:
+    image_ids = drawn_image_ids(arm, numbers)
+    columns = {
+        "image_id": image_ids,
+        "arm": pa.repeat(pa.scalar(arm), len(numbers)),
+        "sentence": written,
+        "group_id": pa.nulls(len(numbers), tables.ID) if groups is None else groups,
+        "caption_ids": captions,
+        "seed": item_seeds(texts(image_ids), seed),
+        "prompt_hash": pa.nulls(len(numbers), tables.TEXT) if hashes is None else hashes,
+    }
+    return pa.table(columns)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from icsd.config import AlignmentConfig
 from icsd.core import tables
 from icsd.core.errors import InputError
-from icsd.core.id_columns import candidate_numbers, first_candidate_ids, item_seeds
+from icsd.core.id_columns import candidate_numbers, first_candidate_ids, item_seeds, texts
 from icsd.stages.dataset.pairs import Pairs
 from icsd.stages.dataset.steps import scattered, whole
 
@@ -145,17 +145,17 @@ def low_pairs(pairs: Pairs, scores: Floats, settings: AlignmentConfig) -> tuple[
     count = int(settings.drop_share * len(pairs) + 1e-9)  # 0.29 of 100 are 29, in floating point as well
     lowest = _lowest(pairs, scores, count)
     reason = f"among the lowest {settings.drop_share:g} of the arm's scores (alignment.drop_share)"
-    texts = {0: f"below alignment.min_score={line}", 1: reason}
+    texts_of = {0: f"below alignment.min_score={line}", 1: reason}
     if count:
         line = max(line, float(np.partition(scores, count)[count]))
     limits = ScoreLimits(line, _image_limits(pairs, scores, settings.max_below_best))
     needed = limits.of_images[pairs.image]
     far = scores < needed
-    texts[2] = f"more than alignment.max_below_best={settings.max_below_best} below the best of its image"
+    texts_of[2] = f"more than alignment.max_below_best={settings.max_below_best} below the best of its image"
     lost = below | lowest | far
     why = np.where(below, 0, np.where(lowest, 1, 2))[lost]
     reasons = [
-        f"{texts[number]}: its score is {score:.3f}" + (f", {limit:.3f} is needed" if number == 2 else "")
+        f"{texts_of[number]}: its score is {score:.3f}" + (f", {limit:.3f} is needed" if number == 2 else "")
         for number, score, limit in zip(why.tolist(), scores[lost].tolist(), needed[lost].tolist(), strict=True)
     ]
     return scattered(reasons, pa.array(lost)), limits
@@ -171,7 +171,7 @@ def _lowest(pairs: Pairs, scores: Floats, count: int) -> NDArray[np.bool_]:
     last = np.partition(scores, count - 1)[count - 1]
     found = scores < last
     equal = np.flatnonzero(scores == last)
-    names = pairs.where(scores == last).names.to_pylist()
+    names = texts(pairs.where(scores == last).names)
     order = np.argsort(item_seeds(names, 0), kind="stable")
     found[equal[order[: count - int(found.sum())]]] = True
     return found

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from icsd.config.arms import Arm
-from icsd.core import tables
+from icsd.core import lists, tables
 
 AT_ONCE = 1 << 20  # rows whose texts are in memory
 
@@ -59,29 +59,11 @@ class Pairs:
 
 def pairs_of_sentences(arm: Arm, sentences: pa.Table) -> Pairs:
     """The captions that go with each image of these SENTENCES, as `Arm.captions_of`, each once."""
-    images, lists = (sentences[name].combine_chunks() for name in ("image_id", "caption_ids"))
-    image, caption = pc.list_parent_indices(lists).to_numpy(), lists.flatten().to_numpy()
+    image, caption = lists.flat(sentences["caption_ids"].combine_chunks())
     if arm.captions is not None:
-        groups = sentences["group_id"].combine_chunks()
-        anchored = np.flatnonzero(groups.is_valid().to_numpy(zero_copy_only=False))
-        image, caption = np.concatenate([anchored, image]), np.concatenate([groups.drop_null().to_numpy(), caption])
-        order = np.argsort(image, kind="stable")
-        image, caption = image[order], caption[order]
-    first = _first_of_each(image, caption)
-    image, caption = image[first], caption[first]
-    if arm.captions is not None:
-        near = np.arange(len(image)) - np.searchsorted(image, image) < arm.captions
-        image, caption = image[near], caption[near]
-    return Pairs(images, image.astype(np.int64), caption)
-
-
-def _first_of_each(image: NDArray[np.int64], caption: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """True for the first of equal pairs."""
-    order = np.lexsort((caption, image))
-    image, caption = image[order], caption[order]
-    first = np.ones(len(order), np.bool_)
-    first[order[1:]] = (image[1:] != image[:-1]) | (caption[1:] != caption[:-1])
-    return first
+        image, caption = lists.with_first(image, caption, sentences["group_id"].combine_chunks())
+    image, caption = lists.distinct(image, caption, arm.captions)
+    return Pairs(sentences["image_id"].combine_chunks(), image, caption)
 
 
 def rows_of_pairs(
