@@ -100,10 +100,11 @@ SUMMARIES = _table(
     {
         "group_id": ID, "summary": TEXT, "selected": pa.list_(ID), "status": TEXT, "reason": TEXT,
         "prompt_tokens": pa.int64(), "completion_tokens": pa.int64(), "model": TEXT, "prompt_hash": TEXT,
-        "unsupported": pa.list_(TEXT), "covered": pa.list_(ID), "image_tokens": pa.int64(),
+        "lenient": pa.bool_(), "unsupported": pa.list_(TEXT), "covered": pa.list_(ID), "image_tokens": pa.int64(),
     },
     ["group_id"],
     version=2,
+    optional=["lenient"],
 )  # fmt: skip
 PROMPTS = _table("prompts", {"prompt": TEXT, "measure": TEXT, "value": NUMBER}, ["prompt", "measure"])
 SENTENCES = _table(

@@ -23,6 +23,7 @@ def truncated(text: str, limit: int = SHOWN_CHARACTERS, end: str = "…") -> str
 
 def shown(text: str) -> str:
     """The beginning of a text from outside, in printable ASCII."""
+    text = text[: ESCAPED_CHARACTERS + 1]  # an escape is no shorter than its character
     plain = text.encode("ascii", "backslashreplace").decode().translate(_ESCAPES)
     return truncated(plain, ESCAPED_CHARACTERS, "...")
 

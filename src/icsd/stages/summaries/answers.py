@@ -2,11 +2,11 @@
 
 import ast
 import json
-import re
 import unicodedata
 import warnings
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import Annotated, Any, NoReturn
 
 from jsonschema import Draft202012Validator
@@ -17,6 +17,7 @@ from icsd.config import AnswersConfig
 from icsd.core.languages import ENGLISH, words
 from icsd.core.text import shown
 from icsd.llm.request import Failure, Outcome
+from icsd.stages.summaries.found import objects, passages
 from icsd.stages.summaries.quality import Summary, dropped
 
 SCHEMA: dict[str, Any] = {
@@ -28,7 +29,6 @@ SCHEMA: dict[str, Any] = {
         "summary": {"type": "string"},
     },
 }
-_FENCED = re.compile(r"\A```[a-zA-Z]*\s*\n(.*)\n\s*```\Z", re.DOTALL)
 _REFUSED_CATEGORIES = frozenset(("Cc", "Cf", "Cs"))  # controls, invisible formatting, halves of surrogate pairs
 _JOINERS = "\u200c\u200d"  # of words in Persian and Hindi
 MAX_CHARACTERS_A_WORD = 20  # on average: "words" without spaces do not slip past the limit
@@ -63,10 +63,14 @@ class Rules(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A checked answer: indices of the selected captions (0-based, ascending) and the sentence."""
+    """A checked answer: indices of the selected captions (0-based, ascending) and the sentence.
+
+    `lenient`: it was not all of the reply, or not quite JSON.
+    """
 
     selected: tuple[int, ...]
     summary: str
+    lenient: bool = False
 
 
 class BadAnswer(Exception):
@@ -95,30 +99,72 @@ def read_outcome(
     if outcome.finish_reason == "content_filter":
         return dropped("refusal", "the server's content filter", tokens)
     if outcome.finish_reason == "length":
-        return dropped("cut-off", "the answer reached max_tokens", tokens, repairable=True)
+        # a repair request quotes the reason: other words for an answer without thoughts would buy each repair again
+        thoughts = outcome.reasoning_tokens
+        more = f", {thoughts:,} of them thoughts: raise max_reasoning_tokens" if thoughts else ""
+        return dropped("cut-off", f"the answer reached max_tokens{more}", tokens, repairable=True)
     try:
-        answer = parse_answer(outcome.content, members, rules, accepted, language)
+        answer = parse_answer(outcome.content, members, rules, accepted, language, outcome.reasoning)
     except BadAnswer as error:
         return dropped(error.code, error.detail, tokens, repairable=True)
-    return Summary(answer.summary, answer.selected, None, *tokens)
+    return Summary(answer.summary, answer.selected, None, *tokens, lenient=answer.lenient)
 
 
 def parse_answer(
-    text: str, members: int, rules: Rules, accepted: AnswersConfig = AS_SENT, language: str = ENGLISH
+    text: str,
+    members: int,
+    rules: Rules,
+    accepted: AnswersConfig = AS_SENT,
+    language: str = ENGLISH,
+    reasoning: str | None = None,
 ) -> Answer:
     """The answer for a group of `members` captions; BadAnswer if it cannot be used.
 
-    Codes: empty-answer, not-json, schema, no-index, index-out-of-range, doubled-index, too-few-selected,
+    A text that is no such object as a whole may hold one: among words, after thoughts, or in `reasoning` beside an
+    empty text. It is read if there is only one, or the same one several times.
+
+    Codes: empty-answer, not-json, schema, ambiguous, no-index, index-out-of-range, doubled-index, too-few-selected,
     too-many-selected, empty-summary, too-long, control-characters.
     """
-    answer = _parse(text, python=accepted.form == "python")
+    check = partial(_checked, members=members, rules=rules, limit_words=accepted.limit_words, language=language)
+    try:
+        return check(_parse(text, python=accepted.form == "python"))
+    except BadAnswer as error:
+        if error.code not in ("not-json", "schema", "empty-answer"):
+            raise
+        if found := _found_answer(passages(text, reasoning), rules, check):
+            return found
+        raise
+
+
+def _found_answer(places: Iterable[str], rules: Rules, check: Callable[[Any], Answer]) -> Answer | None:
+    """The one answer in a reply; None if no object has the form. BadAnswer if several can be used, or none can."""
+    for passage in places:
+        shaped = [found for found in objects(passage) if rules.validator.is_valid(found)]
+        answers, problems = set[Answer](), list[BadAnswer]()
+        for each in shaped:
+            try:
+                answers.add(replace(check(each), lenient=True))
+            except BadAnswer as error:
+                problems.append(error)
+        if len(answers) > 1:
+            _refuse("ambiguous", f"{len(answers)} different answers in one reply")
+        if answers:
+            return answers.pop()
+        if problems:
+            raise problems[-1]
+    return None
+
+
+def _checked(answer: Any, members: int, rules: Rules, limit_words: bool, language: str) -> Answer:
+    """The answer in a parsed object; BadAnswer if it cannot be used."""
     error = next(iter(rules.validator.iter_errors(answer)), None)
     if error is not None:
         place = "/".join(str(part) for part in error.path) or "the answer"
         _refuse("schema", f"{place}: {shown(error.message)}")
     return Answer(
         _selected(answer["index"], members, rules),
-        _summary(answer["summary"], rules.max_words if accepted.limit_words else None, language),
+        _summary(answer["summary"], rules.max_words if limit_words else None, language),
     )
 
 
@@ -130,14 +176,23 @@ def _parse(text: str, *, python: bool) -> Any:
     stripped = text.strip()
     if not stripped:
         _refuse("empty-answer", "nothing was answered")
-    fenced = _FENCED.match(stripped)
-    answer = fenced.group(1) if fenced else stripped
+    answer = _without_fence(stripped)
     try:
         return json.loads(answer, parse_constant=lambda name: _refuse("not-json", name))
     except (ValueError, RecursionError) as error:
         if python and (found := _parse_literal(answer)) is not None:
             return found
         raise BadAnswer("not-json", shown(stripped)) from error
+
+
+def _without_fence(text: str) -> str:
+    """The lines between two fences, if they are all of the text."""
+    first, _, rest = text.partition("\n")
+    language, inner = first.removeprefix("```").strip(), rest.removesuffix("```")
+    ends_on_its_line = "\n" in inner[len(inner.rstrip()) :]
+    if not first.startswith("```") or not (language.isalpha() or not language) or inner == rest or not ends_on_its_line:
+        return text
+    return inner
 
 
 def _parse_literal(text: str) -> Any:

@@ -187,7 +187,7 @@ class Summary:
 
     `selected` has the indices of the selected captions in the group, 0-based and ascending. Token counts are None if
     nothing counts them. `repairable`: the model answered, and a request that names the problem may help. `quality` is
-    that of a text that was read, even if the text was dropped for it.
+    that of a text that was read, even if the text was dropped for it. `lenient`: the answer stood in a longer reply.
     """
 
     text: str | None = None
@@ -197,6 +197,7 @@ class Summary:
     completion_tokens: int | None = None
     repairable: bool = False
     quality: Quality | None = None
+    lenient: bool = False
 
     def after(self, first: "Summary") -> "Summary":
         """Add the tokens of the first request to this summary."""

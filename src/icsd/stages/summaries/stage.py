@@ -1,5 +1,6 @@
 """The stage summaries: from GROUPS and CAPTIONS to SUMMARIES."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from icsd.core.lock import locked
 from icsd.stages.summaries.prompts import load_prompt
 from icsd.stages.summaries.providers import model_name, summarize
 from icsd.stages.summaries.quality import Group, Summary
+
+_log = logging.getLogger(__name__)
 
 
 def summarize_groups(
@@ -41,6 +44,8 @@ def summarize_groups(
             _row(group, summary, model_name(config), checked.hash)
             for group, summary in zip(members, found, strict=True)
         ]
+        if lenient := sum(row["lenient"] for row in rows):
+            _log.info("summaries: %s of %s answers were found in longer replies", f"{lenient:,}", f"{len(rows):,}")
         check_drop_share(
             {f"group {row['group_id']}": row["reason"] for row in rows if row["reason"]},
             len(rows),
@@ -86,6 +91,7 @@ def _row(group: Group, summary: Summary, model: str, prompt_hash: str) -> dict[s
         "completion_tokens": summary.completion_tokens,
         "model": model,
         "prompt_hash": prompt_hash,
+        "lenient": summary.lenient,
         **_quality(group, summary),
     }
 

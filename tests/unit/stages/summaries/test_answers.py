@@ -1,10 +1,13 @@
 import json
+import time
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
 from icsd.config import AnswersConfig
-from icsd.stages.summaries.answers import BadAnswer, Rules, parse_answer
+from icsd.llm.request import Response
+from icsd.stages.summaries.answers import BadAnswer, Rules, parse_answer, read_outcome
 
 GOOD = '{"index": [3, 1], "summary": " A dog on a beach. "}'
 
@@ -140,3 +143,38 @@ def test_a_prompts_own_schema_is_checked_and_what_is_read_is_safe_whatever_it_sa
 def test_a_schema_that_is_none_or_lacks_what_is_read_is_refused(schema: dict[str, object]) -> None:
     with pytest.raises(ValidationError, match=r"is no JSON schema|must require index and summary"):
         Rules.model_validate({"schema": schema})
+
+
+# --- Answers in longer replies ----------------------------------------------------------------------------------------
+FOUND = json.loads((Path(__file__).parents[3] / "data/answers.json").read_text())
+
+
+@pytest.mark.parametrize("case", FOUND, ids=lambda case: case["name"])
+def test_the_one_answer_is_read_wherever_it_stands(case: dict[str, str]) -> None:
+    outcome = Response(case["content"], None, "stop", reasoning=case["reasoning"])
+    summary = read_outcome(outcome, 5, Rules())
+    assert summary.text == case["summary"] and summary.lenient == (summary.text is not None)
+    assert summary.text is None or summary.selected == (0, 2, 3)
+
+
+def test_an_answer_that_is_all_of_the_reply_is_not_lenient() -> None:
+    for text in (GOOD, f"```json\n{GOOD}\n```"):
+        assert not read_outcome(Response(text), 3, Rules()).lenient
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "{" * 1_000_000, '{"' * 500_000, '{"a":' * 200_000, '{"a' + "x" * 1_000_000, "{" + " " * 1_000_000,
+        '{"a": "' + '\\"' * 500_000, "</think>" * 125_000, '{"a": [' + "1," * 500_000, "[" * 1_000_000,
+        '{"index": [1], "summary": ' * 40_000, "```json\n" * 125_000, "```\n" + "\n" * 1_000_000 + "x",
+        '{"a": 1,' + " " * 1_000_000,
+    ],
+    ids=lambda text: text[:12],
+)  # fmt: skip
+def test_hostile_text_takes_no_long(hostile: str) -> None:
+    start = time.process_time()
+    with pytest.raises(BadAnswer):
+        parse_answer(hostile, 3, Rules())
+    assert parse_answer(f"{hostile} {GOOD}", 3, Rules()).summary == "A dog on a beach."
+    assert time.process_time() - start < 5  # seconds of this process; quadratic work takes hours
