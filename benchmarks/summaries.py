@@ -26,8 +26,9 @@ from icsd.core.text import markdown_table
 from icsd.llm import throttle
 from icsd.llm.budget import Budget, Prices, Reservation
 from icsd.llm.cache import ResponseCache
-from icsd.llm.client import complete_requests
-from icsd.llm.endpoint import NO_KEY, Endpoint, request_body
+from icsd.llm.client import complete_requests, request_body
+from icsd.llm.endpoint import NO_KEY, Endpoint
+from icsd.llm.parameters import Parameters
 from icsd.llm.request import Outcome, Request, Response, Sampling
 
 TESTS = Path(__file__).parents[1] / "tests" / "support"
@@ -86,7 +87,7 @@ async def _in_batches(requests: Sequence[Request], url: str, file: Path) -> list
     answers: list[str] = []
     async with openai.AsyncOpenAI(api_key=NO_KEY, base_url=url, timeout=TIMEOUT_S, max_retries=0) as client:
         for start in range(0, len(requests), BATCH):
-            bodies = [request_body(request, structured=True) for request in requests[start : start + BATCH]]
+            bodies = [request_body(request, Parameters()) for request in requests[start : start + BATCH]]
             completions = await asyncio.gather(*(client.chat.completions.create(**body) for body in bodies))
             answers += [completion.choices[0].message.content or "" for completion in completions]
             await asyncio.sleep(PAUSE_S)
@@ -118,7 +119,7 @@ def latencies_s(requests: Sequence[Request], seed: int, latency_ms: float) -> li
     from chat_server import ChatServer, digest
 
     server = ChatServer(seed=seed, latency_ms=latency_ms)
-    return [server._latency(digest(request_body(request, structured=True))) for request in requests]
+    return [server._latency(digest(request_body(request, Parameters()))) for request in requests]
 
 
 def best_s(latencies: Sequence[float], slots: int, first: int | None = None) -> float:

@@ -24,6 +24,7 @@ from icsd.config import SummariesConfig
 from icsd.core import tables
 from icsd.llm.cache import ResponseCache, spending
 from icsd.llm.client import request_body
+from icsd.llm.parameters import Parameters
 from icsd.llm.request import Request, Sampling
 from icsd.stages.summaries import summarize_groups
 from icsd.stages.summaries.prompts import load_prompt
@@ -142,7 +143,7 @@ def _first_digests(folder: Path) -> dict[str, str]:
     for group in range(KILLED_GROUPS):
         message = {"role": "user", "content": prompt.render(captions[group : group + MEMBERS])}
         request = Request(Sampling("m", 0.0, 500), (message,), prompt.rules.json_schema)
-        found[request.key] = digest(request_body(request, structured=True))
+        found[request.key] = digest(request_body(request, Parameters()))
     return found
 
 

@@ -17,7 +17,7 @@ from icsd.config.export import ExportConfig, provenance
 from icsd.config.images import AlignmentConfig, DatasetConfig, GalleryConfig, ImagesConfig, SafetyConfig
 from icsd.config.section import Section, known_keys, mistake, tracked
 from icsd.config.shipped import shipped_path, with_defaults
-from icsd.config.summaries import AnswersConfig, BatchConfig, QualityConfig, SummariesConfig
+from icsd.config.summaries import AnswersConfig, BatchConfig, OpenAIConfig, QualityConfig, SummariesConfig
 from icsd.core.errors import ConfigError
 from icsd.core.ids import shard_names
 from icsd.core.languages import ENGLISH
@@ -26,9 +26,9 @@ __all__ = [
     "ARMS", "METHOD", "AlignmentConfig", "AnswersConfig", "Arm", "BatchConfig", "CaptionerConfig",
     "CaptionerDecoderConfig", "CaptionsConfig", "Columns",
     "Config", "DatasetConfig", "DownloadsConfig", "EmbeddingsConfig", "EstimateConfig", "EvaluationConfig",
-    "ExportConfig", "GalleryConfig", "GroupsConfig", "GuardConfig", "ImagesConfig", "PicturesConfig", "PicturesSplit",
-    "QualityConfig", "SafetyConfig", "SpiceConfig", "SummariesConfig", "arms_with_pictures_of", "drawn_arms",
-    "job_config", "known_keys", "load_config", "shipped_path",
+    "ExportConfig", "GalleryConfig", "GroupsConfig", "GuardConfig", "ImagesConfig", "OpenAIConfig", "PicturesConfig",
+    "PicturesSplit", "QualityConfig", "SafetyConfig", "SpiceConfig", "SummariesConfig", "arms_with_pictures_of",
+    "drawn_arms", "job_config", "known_keys", "load_config", "shipped_path",
 ]  # fmt: skip
 
 SOURCE = "config/config.yaml, or in the file given with --configfile"

@@ -20,6 +20,18 @@ class OpenAIConfig(Section):
     )
     temperature: Annotated[float, Field(ge=0, le=2)] | None = tracked(0.0, "Null leaves it to the server.")
     max_tokens: Count = tracked(500, "Tokens of an answer at most.")
+    max_reasoning_tokens: Annotated[int, Field(ge=0)] = added(
+        0, "Tokens that a model may think with before its answer; they are paid, and added to max_tokens."
+    )
+    reasoning_effort: Annotated[str, Field(pattern=r"^[a-z_]+$")] | None = added(
+        None, "How long a model thinks, such as low; null leaves it to the server."
+    )
+    token_parameter: Literal["auto", "max_tokens", "max_completion_tokens"] = untracked(
+        "auto", "The limit's name in a request; auto takes max_tokens until the server refuses it."
+    )
+    max_hidden_tokens: Annotated[int, Field(ge=0)] = untracked(
+        0, "Tokens that a server charges beyond prompt and max_tokens, at most; the budget reserves them."
+    )
     timeout_s: Count = untracked(60, "Seconds to wait for an answer.")
     retries: Annotated[int, Field(ge=0)] = untracked(
         5, "Retries of a request after 429, 5xx, lost connections and time-outs."

@@ -9,7 +9,7 @@ import secrets
 import shutil
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +55,27 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         _put(unfinished, path)
     finally:
         _remove(unfinished)
+
+
+@contextmanager
+def reserved_room(folder: Path, size: int) -> Iterator[Callable[[], None]]:
+    """Occupy `size` bytes of the disk for what must still be written when it is full.
+
+    Yield the function that frees them. DiskFullError if there is no room for them.
+    """
+    path = folder / "room"
+    folder.mkdir(parents=True, exist_ok=True)
+    for other in folder.glob(f".{path.name}.*{UNFINISHED}"):
+        if _is_abandoned(other, path.name):
+            _remove(other)
+    own = _temporary_name(path)
+    try:
+        with room_for(path), own.open("xb", buffering=0) as file:
+            write_all(file, os.urandom(size))  # some file systems store zeros in no room
+            os.fsync(file.fileno())
+        yield lambda: own.unlink(missing_ok=True)
+    finally:
+        own.unlink(missing_ok=True)
 
 
 def _temporary_name(path: Path) -> Path:

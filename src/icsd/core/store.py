@@ -146,6 +146,11 @@ class SegmentWriter:
         if self._file:
             self._file.close()
 
+    @property
+    def folder(self) -> Path:
+        """The folder of the segment."""
+        return self._path.parent
+
     def append(self, records: Sequence[tuple[str, bytes]]) -> None:
         """Append values with their keys; they are durable when this returns.
 

@@ -6,6 +6,7 @@ an upper bound of the spending, and never passes the ceiling: a job adds an entr
 """
 
 import json
+import logging
 import os
 import secrets
 from dataclasses import dataclass, field
@@ -13,15 +14,25 @@ from pathlib import Path
 from typing import Self
 
 from icsd.core.errors import ICSDError
+from icsd.llm.request import Request, Response
 
 REQUESTS_PER_ENTRY = 64  # a job reserves for many requests at once
 LARGEST_SHARE = 1 / 16  # of the rest of the budget: other jobs need some too
 BATCH_PRICE = 0.5  # of a request in a batch, as a share of the price of one that is answered at once
 ROUNDING_USD = 1e-9
+RAISE = (
+    "The server charges for hidden tokens: raise summaries.openai.max_hidden_tokens, which changes no request, "
+    "in config/config.yaml"
+)
+_log = logging.getLogger(__name__)
 
 
 class OutOfBudget(ICSDError):
     """The next request could exceed the budget, and is not sent."""
+
+
+class OverBound(ICSDError):
+    """Replies cost more than the most that was reserved for them: the ceiling cannot be promised any more."""
 
 
 class Budget:
@@ -52,6 +63,18 @@ class Budget:
             amount = max(least_usd, min(REQUESTS_PER_ENTRY * least_usd, LARGEST_SHARE * left))
             if self._add(amount):
                 return amount
+
+    @property
+    def setting(self) -> str | None:
+        """The ceiling's key and value, for messages; None without a ceiling."""
+        return None if self._ceiling_usd is None else f"{self._setting}={self._ceiling_usd:g}"
+
+    def charge(self, usd: float) -> None:
+        """Take what was spent without a reservation out of what is left, so that no job sends more than that allows."""
+        while self._ceiling_usd is not None:
+            left = self._ceiling_usd - self.used()
+            if left <= 0 or self._add(min(usd, left)):
+                return
 
     def release(self, usd: float) -> None:
         """Release what was reserved and not spent."""
@@ -87,6 +110,9 @@ class Reservation:
 
     budget: Budget
     usd: float = field(default=0.0, init=False)
+    overdrafts: int = field(default=0, init=False)  # replies that cost more than was reserved
+    over_usd: float = field(default=0.0, init=False)
+    example: str = field(default="", init=False)
 
     def reserve(self, usd: float) -> None:
         """Reserve the highest possible cost of a request; OutOfBudget if the budget lacks it."""
@@ -97,6 +123,27 @@ class Reservation:
     def release(self, usd: float) -> None:
         """Release what a request was allowed to cost and did not."""
         self.usd += usd
+
+    def overdraw(self, usd: float, example: str) -> None:
+        """Count a reply that cost more than was reserved for it, by `usd`; `example` are its tokens."""
+        if usd <= ROUNDING_USD:
+            return
+        if not self.overdrafts and self.budget.setting is None:
+            _log.warning("a reply cost %.6f USD more than the most that was expected: %s. %s", usd, example, RAISE)
+        self.overdrafts, self.over_usd = self.overdrafts + 1, self.over_usd + usd
+        self.example = self.example or example
+        self.budget.charge(usd)
+
+    @property
+    def error(self) -> OverBound | None:
+        """The error after which nothing is sent; None if each reply cost what was reserved, or without a budget."""
+        if not self.overdrafts or self.budget.setting is None:
+            return None
+        return OverBound(
+            f"{self.budget.setting} cannot be held: {self.overdrafts:,} replies cost {self.over_usd:.6f} USD more than "
+            f"the most that was reserved for them, such as {self.example}. Nothing more is sent, and what was answered "
+            f"is stored. {RAISE}; then run snakemake again"
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -109,11 +156,32 @@ class Reservation:
 
 @dataclass(frozen=True)
 class Prices:
-    """USD per million tokens."""
+    """USD per million tokens. `hidden_tokens` are the most that a server charges beyond prompt and answer."""
 
     prompt_usd: float
     completion_usd: float
+    hidden_tokens: int = 0
+
+    def most(self, request: Request) -> float:
+        """The highest USD of a request."""
+        return self.of(request, None, None)
+
+    def of(self, request: Request, prompt_tokens: int | None, completion_tokens: int | None) -> float:
+        """USD of a request by what the server counts; the most of what it does not count."""
+        hidden_usd = self.hidden_tokens * max(self.prompt_usd, self.completion_usd) / 1e6
+        known = prompt_tokens is not None and completion_tokens is not None
+        prompt = request.most_prompt_tokens if prompt_tokens is None else prompt_tokens
+        completion = request.sampling.most_tokens if completion_tokens is None else completion_tokens
+        return self.cost(prompt, completion) + (0.0 if known else hidden_usd)
 
     def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
         """USD of a request."""
         return (prompt_tokens * self.prompt_usd + completion_tokens * self.completion_usd) / 1e6
+
+
+def counted(response: Response) -> str:
+    """The tokens of a response, for messages."""
+    prompt, completion = (
+        "uncounted" if count is None else f"{count:,}" for count in (response.prompt_tokens, response.completion_tokens)
+    )
+    return f"one of {prompt} tokens of the prompt and {completion} of the answer"

@@ -107,14 +107,18 @@ class CacheWriter:
     def __exit__(self, *error: object) -> None:
         self._segment.__exit__(*error)
 
-    def event(self, key: str, outcome: Outcome, usd: float) -> Event:
-        """The event of an outcome that cost `usd`."""
+    @property
+    def folder(self) -> Path:
+        """The folder of the store."""
+        return self._segment.folder
+
+    def event(self, key: str, outcome: Outcome, usd: float, over_usd: float = 0.0) -> Event:
+        """The event of an outcome that cost `usd`, and beyond what was reserved for it `over_usd`."""
+        over = {"over_usd": over_usd} if over_usd else {}
         if not isinstance(outcome, Response):
-            return self.record(key, {"failed": outcome.code}, usd)
-        reply = asdict(outcome)
-        return self.record(
-            key, {"reply": {name: value for name, value in reply.items() if name not in LATER_FIELDS or value}}, usd
-        )
+            return self.record(key, {"failed": outcome.code} | over, usd)
+        reply = {name: value for name, value in asdict(outcome).items() if name not in LATER_FIELDS or value}
+        return self.record(key, {"reply": reply} | over, usd)
 
     def record(self, key: str, result: Mapping[str, Any], usd: float) -> Event:
         """The event of a request with this result that cost `usd`."""
@@ -134,19 +138,21 @@ class Spending:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     usd: float = 0.0
+    over_usd: float = 0.0  # counted by the server beyond the most that a request may cost
 
 
 def spending(events: Iterable[Event], run: str) -> Spending:
     """The sums over the events of `run`: every request that was sent, failed ones included."""
     requests = replies = prompt = completion = 0
-    usd = 0.0
+    usd = over_usd = 0.0
     for event in _without_doubles(event for event in events if event.get("run") == run):
         requests, usd = requests + 1, usd + event.get("usd", 0.0)
+        over_usd += event.get("over_usd", 0.0)
         if "reply" in event:
             replies += 1
             prompt += token_count(event["reply"].get("prompt_tokens")) or 0
             completion += token_count(event["reply"].get("completion_tokens")) or 0
-    return Spending(requests, replies, prompt, completion, usd)
+    return Spending(requests, replies, prompt, completion, usd, over_usd)
 
 
 def _without_doubles(events: Iterable[Event]) -> Iterator[Event]:

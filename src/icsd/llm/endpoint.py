@@ -1,18 +1,13 @@
-"""An endpoint of OpenAI's API, shared by chat, images and batches: its key, its errors, and chat requests."""
+"""An endpoint of OpenAI's API, shared by chat, images and batches: its key and its errors."""
 
 import os
 from dataclasses import dataclass, field
-from typing import Any
-
-import openai
 
 from icsd.core.errors import ConfigError, ICSDError
 from icsd.core.text import shown
-from icsd.llm.request import Request
+from icsd.llm.problems import HttpError
 
 NO_KEY = "none"  # the client insists on one; a server without keys ignores it
-NO_CREDIT_CODES = frozenset(("insufficient_quota", "billing_hard_limit_reached"))
-FATAL_STATUSES = frozenset((401, 403, 404))  # every other request would fail too
 
 
 class EndpointError(ICSDError):
@@ -24,6 +19,7 @@ class Endpoint:
     """An address and its limits. `api_key_env` names the variable with the key; None if the server needs no key.
 
     With `structured_output`, requests have a `response_format`. `section` is that of the config, for messages.
+    `limit_name` is the parameter of the most tokens, or auto.
     """
 
     base_url: str
@@ -33,6 +29,7 @@ class Endpoint:
     concurrency: int
     structured_output: bool
     section: str = "summaries.openai"
+    limit_name: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -66,13 +63,22 @@ class Access:
         mend = "start the server or mend the address, in config/config.yaml"
         return EndpointError(f"{self.setting} cannot be reached ({cause}): {mend}")
 
-    def refusal(self, status: int, code: str | None, model: str) -> EndpointError:
+    def too_slow(self, requests: int) -> EndpointError:
+        """The error if none of the first requests was answered in time."""
+        section, limit = self.endpoint.section, f"{self.endpoint.timeout_s:g}"
+        return EndpointError(
+            f"{self.setting} answered none of the first {requests} requests within {section}.timeout_s={limit} seconds"
+            f": raise {section}.timeout_s, or lower {section}.concurrency={self.endpoint.concurrency} if the server "
+            "answers one request after the other, in config/config.yaml"
+        )
+
+    def refusal(self, error: HttpError, model: str) -> EndpointError:
         """The error if the endpoint refuses; without the server's words, which may repeat the key."""
-        where = f"{self.setting} answers {status}"
-        if code in NO_CREDIT_CODES:
+        where = f"{self.setting} answers {error.status}"
+        if error.no_credit:
             words = "(the account has no credit left): what was answered is stored; run snakemake again with credit"
             return EndpointError(f"{where} {words}")
-        if status == 404:
+        if error.status == 404:
             mend = f"mend {self.endpoint.section}.base_url or .model, in config/config.yaml"
             return EndpointError(f"{where} (no such address, or no model {model}): {mend}")
         key = self.endpoint.api_key_env or f"{self.endpoint.section}.api_key_env, which names no variable"
@@ -80,31 +86,6 @@ class Access:
 
     def _without_key(self, text: str) -> str:
         return text.replace(self.secret, "***") if self.secret else text
-
-
-def is_retryable(status: int) -> bool:
-    """Return whether the same request may succeed when it is sent again, such as after a 429."""
-    return status in {408, 409, 429} or status >= 500
-
-
-def is_fatal(error: openai.APIStatusError) -> bool:
-    """Return whether every other request would fail too."""
-    return error.status_code in FATAL_STATUSES or error.code in NO_CREDIT_CODES
-
-
-def request_body(request: Request, structured: bool) -> dict[str, Any]:
-    """The body of a request; `structured` adds the schema."""
-    sent: dict[str, Any] = {
-        "model": request.sampling.model,
-        "messages": list(request.messages),
-        "max_tokens": request.sampling.max_tokens,
-    }
-    if request.sampling.temperature is not None:
-        sent["temperature"] = request.sampling.temperature
-    if structured:
-        schema = {"name": "answer", "strict": True, "schema": dict(request.schema)}
-        sent["response_format"] = {"type": "json_schema", "json_schema": schema}
-    return sent
 
 
 def _read_key(endpoint: Endpoint) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -18,15 +19,16 @@ from icsd.core.store import SegmentWriter
 from icsd.llm.budget import Reservation
 from icsd.llm.cache import CacheWriter, Event
 from icsd.llm.endpoint import Endpoint
+from icsd.llm.parameters import Parameters
+from icsd.llm.problems import REFUSAL_CODES, HttpError
 from icsd.llm.replies import UnreadableReply, parse_json
 from icsd.llm.request import Failure, ImageOutcome
 from icsd.llm.sending import send_requests
-from icsd.llm.service import FORMAT, Attempt, unreadable
+from icsd.llm.service import Attempt, unreadable
 
 REFUSED = "refused"
-# error codes of a refusal for the prompt or the image: OpenAI's of two generations of models, and Azure's
-REFUSAL_CODES = frozenset(("content_policy_violation", "moderation_blocked", "content_filter", "contentFilter"))
-# what is left of them behind a LiteLLM proxy, which gives the status as the code
+FORMAT = "response_format"  # a parameter that some servers refuse; it is left out then
+# what is left of the codes of a refusal behind a LiteLLM proxy, which gives the status as the code
 USER_ERROR, POLICY_ERROR = "image_generation_user_error", "ContentPolicyViolationError"
 LARGEST_SEED = 2**31  # seeds are below it: some servers read them as int32
 PNG = "PNG"
@@ -77,7 +79,12 @@ class ImageWriter:
     images: SegmentWriter
     events: CacheWriter
 
-    def event(self, key: str, outcome: ImageOutcome, usd: float) -> tuple[Event, bytes | None]:
+    @property
+    def folder(self) -> Path:
+        """The folder of the images."""
+        return self.images.folder
+
+    def event(self, key: str, outcome: ImageOutcome, usd: float, over_usd: float = 0.0) -> tuple[Event, bytes | None]:
         """The event of an outcome that cost `usd`, and the image if there is one."""
         if isinstance(outcome, Failure):
             return self.events.record(key, {"failed": outcome.code, "detail": outcome.detail}, usd), None
@@ -129,15 +136,25 @@ class _Images:
     def usd(self, request: ImageRequest, response: bytes) -> float:
         return self.usd_per_image
 
-    def refusal(self, error: openai.APIStatusError) -> Failure | None:
+    @property
+    def reply_bytes(self) -> int:
+        return 2 * 1024**2
+
+    def counted(self, response: bytes) -> str:
+        return f"{len(response):,} bytes"
+
+    def refusal(self, error: HttpError) -> str | None:
         code = _refusal_code(error)
-        message = error.body.get("message") if isinstance(error.body, dict) else None
-        return Failure(REFUSED, f"{code}, {message or error.message}") if code else None
+        return f"{code}, {error.message or error.text}" if code else None
+
+    def refused(self, detail: str) -> Failure:
+        return Failure(REFUSED, detail)
 
     async def send(
-        self, client: openai.AsyncOpenAI, request: ImageRequest, *, with_format: bool
+        self, client: openai.AsyncOpenAI, request: ImageRequest, takes: Parameters
     ) -> tuple[Mapping[str, str], Attempt[bytes]]:
-        raw = await client.images.with_raw_response.generate(**request.body(with_format=with_format))
+        body = request.body(with_format=takes.response_format)
+        raw = await client.images.with_raw_response.generate(**body)
         # in a thread: meanwhile other requests are sent and read
         return raw.headers, await asyncio.to_thread(self._read, raw.content, request)
 
@@ -181,11 +198,13 @@ class _Images:
         return Attempt(Failure(code, problem), cost_known=False, fatal=fatal)
 
 
-def _refusal_code(error: openai.APIStatusError) -> str | None:
+def _refusal_code(error: HttpError) -> str | None:
     """Return the code of a refusal for the content; None for any other error."""
-    for code in (error.code, error.type):
+    for code in (error.code, error.kind):
         if code in REFUSAL_CODES:
             return code
-    if error.type == USER_ERROR and str(error.code).isdecimal():
+    if error.kind == USER_ERROR and error.code.isdecimal():
         return USER_ERROR
-    return POLICY_ERROR if POLICY_ERROR in error.message else None
+    if POLICY_ERROR in error.text:
+        return POLICY_ERROR
+    return f"http-{error.status}" if error.is_refusal else None

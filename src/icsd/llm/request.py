@@ -12,11 +12,27 @@ Message = Mapping[str, str]  # role, content
 
 @dataclass(frozen=True)
 class Sampling:
-    """The model and its parameters. `temperature` None leaves it to the server."""
+    """The model and its parameters. `temperature` None leaves it to the server.
+
+    `max_tokens` are those of the answer; a model that reasons may have `max_reasoning_tokens` before it.
+    """
 
     model: str
     temperature: float | None
     max_tokens: int
+    max_reasoning_tokens: int = 0
+    reasoning_effort: str | None = None
+
+    @property
+    def most_tokens(self) -> int:
+        """The limit of tokens of reasoning and answer together."""
+        return self.max_tokens + self.max_reasoning_tokens
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """The parameters in a request's key: later ones only where they are set, so that old keys stay."""
+        later = {"max_reasoning_tokens", "reasoning_effort"}
+        return {name: value for name, value in asdict(self).items() if name not in later or value}
 
 
 @dataclass(frozen=True)
@@ -30,7 +46,7 @@ class Request:
     @cached_property
     def key(self) -> str:
         """SHA-256 in hex of all that determines the response; the provider, its address and its speed do not."""
-        parts = {"sampling": asdict(self.sampling), "messages": self.messages, "schema": self.schema}
+        parts = {"sampling": self.sampling.parts, "messages": self.messages, "schema": self.schema}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     @property

@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 import openai
 
 from icsd.core.errors import ICSDError
+from icsd.llm.parameters import Parameters
+from icsd.llm.problems import HttpError
 from icsd.llm.request import Failure
-
-FORMAT = "response_format"  # a parameter that some servers refuse; it is left out then
 
 
 class Keyed(Protocol):
@@ -35,6 +36,7 @@ class Attempt(Generic[R]):
     cost_known: bool = True  # a server may have charged for a response that was lost
     retry_after_s: float | None = None
     fatal: ICSDError | None = None  # ends the stage, after the outcome is stored
+    error: HttpError | None = None  # other parameters may be what it asks for
 
 
 class Service(Protocol[Q_contra, R]):
@@ -49,23 +51,37 @@ class Service(Protocol[Q_contra, R]):
     def usd(self, request: Q_contra, response: R) -> float:
         """The price of a response in USD."""
 
-    def refusal(self, error: openai.APIStatusError) -> Failure | None:
-        """The outcome of a request that is refused for what it says; None for any other error."""
+    def counted(self, response: R) -> str:
+        """What the server counts of a response, for messages."""
+
+    def refusal(self, error: HttpError) -> str | None:
+        """Why a request is refused for what it says; None for any other error."""
+
+    def refused(self, detail: str) -> R | Failure:
+        """The outcome of a request that was refused for what it says."""
+
+    @property
+    def reply_bytes(self) -> int:
+        """Room on the disk for a reply, of usual size."""
 
     async def send(
-        self, client: openai.AsyncOpenAI, request: Q_contra, *, with_format: bool
+        self, client: openai.AsyncOpenAI, request: Q_contra, takes: Parameters
     ) -> tuple[Mapping[str, str], Attempt[R]]:
-        """Send a request; return the response's headers, and what was read. Errors of the client are raised.
+        """Send a request with the parameters that the server takes; return the response's headers, and what was read.
 
-        `with_format` is false for a server that takes no `response_format`.
+        Errors of the client are raised.
         """
 
 
 class Segment(Protocol[R_contra]):
     """The store of outcomes."""
 
-    def event(self, key: str, outcome: R_contra | Failure, usd: float) -> Any:
-        """The record of an outcome that cost `usd`."""
+    @property
+    def folder(self) -> Path:
+        """The folder of the store."""
+
+    def event(self, key: str, outcome: R_contra | Failure, usd: float, over_usd: float = 0.0) -> Any:
+        """The record of an outcome that cost `usd`, and beyond its reservation `over_usd`."""
 
     def append(self, events: Sequence[Any]) -> None:
         """Append records; they are durable when this returns."""

@@ -4,13 +4,19 @@ Slow start and additive increase, multiplicative decrease: Jacobson, 1988, "Cong
 """
 
 import asyncio
+import logging
+import math
 import re
+import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from email.utils import parsedate_to_datetime
 
 FIRST = 32  # requests at once in the beginning: of 3,000 requests 16 costs 2% more time, 32 costs 1%
 AVERAGED_REQUESTS = 32  # of the moving average of the share of timeouts
 MAX_TIMEOUT_SHARE = 0.1  # above it the load is the cause, not a single request
+LONGEST_PAUSE_S = 300.0  # a server that asks for more is asked again after that
+_log = logging.getLogger(__name__)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|h|m|s)")
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
@@ -79,14 +85,34 @@ class Throttle:
             return
 
 
+def capped_s(seconds: float) -> float:
+    """The seconds that a server asks for, up to LONGEST_PAUSE_S; more is logged."""
+    if seconds <= LONGEST_PAUSE_S:
+        return seconds
+    _log.warning("the server asks for a pause of %.3g s: the next try is in %g s", seconds, LONGEST_PAUSE_S)
+    return LONGEST_PAUSE_S
+
+
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait by the header `retry-after-ms`, or `retry-after` in seconds; None if neither is there."""
+    """Seconds to wait by the header `retry-after-ms`, or `retry-after` in seconds or as a date; None without a number.
+
+    A date counts from the response's own `date`, so that the machines' clocks need not agree.
+    """
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        try:
-            return max(0.0, float(headers[name]) * unit)
-        except (KeyError, ValueError):
-            continue
-    return None
+        with suppress(KeyError, ValueError):
+            seconds = float(headers[name]) * unit
+            if math.isfinite(seconds):
+                return max(0.0, seconds)
+    until, now = (_seconds_of(headers.get(name, "")) for name in ("retry-after", "date"))
+    return None if until is None else max(0.0, until - (time.time() if now is None else now))
+
+
+def _seconds_of(date: str) -> float | None:
+    """Seconds since 1970 of a date in the form of HTTP; None if the text is no date."""
+    try:
+        return parsedate_to_datetime(date).timestamp()
+    except (ValueError, TypeError, OverflowError):
+        return None
 
 
 def rate_limit_reset_s(headers: Mapping[str, str]) -> float:
@@ -104,4 +130,5 @@ def rate_limit_reset_s(headers: Mapping[str, str]) -> float:
 
 def duration_s(text: str) -> float:
     """Seconds of a duration such as 1h2m3.5s; 0 if the text is no duration."""
-    return sum(float(number) * _SECONDS[unit] for number, unit in _DURATION.findall(text))
+    seconds = sum(float(number) * _SECONDS[unit] for number, unit in _DURATION.findall(text))
+    return seconds if math.isfinite(seconds) else 0.0

@@ -21,7 +21,9 @@ from icsd.llm.batch.ledger import BatchLedger, BatchRecord, BatchRecords
 from icsd.llm.batch.server import batch_line
 from icsd.llm.budget import BATCH_PRICE, Budget, OutOfBudget, Prices, Reservation
 from icsd.llm.cache import ResponseCache, spending
-from icsd.llm.endpoint import Endpoint, EndpointError, request_body
+from icsd.llm.client import request_body
+from icsd.llm.endpoint import Endpoint, EndpointError
+from icsd.llm.parameters import Parameters
 from icsd.llm.request import Failure, Outcome, Request, Response, Sampling
 from icsd.stages.summaries.answers import Rules
 from icsd.stages.summaries.prompts import Prompt
@@ -60,7 +62,7 @@ def _requests(*numbers: int) -> list[Request]:
 
 
 def _bodies(requests: Sequence[Request]) -> list[str]:
-    return [digest(request_body(request, structured=True)) for request in requests]
+    return [digest(request_body(request, Parameters())) for request in requests]
 
 
 def _endpoint(url: str, **changes: Any) -> Endpoint:
@@ -129,7 +131,7 @@ def _first_try(bad: Behaviour, *indices: int) -> Callable[[int, int, Body], Beha
     return script
 
 
-LINE = len(batch_line(_requests(0)[0], structured=True))
+LINE = len(batch_line(_requests(0)[0], Parameters()))
 
 
 @pytest.mark.parametrize(("limits", "batches"), [({"max_requests": 3}, 3), ({"max_bytes": 2 * LINE + 1}, 4), ({}, 1)])
@@ -199,7 +201,7 @@ def test_failed_lines_alone_are_sent_again(server: ChatServer) -> None:
     ("bad", "code", "times"),
     [
         (status(500), "http-500", 3),
-        (status(400), "http-400", 1),
+        (status(400), "http-400", 2),  # once more without the schema
         (Behaviour(Kind.MISSING), "missing-line", 3),
     ],
     ids=["500", "400", "missing"],
@@ -452,7 +454,7 @@ def test_the_budget_is_never_exceeded_and_submitted_batches_are_stored(server: C
 
 def test_the_key_is_in_no_file_log_or_error(server: ChatServer, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    server.batches.ends = ("completed", "failed")
+    server.batches.ends = ("completed", "completed", "failed")
     server.batches.script = always(status(400))
     messages = str(_ask(server, _requests(1)))
     for problem in (lambda: None, lambda: setattr(server, "key", "another")):

@@ -228,7 +228,7 @@ def test_nothing_is_sent_before_the_server_says_so() -> None:
 @pytest.mark.parametrize(
     ("headers", "seconds"),
     [({"retry-after": "2"}, 2.0), ({"retry-after-ms": "250", "retry-after": "9"}, 0.25), ({}, None),
-     ({"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}, None), ({"retry-after": "-3"}, 0.0)],
+     ({"retry-after": "-3"}, 0.0)],
 )  # fmt: skip
 def test_retry_after_in_seconds_and_milliseconds(headers: dict[str, str], seconds: float | None) -> None:
     assert retry_after_s(headers) == seconds

@@ -5,14 +5,13 @@ import itertools
 import json
 import math
 import random
-import threading
 from collections.abc import Iterator
 from dataclasses import asdict
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from plain_server import PlainServer
 
 from icsd.config import SummariesConfig
 from icsd.llm import client
@@ -108,42 +107,24 @@ def test_tokens_that_the_total_alone_counts_are_the_answers() -> None:
 
 
 # --- Through the client -----------------------------------------------------------------------------------------------
-class _Server(ThreadingHTTPServer):
+class _Server(PlainServer):
     """Answers the group of number n with `bodies[n]`, as text."""
 
-    def __init__(self, bodies: list[str]) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.bodies, self.asked = bodies, list[int]()
-        self.url = f"http://127.0.0.1:{self.server_address[1]}/v1"
+    def __init__(self) -> None:
+        super().__init__(self._reply)
+        self.bodies, self.asked = list[str](), list[int]()
 
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Any
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self) -> None:
-        prompt = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["messages"][0]["content"]
-        number = int(prompt.split("number ")[1].split()[0])
-        self.server.asked.append(number)
-        body = self.server.bodies[number].encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
+    def _reply(self, request: dict[str, Any]) -> tuple[int, str, dict[str, str]]:
+        number = int(request["messages"][0]["content"].split("number ")[1].split()[0])
+        self.asked.append(number)
+        return 200, self.bodies[number], {}
 
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[_Server]:
     monkeypatch.chdir(tmp_path)
-    running = _Server([])
-    threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True).start()
-    yield running
-    running.shutdown()
-    running.server_close()
+    with _Server() as running:
+        yield running
 
 
 def _ask(server: _Server, **changes: Any) -> list[Summary]:

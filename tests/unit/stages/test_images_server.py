@@ -116,7 +116,8 @@ def test_a_lasting_fault_is_a_row_with_its_reason_or_fails_the_shard(fault: str)
         rows = _draw(server.url, *sentences)
         assert [row["image_id"] for row in rows if row["image"] is None] == ["multi-3"]
         assert rows[3]["reason"].split(":")[0] == ("unreadable-reply" if fault == "text" else fault)
-        assert len(server.seen) == (10 if fault == "http-400" else 12)
+        # before the first image, a 400 may be of response_format: that request is sent once more without it
+        assert len(server.seen) in ((10, 11) if fault == "http-400" else (12,))
         with pytest.raises(TooManyDroppedError, match=r"1 of 10 .* images.max_drop_share=0.05"):
             _draw(server.url, *sentences, max_drop_share=0.05)
         server.script = lambda attempt, body: "ok"
@@ -173,7 +174,8 @@ def test_a_server_without_response_format_is_sent_none() -> None:
     with ImageServer(fields=fields) as server:
         rows = _draw(server.url, *(f"Dog {number}." for number in range(5)), concurrency=1)
     assert all(row["image"] for row in rows)
-    assert ["response_format" in each.body for each in server.seen] == [True, *[False] * 5]
+    sent = ["response_format" in each.body for each in server.seen]
+    assert sent[0] and sum(sent) <= 2 and len(sent) == 5 + sum(sent)
 
 
 def test_a_server_without_seeds_draws_once() -> None:

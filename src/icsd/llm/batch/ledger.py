@@ -1,6 +1,7 @@
 """The records of batches, their costs, and the way of their responses into the cache."""
 
 import json
+import logging
 import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -9,9 +10,9 @@ from pathlib import Path
 
 from icsd.core.files import atomic_path
 from icsd.core.lock import living_owner, locked
-from icsd.llm.budget import BATCH_PRICE, OutOfBudget, Prices, Reservation
+from icsd.llm.budget import BATCH_PRICE, ROUNDING_USD, OutOfBudget, Prices, Reservation, counted
 from icsd.llm.cache import CacheWriter, Event, ResponseCache
-from icsd.llm.request import Failure, Outcome, Request
+from icsd.llm.request import Failure, Outcome, Request, Response
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
+_log = logging.getLogger(__name__)
 MISSING, UNREADABLE = "missing-line", "unreadable-reply"  # lines that may have been paid for
 LEAST_SHARE = 1 / 20  # of a batch: a job does not send less than this with the rest of a budget while others run
 Requests = Mapping[str, Request]
@@ -114,10 +116,7 @@ class BatchLedger:
 
     def most_usd(self, requests: Requests) -> dict[str, float]:
         """The highest cost of each request, by key."""
-        return {
-            key: BATCH_PRICE * self.prices.cost(request.most_prompt_tokens, request.sampling.max_tokens)
-            for key, request in requests.items()
-        }
+        return {key: BATCH_PRICE * self.prices.most(request) for key, request in requests.items()}
 
     def reserve(self, requests: Requests, allow_few: bool) -> dict[str, float]:
         """Reserve for as many of the requests as the budget allows; return the USD of each by key.
@@ -141,6 +140,9 @@ class BatchLedger:
         events = [self._event(record, key, outcome) for key, outcome in outcomes.items()]
         self.segment.append(events)
         self.close(record, sum(event["usd"] for event in events))
+        for event, outcome in zip(events, outcomes.values(), strict=True):
+            if "over_usd" in event and isinstance(outcome, Response) and record.run == self.run:
+                self.reservation.overdraw(event["over_usd"], counted(outcome))
         return outcomes
 
     def close(self, record: BatchRecord, usd: float) -> None:
@@ -148,10 +150,23 @@ class BatchLedger:
         if self.records.close(record) and record.run == self.run:
             self.reservation.release(sum(record.most_usd.values()) - usd)
 
+    def abandon(self, record: BatchRecord, *, known: bool) -> None:
+        """Close the record of a batch that the server does not show. Unless it is `known` not to exist, it counts."""
+        most_usd = sum(record.most_usd.values())
+        if not known:
+            _log.warning(
+                "batches: a job was stopped while it created a batch of %s requests. Whether the server made it cannot "
+                "be known, because it tells neither metadata nor file names: up to %.4f USD stay counted as spent, and "
+                "the requests are sent again", f"{len(record.most_usd):,}", most_usd,
+            )  # fmt: skip
+        self.close(record, 0.0 if known else most_usd)
+
     def _event(self, record: BatchRecord, key: str, outcome: Outcome) -> Event:
         # two jobs may collect a batch at once: spending counts one of their events, by the batch's id
         about = {"run": record.run, "model": record.model, "batch": record.batch}
-        return {**self.segment.event(key, outcome, _usd(record, key, outcome)), **about}
+        usd, most_usd = _usd(record, key, outcome), record.most_usd[key]
+        over_usd = usd - most_usd if usd > most_usd + ROUNDING_USD else 0.0
+        return {**self.segment.event(key, outcome, min(usd, most_usd), over_usd), **about}
 
 
 def _usd(record: BatchRecord, key: str, outcome: Outcome) -> float:

@@ -5,11 +5,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from icsd.llm.endpoint import NO_CREDIT_CODES
+from icsd.llm.problems import of_body
 from icsd.llm.replies import UnreadableReply, parse_json, read_completion
-from icsd.llm.request import Failure, Outcome
+from icsd.llm.request import Failure, Outcome, Response
 
 LABEL = "icsd"  # the key of our own name in a batch's metadata
+NO_CREDIT = "no-credit"  # of a line, where the account cannot pay
 _CODE = re.compile(r"[\w.-]{1,60}")
 Lines = dict[str, Outcome]
 Redact = Callable[[str], str]
@@ -73,10 +74,16 @@ def _answer(status: str, body: Any, redact: Redact) -> Outcome:
             return read_completion(body)
         except UnreadableReply as error:
             return Failure("unreadable-reply", redact(f"the line: {error}"))
-    status = status if status.isdecimal() and len(status) == 3 else "unknown"
-    failure = _failure(f"http-{status}", body.get("error") if isinstance(body, Mapping) else None, redact)
-    # a code that ends the stage, or else the status, as the provider `openai` stores it
-    return failure if failure.code in NO_CREDIT_CODES else Failure(f"http-{status}", failure.detail)
+    code = int(status) if status.isdecimal() and len(status) == 3 else 0
+    said = body.get("error") if isinstance(body, Mapping) else None
+    problem = of_body(code, said)
+    if problem.is_refusal:
+        return Response("", redact(problem.message or problem.code), completion_tokens=0)
+    if problem.no_credit:
+        return Failure(NO_CREDIT, redact(problem.message))
+    param = said.get("param") if isinstance(said, Mapping) else None
+    named = f"{param}: " if isinstance(param, str) and param not in problem.message else ""
+    return Failure(f"http-{code or 'unknown'}", redact(named + problem.message))
 
 
 def _failure(code: str, error: Any, redact: Redact) -> Failure:

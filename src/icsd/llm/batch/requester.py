@@ -17,8 +17,10 @@ from icsd.llm.batch.ledger import MISSING, BatchLedger, BatchRecord
 from icsd.llm.batch.reading import BatchState
 from icsd.llm.batch.server import BatchServer, Found, NotCreated, batch_line
 from icsd.llm.budget import OutOfBudget
-from icsd.llm.endpoint import Access, Endpoint, EndpointError, is_retryable
-from icsd.llm.request import Failure, Outcome, Receive, Request
+from icsd.llm.endpoint import Access, Endpoint, EndpointError
+from icsd.llm.parameters import REFUSED, Parameters
+from icsd.llm.problems import HttpError
+from icsd.llm.request import Failure, Outcome, Receive, Request, Response
 
 BYTES_A_TOKEN = 4  # of English; an estimate for the limit of enqueued tokens
 LONGEST_WAIT_S = 600.0  # before a batch is submitted again after the server had no room for it
@@ -71,10 +73,11 @@ class _BatchRequester:
     refusals: int = 0  # in a row, for lack of room
     not_before: float = 0.0
     last_line: str = ""
+    changed: list[Parameters] = field(default_factory=list)  # parameters that the server refused
 
     def __post_init__(self) -> None:
         self.records = self.ledger.records
-        self.structured = self.access.endpoint.structured_output
+        self.takes, self.proven = Parameters.at(self.access.endpoint), False
         self.most_tokens = self.settings.enqueued_tokens  # in a batch
 
     def send(self) -> None:
@@ -108,17 +111,7 @@ class _BatchRequester:
             if batch := record.batch or found.ids.get(record.name):
                 yield replace(record, batch=batch)
             else:
-                self._abandon(record, created=False if found.complete else None)
-
-    def _abandon(self, record: BatchRecord, created: bool | None) -> None:
-        """Close the record of a batch that the server does not show; what it may have cost stays counted."""
-        if created is None:
-            _log.warning(
-                "batches: a job was stopped while it created a batch of %s requests. Whether the server made it cannot "
-                "be known, because it tells neither metadata nor file names: up to %.4f USD stay counted as spent, and "
-                "the requests are sent again", f"{len(record.most_usd):,}", sum(record.most_usd.values()),
-            )  # fmt: skip
-        self.ledger.close(record, sum(record.most_usd.values()) if created is None else 0.0)
+                self.ledger.abandon(record, known=found.complete)
 
     def _join(self, records: Iterable[BatchRecord]) -> None:
         """Wait for other jobs' batches that hold a request of this job; collect the others that are done."""
@@ -153,7 +146,7 @@ class _BatchRequester:
         requests, lines = Requests(), list[bytes]()
         size = tokens = 0
         for key, request in self.todo.items():
-            line = batch_line(request, self.structured)
+            line = batch_line(request, self.takes)
             size, tokens = size + len(line), tokens + _tokens(request)
             too_large = size > self.settings.max_bytes or (self.most_tokens and tokens > self.most_tokens)
             if lines and (too_large or len(lines) == self.settings.max_requests):
@@ -204,9 +197,10 @@ class _BatchRequester:
             self._failed(live, batch)
         elif batch.status in ENDED:
             outcomes = self._collect(record, batch)
+            self.proven = self.proven or any(isinstance(outcome, Response) for outcome in outcomes.values())
             self._settle(live, outcomes)
-            error = self.server.fatal_error(batch, outcomes)
-            if error and record.name in self.sent:
+            fatal = self.server.fatal_error(batch, outcomes) if record.name in self.sent else None
+            if error := self.ledger.reservation.error or fatal:
                 raise error
         else:
             live.answered = batch.completed
@@ -255,12 +249,21 @@ class _BatchRequester:
         if self.tries[key] > self.access.endpoint.retries:
             return False
         status = failure.code.removeprefix("http-")
-        if status == "400" and "response_format" in failure.detail:
-            if self.structured:
-                _log.info("batches: the server takes no JSON schema; answers are checked here alone")
-            self.structured = False
+        if not status.isdecimal():
             return True
-        return not status.isdecimal() or is_retryable(int(status))
+        error = HttpError(int(status), text=failure.detail)
+        return error.is_retryable or self._change_parameters(error, self.tries[key])
+
+    def _change_parameters(self, error: HttpError, tries: int) -> bool:
+        """Return whether a refused line may succeed with other parameters, which are sent from now on."""
+        if error.status not in REFUSED:
+            return False
+        if tries <= len(self.changed):  # another line of the same batch has taught them
+            return True
+        if other := self.takes.instead(error, self.changed, proven=self.proven):
+            _log.warning("batches: the server refuses a parameter: %s from now on", other.changes(self.takes))
+            self.changed, self.takes = [*self.changed, self.takes], other
+        return other is not None
 
     def _wait_for_room(self, tokens: int) -> None:
         """Wait longer each time. A batch that is refused while no other runs may be too large by itself."""

@@ -11,16 +11,11 @@ from typing import Final, Self
 
 import openai
 
-from icsd.llm.batch.reading import LABEL, BatchState, Lines, read_batch, read_line
-from icsd.llm.endpoint import (
-    FATAL_STATUSES,
-    NO_CREDIT_CODES,
-    NO_KEY,
-    Access,
-    EndpointError,
-    is_fatal,
-    request_body,
-)
+from icsd.llm.batch.reading import LABEL, NO_CREDIT, BatchState, Lines, read_batch, read_line
+from icsd.llm.client import request_body
+from icsd.llm.endpoint import NO_KEY, Access, EndpointError
+from icsd.llm.parameters import Parameters
+from icsd.llm.problems import FATAL_STATUSES, HttpError, of_client
 from icsd.llm.replies import UnreadableReply, parse_json
 from icsd.llm.request import Failure, Outcome, Request
 
@@ -160,10 +155,10 @@ class BatchServer:
         if batch.status == "cancelled":
             return EndpointError(f"{self._access.setting}: the batch {batch.id} was cancelled. {OTHERS_GO_ON}")
         codes = {outcome.code for outcome in outcomes.values() if isinstance(outcome, Failure)}
-        if codes & NO_CREDIT_CODES:
-            return self._access.refusal(429, min(codes & NO_CREDIT_CODES), self._model)
+        if NO_CREDIT in codes:
+            return self._access.refusal(HttpError(402), self._model)
         statuses = [status for status in sorted(FATAL_STATUSES) if f"http-{status}" in codes]
-        return self._access.refusal(statuses[0], None, self._model) if statuses else None
+        return self._access.refusal(HttpError(statuses[0]), self._model) if statuses else None
 
     def _create(self, name: str, file_id: str) -> str:
         once, tries = self._client.with_options(max_retries=0).batches.with_raw_response, 0
@@ -174,7 +169,7 @@ class BatchServer:
                 )
                 return read_batch(parse_json(created.content)).id
             except (openai.APIConnectionError, openai.InternalServerError, openai.RateLimitError) as error:
-                if tries == self._retries or (isinstance(error, openai.APIStatusError) and is_fatal(error)):
+                if tries == self._retries or (isinstance(error, openai.APIStatusError) and of_client(error).is_fatal):
                     raise
             except UnreadableReply:
                 if tries == self._retries:
@@ -207,15 +202,15 @@ class BatchServer:
             raise EndpointError(f"{self._access.setting} cannot be understood ({what}): has it a Batch API?") from None
 
     def _refusal(self, error: openai.APIStatusError) -> str:
-        if is_fatal(error) and error.status_code != 404:
-            return str(self._access.refusal(error.status_code, error.code, self._model))
+        if of_client(error).is_fatal and error.status_code != 404:
+            return str(self._access.refusal(of_client(error), self._model))
         mend = "responses are stored; run snakemake again, or set summaries.provider to openai if it has no Batch API"
         return f"{self._access.setting} answers {error.status_code} ({self._access.redacted(error.message)}): {mend}"
 
 
-def batch_line(request: Request, structured: bool) -> bytes:
+def batch_line(request: Request, takes: Parameters) -> bytes:
     """The line of a request in a batch's file."""
     line = {
-        "custom_id": request.key, "method": "POST", "url": COMPLETIONS, "body": request_body(request, structured),
+        "custom_id": request.key, "method": "POST", "url": COMPLETIONS, "body": request_body(request, takes),
     }  # fmt: skip
     return json.dumps(line).encode() + b"\n"

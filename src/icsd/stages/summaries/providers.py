@@ -3,14 +3,16 @@
 An unusable answer is requested once more here.
 """
 
+import hashlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from icsd.config import SummariesConfig
+from icsd.config import OpenAIConfig, SummariesConfig
 from icsd.core.languages import ENGLISH
+from icsd.core.lock import locked
 from icsd.core.logs import Progress, progress
 from icsd.llm.budget import Budget, Prices, Reservation
 from icsd.llm.cache import CacheWriter, ResponseCache
@@ -46,6 +48,17 @@ def summarize(
 def model_name(config: SummariesConfig) -> str:
     """The name of the provider's model in the table."""
     return "merge" if config.provider == "merge" else getattr(config, config.section).model
+
+
+def endpoint_sampling(settings: OpenAIConfig) -> Sampling:
+    """The sampling of a model behind an endpoint."""
+    return Sampling(
+        settings.model,
+        settings.temperature,
+        settings.max_tokens,
+        settings.max_reasoning_tokens,
+        settings.reasoning_effort,
+    )
 
 
 def first_request(prompt: Prompt, sampling: Sampling, group: Group) -> Request:
@@ -92,24 +105,32 @@ class _SummaryRequester:
 
     def _outcomes(self, keys: Sequence[str], request: Callable[[int], Request], what: str) -> dict[str, Outcome]:
         """The outcome of each request by key; equal requests are sent once."""
-        outcomes: dict[str, Outcome] = dict(self.cache.find(set(keys)))
-        missing = {key: index for index, key in enumerate(keys) if key not in outcomes}
-        _log.info("%s: %s responses are cached, %s requests to send", what, f"{len(outcomes):,}", f"{len(missing):,}")
-        sending = Progress(len(missing), what)
+        # of two runs that share the cache, the jobs of equal shards wait for each other
+        with locked(self.cache.folder / "asking" / _hash(keys)):
+            outcomes: dict[str, Outcome] = dict(self.cache.find(set(keys)))
+            missing = {key: index for index, key in enumerate(keys) if key not in outcomes}
+            _log.info(
+                "%s: %s responses are cached, %s requests to send", what, f"{len(outcomes):,}", f"{len(missing):,}"
+            )
+            sending = Progress(len(missing), what)
 
-        def receive(sent: Request, outcome: Outcome) -> None:
-            outcomes[sent.key] = outcome
-            sending.step()
+            def receive(sent: Request, outcome: Outcome) -> None:
+                outcomes[sent.key] = outcome
+                sending.step()
 
-        if missing:
-            self.send((request(index) for index in missing.values()), receive)
-            sending.end()
+            if missing:
+                self.send((request(index) for index in missing.values()), receive)
+                sending.end()
         return outcomes
 
     def _read(self, group: Group, outcome: Outcome) -> Summary:
         rules, accepted = self.prompt.rules, self.config.answers
         language = self.quality_filter.language
         return self.quality_filter(group, read_outcome(outcome, len(group.captions), rules, accepted, language))
+
+
+def _hash(keys: Iterable[str]) -> str:
+    return hashlib.sha256("".join(sorted(set(keys))).encode()).hexdigest()[:32]
 
 
 @contextmanager
@@ -130,8 +151,10 @@ def _served_model(
         settings.retries,
         settings.concurrency,
         settings.structured_output,
+        limit_name=settings.token_parameter,
     )
-    prices = Prices(settings.prompt_usd_per_million, settings.completion_usd_per_million)
+    hidden = settings.max_hidden_tokens
+    prices = Prices(settings.prompt_usd_per_million, settings.completion_usd_per_million, hidden)
     with Reservation(Budget(results / "budget", config.budget_usd)) as reservation:
 
         def send(requests: Iterable[Request], receive: Receive) -> None:
@@ -141,7 +164,7 @@ def _served_model(
             else:
                 client.complete_requests(requests, endpoint, prices, reservation, segment, receive)
 
-        yield Sampling(settings.model, settings.temperature, settings.max_tokens), send
+        yield endpoint_sampling(settings), send
 
 
 @contextmanager

@@ -49,7 +49,8 @@ def costs(counts: Counts, config: Config) -> Costs:
     # a repair sends the prompt once more, and the answer that could not be used
     prompts = counts.prompts.times(rates.tokens_per_character * (1 + share))
     prompts = prompts.plus(repairs.total * rates.answer_tokens, repairs.done * rates.answer_tokens)
-    answers = sent.times(rates.answer_tokens)
+    thought = config.summaries.openai.max_reasoning_tokens if config.summaries.section == "openai" else 0
+    answers = sent.times(rates.answer_tokens + thought)
     return Costs(
         repairs=repairs,
         prompt_tokens=prompts,

@@ -19,7 +19,7 @@ from icsd.llm.cache import ResponseCache
 from icsd.llm.request import Sampling
 from icsd.stages.images import image_store
 from icsd.stages.summaries.prompts import Prompt
-from icsd.stages.summaries.providers import first_request, model_name
+from icsd.stages.summaries.providers import endpoint_sampling, first_request, model_name
 from icsd.stages.summaries.quality import Group
 from icsd.views.estimate.amounts import CONFIG, CORPUS, GUESS, TABLES, Amount, Texts
 from icsd.views.estimate.trainings import decoded, judged, judgements, trainings
@@ -172,8 +172,9 @@ def _sampling(config: Config) -> Sampling:
 
     The digest would need the weights, and to read them takes longer than the whole estimate.
     """
-    local = config.summaries.provider == "transformers"
-    settings = config.summaries.transformers if local else config.summaries.openai
+    if config.summaries.provider != "transformers":
+        return endpoint_sampling(config.summaries.openai)
+    settings = config.summaries.transformers
     return Sampling(settings.model, settings.temperature, settings.max_tokens)
 
 

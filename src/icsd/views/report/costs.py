@@ -120,7 +120,7 @@ def _hours(expected: Costs | None) -> dict[str, float]:
 
 def _cost_lines(run: Run, config: Config, expected: Costs | None) -> Iterator[CostLine]:
     spent = spending(ResponseCache(Path(config.summaries.store)).events(), run.name)
-    tokens = run.summaries.rows(["prompt_tokens", "completion_tokens"])
+    tokens = run.summaries.rows(["prompt_tokens", "completion_tokens", "lenient"])
     for name, column, sent in (
         ("prompt tokens", "prompt_tokens", spent.prompt_tokens),
         ("answer tokens", "completion_tokens", spent.completion_tokens),
@@ -131,6 +131,10 @@ def _cost_lines(run: Run, config: Config, expected: Costs | None) -> Iterator[Co
         yield CostLine(f"{name} of the summaries", float(pc.sum(tokens[column]).as_py() or 0), None)
         yield CostLine(name, float(sent), estimated)
     yield CostLine("USD", spent.usd, expected.usd.total if expected is not None else None, digits=2)
+    if spent.over_usd:
+        yield CostLine("USD beyond what was reserved", spent.over_usd, None, digits=2)
+    if lenient := pc.sum(tokens["lenient"]).as_py():
+        yield CostLine("answers found in longer replies", float(lenient), None)
     if config.images.provider == "openai":
         paid = spending(ResponseCache(Path(config.images.store)).events(), run.name)
         yield CostLine("USD for images", paid.usd, expected.image_usd.total if expected is not None else None, digits=2)
