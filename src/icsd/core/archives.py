@@ -4,8 +4,10 @@ The extraction of the libraries does not fit. zipfile renames a member that lead
 a file; the filters of tarfile came with Python 3.11.4 and let links inside the folder pass.
 """
 
+import lzma
 import shutil
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -21,6 +23,11 @@ from icsd.core.logs import progress
 
 WAY_OUT = "mend downloads.files.{}.unpack in the config"
 SHOWN_MEMBERS = 5
+# each library fails in its own way for a damaged archive; an OSError without a number is of gzip or bz2
+DAMAGED = (
+    zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error, EOFError, RuntimeError, ValueError,
+    OverflowError,
+)  # fmt: skip
 Open = Callable[[], IO[bytes]]
 Files = Mapping[str, Open]  # the function that opens a file of the archive, by the file's name
 
@@ -37,11 +44,17 @@ def unpack(archive: Path, member: str, path: Path) -> None:
                 _unpack_folder(files, archive, member.removeprefix("./"), path)
             else:
                 _unpack_file(files, archive, member, path)
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, RuntimeError) as error:
-        way_out = "delete it and run snakemake again, or unpack it by hand"
-        raise InputError(archive, "", f"cannot be unpacked: {error}", way_out) from error
+    except DAMAGED as error:
+        raise _damaged(archive, error) from error
     except OSError as error:
+        if error.errno is None:
+            raise _damaged(archive, error) from error
         raise DownloadError(f"{path}: cannot be unpacked from {archive}: {error}; is the disk full?") from error
+
+
+def _damaged(archive: Path, error: Exception) -> InputError:
+    way_out = "delete it and run snakemake again, or unpack it by hand"
+    return InputError(archive, "", f"cannot be unpacked: {error}", way_out)
 
 
 @contextmanager
@@ -54,10 +67,24 @@ def _opened(archive: Path) -> Iterator[Files]:
     elif tarfile.is_tarfile(archive):
         with tarfile.open(archive) as tar:
             members = {each.name.removeprefix("./"): each for each in tar if not each.isdir()}  # tar -cf x.tar .
+            _check_end(tar)
             _refuse(archive, (name for name, each in members.items() if not each.isreg()))
             yield {name: cast(Open, partial(tar.extractfile, each)) for name, each in members.items()}
     else:
         raise InputError(archive, "", "is no zip and no tar archive", WAY_OUT.format(archive))
+
+
+def _check_end(tar: tarfile.TarFile) -> None:
+    """Raise ReadError for a tar archive that is damaged or cut short: tarfile takes a broken header for the end.
+
+    The end is a block of zeros. What follows is read too, since the checksum of a compressed file is its last word.
+    """
+    file = cast(IO[bytes], tar.fileobj)
+    file.seek(tar.offset)
+    if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+        raise tarfile.ReadError("it is damaged or cut short: it has no end")
+    while file.read(2**20):
+        pass
 
 
 def _refuse(archive: Path, special: Iterator[str]) -> None:

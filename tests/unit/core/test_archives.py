@@ -1,7 +1,11 @@
 """Out of archives: what is named, and nothing beside the folder."""
 
+import bz2
+import gzip
 import io
+import lzma
 import random
+import shutil
 import tarfile
 import zipfile
 from pathlib import Path
@@ -105,3 +109,52 @@ def test_a_file_of_another_kind_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.rar").write_bytes(b"Rar!")
     with pytest.raises(InputError, match="is no zip and no tar archive"):
         unpack(tmp_path / "a.rar", "./", tmp_path / "out")
+
+
+@pytest.mark.parametrize("mode", ["", "gz", "bz2", "xz"])
+def test_a_damaged_tar_is_one_message_and_nothing_is_left(mode: str, tmp_path: Path) -> None:
+    """At every 37th byte, and cut at every member: tarfile itself takes a broken header for the archive's end."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode=f"w:{mode}") as archive:
+        for number in range(6):
+            member = tarfile.TarInfo(f"val2014/{number}.jpg")
+            member.size = 600
+            archive.addfile(member, io.BytesIO(random.Random(number).randbytes(600)))
+    whole, path, out = file.getvalue(), tmp_path / "a.tar", tmp_path / "out"
+    path.write_bytes(whole)
+    unpack(path, "val2014/", out)
+    expected = _content(out)
+    assert len(expected) == 6
+    damaged = [whole[:place] + b"\xa5\x5a" + whole[place + 2 :] for place in range(0, len(whole), 37)]
+    cut = [whole[:place] for place in range(512, len(whole) - 1024, 512)]
+    silent = 0
+    for data in [*damaged, *cut]:
+        path.write_bytes(data)
+        shutil.rmtree(out, ignore_errors=True)
+        try:
+            unpack(path, "val2014/", out)
+        except InputError as error:
+            assert "\n" not in str(error) and "disk full" not in str(error)
+            assert not out.exists()
+        else:
+            silent += _content(out).keys() != expected.keys() or mode != "" and _content(out) != expected
+    assert silent == 0
+
+
+@pytest.mark.parametrize("suffix", ["xz", "lzma", "gz", "bz2"])
+def test_a_compressed_file_that_is_damaged_is_one_message(suffix: str, tmp_path: Path) -> None:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        member = tarfile.TarInfo("a.json")
+        member.size = 100_000
+        archive.addfile(member, io.BytesIO(random.Random(0).randbytes(100_000)))
+    packed = {"xz": lzma.compress, "gz": gzip.compress, "bz2": bz2.compress}.get(
+        suffix, lambda data: lzma.compress(data, lzma.FORMAT_ALONE)
+    )(file.getvalue())
+    path = tmp_path / f"a.tar.{suffix}"
+    path.write_bytes(packed)
+    unpack(path, "a.json", tmp_path / "a.json")
+    path.write_bytes(packed[:50_000] + bytes(100) + packed[50_100:])
+    with pytest.raises(InputError, match=r"cannot be unpacked: |is no zip and no tar archive"):
+        unpack(path, "a.json", tmp_path / "b.json")
+    assert not (tmp_path / "b.json").exists()
