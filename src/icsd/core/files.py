@@ -81,13 +81,15 @@ def reserved_room(folder: Path, size: int) -> Iterator[Callable[[], None]]:
 def _temporary_name(path: Path) -> Path:
     """A unique name beside `path` that names its writer."""
     here = Process.here()
-    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.{here.host}.{here.pid}{UNFINISHED}")
+    writer = f"{here.host}~{here.boot}.{here.pid}" if here.boot else f"{here.host}.{here.pid}"
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.{writer}{UNFINISHED}")
 
 
 def _is_abandoned(unfinished: Path, name: str) -> bool:
     """Return whether its writer is dead, or is on another machine and has not written for a day."""
     host, _, pid = unfinished.name[len(f".{name}.") : -len(UNFINISHED)].partition(".")[2].rpartition(".")
-    if pid.isdecimal() and Process(host, int(pid)).is_dead:
+    host, _, boot = host.partition("~")
+    if pid.isdecimal() and Process(host, int(pid), boot or None).is_dead:
         return True
     try:
         return time.time() - _last_write(unfinished) > ABANDONED_S

@@ -4,8 +4,13 @@ The lock is a file beside the locked one, `.<name>.lease`, that names its owner.
 only, on network file systems too, where flock is unreliable. The owner touches the lock every few seconds. A process
 that waits takes the lock over if its owner is known to be dead, or has not touched it for a minute by the waiter's own
 clock, so that the machines' clocks need not agree. A lock file that nobody owns may be deleted.
+
+A process is known by host, boot, pid and start: machines may share a name, and a pid lives again after a reboot. Where
+a file system has no hard links, the lock is created directly, and is empty for a moment.
 """
 
+import errno
+import hashlib
 import json
 import logging
 import os
@@ -15,35 +20,67 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Self
+
+from icsd.core.errors import InputError
 
 HEARTBEAT_S = 5.0
 STALE_S = 60.0  # without a heartbeat; a network file system may show one half a minute late
 POLL_S = 1.0
+NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Process:
-    """A process of a machine."""
+    """A process of a machine; `boot` and `started` are None where a lock does not have them."""
 
     host: str
     pid: int
+    boot: str | None = None
+    started: int | None = None
 
     @classmethod
     def here(cls) -> Self:
         """Return this process."""
-        return cls(socket.gethostname(), os.getpid())
+        return cls(socket.gethostname(), os.getpid(), boot_id(), _start_of(os.getpid()))
+
+    @property
+    def is_here(self) -> bool:
+        """True if it is or was one of this machine since it booted; the pids of other machines say nothing."""
+        return self.host == socket.gethostname() and self.boot in (None, boot_id())
 
     @property
     def is_dead(self) -> bool:
         """True if it is known to have ended; nothing is known about processes of other machines."""
-        return self.host == socket.gethostname() and not _is_alive(self.pid)
+        if not self.is_here:
+            return False
+        return not _is_alive(self.pid) or self.started not in (None, _start_of(self.pid))
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}"
+
+
+@cache
+def boot_id() -> str | None:
+    """Return 8 digits that differ between machines, boots and containers; None if the system does not say."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        pids = Path("/proc/self/ns/pid").stat().st_ino
+    except OSError:
+        return None
+    return hashlib.blake2b(f"{boot} {pids}".encode(), digest_size=4).hexdigest()
+
+
+def _start_of(pid: int) -> int | None:
+    """Return when the process started, in clock ticks since the boot; None if the system does not say."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    except (OSError, IndexError, ValueError):
+        return None
 
 
 def _is_alive(pid: int) -> bool:
@@ -60,6 +97,10 @@ def _is_alive(pid: int) -> bool:
     return state != "Z"  # a zombie: ended, and its parent has not waited for it yet
 
 
+NOBODY = Process("an unknown machine", 0)  # the owner of a lock that cannot be read
+READ_CHARACTERS = 1000
+
+
 @dataclass(frozen=True)
 class LockState:
     """A lock as it was read: its owner, a token that no other lock has, and the time of the last heartbeat."""
@@ -73,12 +114,18 @@ class LockState:
 def locked(path: Path | str) -> Iterator[str]:
     """Hold the lock of `path`, after waiting for its owner; yield the lock's token.
 
-    A missing folder is created.
+    A missing folder is created. InputError for a folder that cannot be written to.
     """
     file, token = lock_file(path), secrets.token_hex(8)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    while not _create(file, token):
-        _wait_until_free(path)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        while not _create(file, token):
+            _wait_until_free(path)
+    except OSError as error:
+        problem = f"its lock {file.name} cannot be written ({error.strerror})"
+        raise InputError(
+            path, "", problem, "make its folder writable, or give another place for the results"
+        ) from error
     released = threading.Event()
     heartbeat = threading.Thread(target=_beat, args=(file, token, released), daemon=True)
     heartbeat.start()
@@ -107,7 +154,7 @@ def living_owner(path: Path | str) -> Process | None:
     state = read_lock(path)
     if state is None or state.owner.is_dead:
         return None
-    if state.owner.host == Process.here().host:
+    if state.owner.is_here:
         return state.owner
     changed = _wait_for_change(path, state)
     return changed.owner if changed and changed != state else None
@@ -139,23 +186,44 @@ def _wait_for_change(path: Path | str, state: LockState) -> LockState | None:
 def _create(file: Path, token: str) -> bool:
     """Create the lock; False if there is one."""
     own, owner = file.with_name(f"{file.name}.{token}"), Process.here()
-    own.write_text(json.dumps({"token": token, "host": owner.host, "pid": owner.pid}))
+    content = json.dumps({"token": token, **asdict(owner)})
     try:
+        own.write_text(content)
         file.hardlink_to(own)
     except FileExistsError:
         return own.stat().st_nlink == 2  # the network may have lost the answer to a link that succeeded
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        return _create_directly(file, content)
     finally:
-        own.unlink()
+        own.unlink(missing_ok=True)
+    return True
+
+
+def _create_directly(file: Path, content: str) -> bool:
+    try:
+        with file.open("x") as lock:
+            lock.write(content)
+    except FileExistsError:
+        return False
     return True
 
 
 def _read(file: Path) -> LockState | None:
     try:
-        with file.open() as opened:  # to open a file asks the server; stat may return a cached time
-            content, touched_ns = json.load(opened), os.fstat(opened.fileno()).st_mtime_ns
+        with file.open(
+            encoding="utf-8", errors="replace"
+        ) as opened:  # to open a file asks the server; stat may return a cached time
+            text, touched_ns = opened.read(READ_CHARACTERS), os.fstat(opened.fileno()).st_mtime_ns
     except FileNotFoundError:
         return None
-    return LockState(Process(content["host"], content["pid"]), content["token"], touched_ns)
+    try:
+        content = json.loads(text)
+        owner = Process(str(content["host"]), int(content["pid"]), content.get("boot"), content.get("started"))
+        return LockState(owner, content["token"], touched_ns)
+    except (ValueError, KeyError, TypeError, AttributeError):  # cut short when the machine lost its power
+        return LockState(NOBODY, f"unreadable: {text}", touched_ns)
 
 
 def _beat(file: Path, token: str, released: threading.Event) -> None:
@@ -179,7 +247,17 @@ def _remove(file: Path, state: LockState) -> None:
         return
     found = _read(aside)
     if found and found.token != state.token:
-        file.hardlink_to(aside)
+        _put_back(aside, file)
     else:
         _log.info("%s is dead: its lock is taken over", state.owner)
-    aside.unlink()
+    aside.unlink(missing_ok=True)
+
+
+def _put_back(aside: Path, file: Path) -> None:
+    try:
+        file.hardlink_to(aside)
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        if not file.exists():
+            aside.rename(file)

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import socket
@@ -5,12 +6,15 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from icsd.core import lock as module
-from icsd.core.lock import Process, living_owner, lock_file, locked, read_lock
+from icsd.core.errors import InputError
+from icsd.core.files import atomic_path
+from icsd.core.lock import Process, boot_id, living_owner, lock_file, locked, read_lock
 
 
 @pytest.fixture(autouse=True)
@@ -117,3 +121,66 @@ def test_a_lost_lock_is_left_to_its_next_owner(tmp_path: Path, caplog: pytest.Lo
         time.sleep(0.2)
     assert "was taken over" in caplog.text
     assert lock_file(tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"token": "left"', "[]", '{"host": 1}', "\x00" * 50, "null"])
+def test_a_lock_that_cannot_be_read_is_taken_over(tmp_path: Path, content: str) -> None:
+    """A machine that lost its power may leave an empty file."""
+    lock_file(tmp_path / "a").write_text(content)
+    assert living_owner(tmp_path / "a") is None
+    with locked(tmp_path / "a"):
+        assert read_lock(tmp_path / "a").owner == Process.here()
+    assert list(tmp_path.iterdir()) == []
+
+
+def _left_by_process(path: Path, **of_process: object) -> None:
+    lock_file(path).write_text(json.dumps({"token": "left", **asdict(Process.here()), **of_process}))
+
+
+@pytest.mark.parametrize(
+    "changes", [{"boot": "0123abcd"}, {"started": 1}, {"host": "elsewhere"}], ids=["reboot", "pid", "host"]
+)
+def test_a_pid_that_lives_again_is_no_owner(tmp_path: Path, changes: dict[str, object]) -> None:
+    """After a reboot, or a long time, another process has the pid."""
+    _left_by_process(tmp_path / "a", **changes)
+    assert living_owner(tmp_path / "a") is None
+    with locked(tmp_path / "a"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_process_of_another_machine_of_the_same_name_is_not_dead(tmp_path: Path) -> None:
+    other = Process(socket.gethostname(), _dead_pid(), "0123abcd")
+    assert not other.is_dead and not other.is_here
+    assert Process(socket.gethostname(), other.pid, boot_id()).is_dead
+    unfinished = tmp_path / f".a.0000.{other.host}~{other.boot}.{other.pid}.unfinished"
+    unfinished.touch()
+    with atomic_path(tmp_path / "a") as path:
+        path.touch()
+    assert unfinished.exists()
+
+
+def test_a_file_system_without_hard_links_has_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    (tmp_path / "1").mkdir()
+    (tmp_path / "2").mkdir()
+    test_only_one_process_holds_the_lock(tmp_path / "1")
+    _left_by(tmp_path / "b", socket.gethostname(), _dead_pid())
+    with locked(tmp_path / "b"):
+        assert not module._create(lock_file(tmp_path / "b"), "second")
+    test_the_lock_of_a_third_process_that_was_quicker_is_put_back(tmp_path / "2")
+
+
+def test_a_folder_that_cannot_be_written_to_is_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "write_text", refuse)
+    with (
+        pytest.raises(InputError, match=r"a: its lock \.a\.lease cannot be written \(Read-only file system\)"),
+        locked(tmp_path / "a"),
+    ):
+        pass
