@@ -6,5 +6,6 @@ from icsd.core.logs import job_log
 
 with job_log(snakemake.log[0]):
     file = str(snakemake.output.file)
-    source = Source(job_config(snakemake).downloads.files[file].address, snakemake.params.sha256)
+    declared = job_config(snakemake).downloads.files[file]
+    source = Source(declared.address, snakemake.params.sha256, declared.max_gb * 1e9)
     download_file(source, Path(file))

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from icsd.core.errors import ICSDError
+from icsd.core.text import one_line, printable
 from icsd.views.export import add_caption
 from icsd.views.figure import add_figure
 from icsd.views.gallery import add_gallery
@@ -31,12 +32,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         output = options.run(options)  # a text, or texts as they come
         for text in [output] if isinstance(output, str) else output:
-            print(text, flush=True)
+            print(printable(text), flush=True)
     except ICSDError as error:
-        print(f"icsd: {error}", file=sys.stderr)
+        print(f"icsd: {printable(one_line(str(error)))}", file=sys.stderr)
         return 1
     except BrokenPipeError:  # the reader has closed the pipe, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:  # a file that cannot be read or written
+        if error.filename is None:
+            raise
+        print(f"icsd: {printable(one_line(str(error.filename)))}: {error.strerror}", file=sys.stderr)
         return 1
     return 0
 

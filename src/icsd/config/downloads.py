@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, model_validator
 
-from icsd.config.section import Section, tracked
+from icsd.config.section import Rate, Section, tracked, untracked
 
 CORPORA, MODELS = "resources/corpora/", "resources/models/"
 MARKER = "icsd-download.json"  # manifest of a downloaded model, written last into its folder
@@ -67,6 +67,7 @@ class FileDownload(Section):
     sha1: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = tracked(
         None, "Its SHA-1, where no SHA-256 is published."
     )
+    max_gb: Rate = untracked(100.0, "A server that sends more is an error: some send without end.")
     unpack: dict[Annotated[str, AfterValidator(_member)], CorpusPath] = tracked(
         {},
         "Parts of a zip or tar archive: file -> path, folder/ -> path; ./ is all of it.",

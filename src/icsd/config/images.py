@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from icsd.config.estimate import EstimateConfig
-from icsd.config.section import Count, Price, Section, Seed, Share, added, tracked, untracked
+from icsd.config.section import Address, Count, Price, Section, Seed, Share, VariableName, added, tracked, untracked
 
 
 def _size(value: Any) -> Any:
@@ -34,7 +34,7 @@ def height_and_width(size: int | Sequence[int] | None) -> tuple[int, int] | None
 class ImageServerConfig(Section):
     """A server with OpenAI's /images/generations."""
 
-    base_url: str = untracked("http://localhost:8000/v1", "The server's address.")
+    base_url: Address = untracked("http://localhost:8000/v1", "The server's address.")
     model: str = tracked("Qwen/Qwen-Image", "The model's name there.")
     parameters: dict[str, Parameter | dict[str, Parameter]] = tracked(
         {}, "Further fields of each request, such as num_inference_steps (vLLM-Omni), step (LocalAI), quality (OpenAI)."
@@ -42,7 +42,7 @@ class ImageServerConfig(Section):
     seed_parameter: str | None = tracked(
         "seed", "The field of a request that has the picture's seed; null for a server that takes none, as OpenAI's."
     )
-    api_key_env: str | None = untracked(
+    api_key_env: VariableName | None = untracked(
         None, "The environment variable that holds the key; null for a server without keys."
     )
     timeout_s: Count = untracked(300, "Seconds to wait for a picture.")

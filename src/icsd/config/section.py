@@ -2,11 +2,14 @@
 
 import difflib
 import math
+import re
 from collections.abc import Collection, Iterator, Mapping, Set
 from typing import Annotated, Any, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
+
+from icsd.core.text import shown_address
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Price = Annotated[float, Field(ge=0)]
@@ -86,6 +89,18 @@ def _is_added(field: FieldInfo) -> bool:
 # renamed keys, for overlays with the old name
 RENAMED = {"images.pictures": "images.max_summaries"}
 SHOWN_CHARACTERS = 60
+SECRET = re.compile(r"(api_?key|password|secret|credential|(^|[._])key|(^|[._])token)(_env)?$", re.IGNORECASE)
+
+
+def _no_user(address: str) -> str:
+    if "@" in address.partition("://")[2].partition("/")[0]:
+        raise ValueError("has a user or a password: give the key in an environment variable, which api_key_env names")
+    return address
+
+
+Address = Annotated[str, AfterValidator(_no_user)]
+# the pattern has no hyphen, which most keys have: a key in place of the variable's name is refused, and not shown
+VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
 
 
 def mistake(detail: Mapping[str, Any], values: Mapping[str, Any], whole: type[BaseModel]) -> str:
@@ -96,14 +111,19 @@ def mistake(detail: Mapping[str, Any], values: Mapping[str, Any], whole: type[Ba
     if detail["type"] == "missing":
         return f"{key} is missing"
     if detail["type"] == "model_type":
-        return f"{key}={detail['input']!r}: give the section's keys below it, or leave it out"
+        return f"{key}={_public(detail['input'])!r}: give the section's keys below it, or leave it out"
     problem = detail["msg"].removeprefix("Value error, ")
-    shown = repr(detail["input"])
-    if not key or len(shown) > SHOWN_CHARACTERS:
+    shown = repr(_public(detail["input"]))
+    if not key or len(shown) > SHOWN_CHARACTERS or SECRET.search(key) or isinstance(detail["input"], dict):
         return f"{key}: {problem}" if key else problem
     if detail["type"] == "float_type" and _is_number(detail["input"]):
         problem += " (YAML reads 1e-3 as text: write 1.0e-3, without quotes)"
     return f"{key}={shown}: {problem[0].lower()}{problem[1:]}"
+
+
+def _public(value: Any) -> Any:
+    """Return the value without what may be a secret in an address."""
+    return shown_address(value) if isinstance(value, str) and "://" in value else value
 
 
 def _unknown(key: str, whole: type[BaseModel]) -> str:

@@ -7,15 +7,26 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from icsd.config.estimate import EstimateConfig
-from icsd.config.section import Count, Price, PromptName, Section, Share, added, tracked, untracked
+from icsd.config.section import (
+    Address,
+    Count,
+    Price,
+    PromptName,
+    Section,
+    Share,
+    VariableName,
+    added,
+    tracked,
+    untracked,
+)
 
 
 class OpenAIConfig(Section):
     """An OpenAI-compatible endpoint."""
 
-    base_url: str = untracked("https://api.openai.com/v1", "The endpoint's address.")
+    base_url: Address = untracked("https://api.openai.com/v1", "The endpoint's address.")
     model: str = tracked("gpt-4o-mini", "The model's name there.")
-    api_key_env: str | None = untracked(
+    api_key_env: VariableName | None = untracked(
         "OPENAI_API_KEY", "The environment variable that holds the key; null for a server without keys."
     )
     temperature: Annotated[float, Field(ge=0, le=2)] | None = tracked(0.0, "Null leaves it to the server.")

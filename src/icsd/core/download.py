@@ -15,10 +15,13 @@ import httpx2
 
 from icsd.core.errors import DownloadError
 from icsd.core.logs import Transfer, amount
+from icsd.core.text import shown_address
 
 TRIES = 6  # in a row without a new byte
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
 TIMEOUT_S = 60.0  # without a byte
+PROGRESS_BYTES = 2**16  # fewer new bytes of a try, or in a minute, do not count
+WINDOW_S = 60.0
 SHA1_DIGITS = 40
 TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 _log = logging.getLogger(__name__)
@@ -31,6 +34,12 @@ class Source:
 
     address: str
     checksum: str
+    max_bytes: float = 100e9
+
+    @property
+    def shown(self) -> str:
+        """The address as it is shown in messages."""
+        return shown_address(self.address)
 
     @property
     def algorithm(self) -> str:
@@ -64,7 +73,7 @@ def download_file(source: Source, path: Path, sleep: Callable[[float], None] = t
         part.file.replace(refused)
         part.clear()
         raise DownloadError(
-            f"{source.address}: its {source.algorithm} is {found}, not {source.checksum} as the config's "
+            f"{source.shown}: its {source.algorithm} is {found}, not {source.checksum} as the config's "
             f"downloads.files.{path} says; the file was moved to {refused}; if its publisher has changed it and you "
             "trust the new one, write its checksum into the config"
         )
@@ -90,9 +99,9 @@ class _PartialFile:
         """Return the ETag or date of the file, if the part is from this address and the server sent one."""
         try:
             stored = json.loads(self._version.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            return stored["version"] if stored["address"] == _digest(address) else None
+        except (OSError, ValueError, KeyError, TypeError):
             return None
-        return stored["version"] if stored["address"] == address else None
 
     def begin(self, address: str, headers: httpx2.Headers) -> None:
         """Delete the part before a response from byte 0, and store the version."""
@@ -100,7 +109,12 @@ class _PartialFile:
         etag = headers.get("ETag", "")
         # files with the same weak ETag may differ in bytes
         version = etag if etag and not etag.startswith("W/") else headers.get("Last-Modified")
-        self._version.write_text(json.dumps({"address": address, "version": version}), encoding="utf-8")
+        self._version.write_text(json.dumps({"address": _digest(address), "version": version}), encoding="utf-8")
+
+
+def _digest(address: str) -> str:
+    """Hash an address, which may hold a password."""
+    return hashlib.sha256(address.encode()).hexdigest()
 
 
 class _TransientError(Exception):
@@ -108,14 +122,14 @@ class _TransientError(Exception):
 
 
 def _receive_all(source: Source, part: _PartialFile, sleep: Callable[[float], None]) -> None:
-    """Request the file until all of it is received; TRIES failures in a row without a new byte are an error."""
+    """Request the file until all of it is received; TRIES failures in a row with few new bytes are an error."""
     largest, failures = part.size(), 0
     with httpx2.Client(follow_redirects=True, timeout=TIMEOUT_S) as client:
         while True:
             try:
-                return _receive(client, source.address, part)
+                return _receive(client, source, part)
             except (httpx2.TransportError, _TransientError) as error:
-                failures = 0 if part.size() > largest else failures + 1
+                failures = 0 if part.size() >= largest + PROGRESS_BYTES else failures + 1
                 largest = max(largest, part.size())
                 if failures >= TRIES:
                     raise DownloadError(_gave_up(source, part, error)) from error
@@ -126,18 +140,18 @@ def _receive_all(source: Source, part: _PartialFile, sleep: Callable[[float], No
             except OSError as error:
                 raise DownloadError(disk_message(part.file, error)) from error
             except (httpx2.HTTPError, httpx2.InvalidURL) as error:  # such as an endless redirect
-                raise DownloadError(f"{source.address}: {_reason(error)}; mend {_key(part)}.address") from error
+                raise DownloadError(f"{source.shown}: {_reason(error)}; mend {_key(part)}.address") from error
 
 
-def _receive(client: httpx2.Client, address: str, part: _PartialFile) -> None:
+def _receive(client: httpx2.Client, source: Source, part: _PartialFile) -> None:
     """Append one response to the part; restart from byte 0 if the server does not resume at the part's end."""
     size = part.size()
     headers = {"Accept-Encoding": "identity"}  # the checksum is of the file as published
     if size:
         headers["Range"] = f"bytes={size}-"
-        if version := part.version(address):
+        if version := part.version(source.address):
             headers["If-Range"] = version  # a file that has changed since is sent from byte 0
-    with client.stream("GET", address, headers=headers) as response:
+    with client.stream("GET", source.address, headers=headers) as response:
         if response.status_code == httpx2.codes.RANGE_NOT_SATISFIABLE and size:
             if _total(response) == size:
                 return  # the part is complete
@@ -149,8 +163,8 @@ def _receive(client: httpx2.Client, address: str, part: _PartialFile) -> None:
             part.clear()
             raise _TransientError("the server sent another part than the requested one: restart from byte 0")
         if not resumed:
-            part.begin(address, response.headers)
-        _append(response, part, resumed)
+            part.begin(source.address, response.headers)
+        _append(response, source, part, resumed)
 
 
 def _check_status(response: httpx2.Response, part: _PartialFile) -> None:
@@ -162,7 +176,9 @@ def _check_status(response: httpx2.Response, part: _PartialFile) -> None:
     way_out = f"mend {_key(part)}.address"
     if status in {401, 403}:
         way_out = f"it requires a login or a consent: download the file by hand and put it at {part.path}"
-    raise DownloadError(f"{response.url}: the server answers {status} {response.reason_phrase}; {way_out}")
+    raise DownloadError(
+        f"{shown_address(str(response.url))}: the server answers {status} {response.reason_phrase}; {way_out}"
+    )
 
 
 def _continues(response: httpx2.Response, size: int) -> bool:
@@ -176,17 +192,32 @@ def _total(response: httpx2.Response) -> int | None:
     return int(total) if total.isdigit() else None
 
 
-def _append(response: httpx2.Response, part: _PartialFile, resumed: bool) -> None:
+def _append(response: httpx2.Response, source: Source, part: _PartialFile, resumed: bool) -> None:
     size, length = part.size(), response.headers.get("Content-Length", "")
     total = size + int(length) if length.isdigit() else None
     transfer = Transfer(part.path.name, size, total)
     if resumed:
         _log.info("%s: resumes after %s", part.path.name, amount(size))
+    window, since = 0, time.monotonic()
     with part.file.open("ab") as file:
         for chunk in response.iter_raw():
             file.write(chunk)
             transfer.add(len(chunk))
+            size += len(chunk)
+            if size > source.max_bytes:
+                raise _too_large(source, part)
+            window += len(chunk)
+            if time.monotonic() - since > WINDOW_S:
+                if window < PROGRESS_BYTES:
+                    raise _TransientError(f"the server sends only {amount(window)} in {WINDOW_S:.0f} s")
+                window, since = 0, time.monotonic()
     transfer.end()
+
+
+def _too_large(source: Source, part: _PartialFile) -> DownloadError:
+    part.clear()
+    problem = f"the server sends more than {amount(int(source.max_bytes))}, and the part was deleted"
+    return DownloadError(f"{source.shown}: {problem}; mend {_key(part)}.address, or raise {_key(part)}.max_gb")
 
 
 def disk_message(part: Path, error: OSError) -> str:
@@ -200,7 +231,7 @@ def disk_message(part: Path, error: OSError) -> str:
 def _gave_up(source: Source, part: _PartialFile, error: Exception) -> str:
     resume = f"; the next run resumes after the {amount(part.size())} received" if part.size() else ""
     return (
-        f"{source.address}: {_reason(error)}, {TRIES} times in a row{resume}; "
+        f"{source.shown}: {_reason(error)}, {TRIES} times in a row{resume}; "
         f"does this machine have network access, and is {_key(part)}.address right?"
     )
 

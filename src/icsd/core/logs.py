@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from icsd.core.errors import ICSDError
 from icsd.core.gpus import take_gpus
+from icsd.core.text import printable
 
 EVERY_S = 5.0  # between two lines of progress
 FORMAT = "%(asctime)s %(levelname)s %(message)s"
@@ -30,9 +31,8 @@ def job_log(path: Path | str, *, online: bool = False, gpus: int = 0) -> Iterato
     if not online:
         _go_offline()
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file, terminal = logging.FileHandler(path, mode="w", encoding="utf-8"), logging.StreamHandler(sys.stderr)
-    file.setFormatter(logging.Formatter(FORMAT))
+    file, terminal = _log_file(path), logging.StreamHandler(sys.stderr)
+    file.setFormatter(_SafeFormatter(FORMAT))
     terminal.setFormatter(_TerminalFormatter(job_name(path)))
     # libraries log a dozen lines for each model and one for each request, and would hide the progress
     logging.basicConfig(level=logging.WARNING, handlers=[file, terminal], force=True)
@@ -47,10 +47,26 @@ def job_log(path: Path | str, *, online: bool = False, gpus: int = 0) -> Iterato
     except Exception as error:
         _log.error("%s: %s (a traceback is in %s)", type(error).__name__, error, path)
         with path.open("a", encoding="utf-8") as log:
-            log.write(traceback.format_exc())
+            log.write(_indented(printable(traceback.format_exc().rstrip())) + "\n")
         raise SystemExit(1) from error
     finally:
         logging.shutdown([lambda: file])
+
+
+def _log_file(path: Path) -> logging.FileHandler:
+    """Open a job's log; where that is not possible, end the process with one message."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return logging.FileHandler(path, mode="w", encoding="utf-8")
+    except OSError as error:
+        way_out = "make its folder writable, or link results to another place"
+        print(f"[{job_name(path)}] ERROR: {path}: cannot be written ({error.strerror}); {way_out}", file=sys.stderr)
+        raise SystemExit(1) from error
+
+
+def _indented(text: str) -> str:
+    """Indent all lines but the first: a text from outside must not pass for a line of the log."""
+    return text.replace("\n", "\n    ")
 
 
 def _go_offline() -> None:
@@ -67,12 +83,20 @@ def job_name(path: Path) -> str:
     return "/".join(parts[-below:])
 
 
-class _TerminalFormatter(logging.Formatter):
+class _SafeFormatter(logging.Formatter):
+    """Formats a line without control characters; the lines of a text from outside are indented."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """A line for the log."""
+        return _indented(printable(super().format(record)))
+
+
+class _TerminalFormatter(_SafeFormatter):
     """Formats a line as job and message; the level appears from warnings on, to stand out from the progress."""
 
     def __init__(self, job: str) -> None:
         super().__init__(f"[{job}] %(message)s")
-        self._wrong = logging.Formatter(f"[{job}] %(levelname)s: %(message)s")
+        self._wrong = _SafeFormatter(f"[{job}] %(levelname)s: %(message)s")
 
     def format(self, record: logging.LogRecord) -> str:
         """A line for the terminal."""

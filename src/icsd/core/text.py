@@ -3,6 +3,7 @@
 import html
 import re
 from collections.abc import Sequence
+from urllib.parse import urlsplit
 
 SHOWN_CHARACTERS = 60  # of a value in a message
 ESCAPED_CHARACTERS = 80
@@ -13,6 +14,10 @@ MARKUP = re.compile(r"[\\`*_{}\[\]()#+!|~$=^]")
 ADDRESS = re.compile(r"[&<>@]|:(?=//)|(?i:(?<=\bwww)\.)")  # HTML, and characters that turn an address into a link
 HTML_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")  # characters that HTML forbids
 FENCE = re.compile(r"`{3,}")
+# of terminals, and of the direction of text; halves of surrogate pairs cannot be printed
+CONTROLS = re.compile(
+    "[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
 _ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
 
 
@@ -31,6 +36,25 @@ def shown(text: str) -> str:
 def as_html(text: str) -> str:
     """The text without markup of HTML and control characters; a `bdi` around it keeps right-to-left text inside."""
     return html.escape(HTML_CONTROL.sub("\N{REPLACEMENT CHARACTER}", text))
+
+
+def printable(text: str) -> str:
+    """The text for a terminal or a log, with control characters, but no line end or tab, as JSON escapes them."""
+    return CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def one_line(text: str) -> str:
+    """The text with its line ends escaped, so that it does not pass for several lines."""
+    return text.replace("\n", "\\n")
+
+
+def shown_address(address: str) -> str:
+    """The address without user, password, query and fragment, which may be secrets."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return "an address that cannot be read"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}{'?…' if parts.query else ''}"
 
 
 def as_text(text: str) -> str:

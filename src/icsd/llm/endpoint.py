@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass, field
 
 from icsd.core.errors import ConfigError, ICSDError
-from icsd.core.text import shown
+from icsd.core.text import shown, shown_address
 from icsd.llm.problems import HttpError
 
 NO_KEY = "none"  # the client insists on one; a server without keys ignores it
@@ -52,7 +52,7 @@ class Access:
     @property
     def setting(self) -> str:
         """The config key and its value, with which errors begin."""
-        return f"{self.endpoint.section}.base_url={shown(self.address)}"
+        return f"{self.endpoint.section}.base_url={shown(shown_address(self.address))}"
 
     def redacted(self, text: str) -> str:
         """The beginning of a text from the server, without the key."""
@@ -94,8 +94,10 @@ def _read_key(endpoint: Endpoint) -> str:
         return ""
     key = os.environ.get(variable, "").strip()
     if not key:
+        # a key in place of the variable's name is not shown
+        named = f"={variable}: the environment variable {variable}" if variable.isupper() else ": the variable it names"
         raise ConfigError(
-            f"{endpoint.section}.api_key_env={variable}: the environment variable {variable} is not set; "
+            f"{endpoint.section}.api_key_env{named} is not set; "
             "set it to the endpoint's key, or set api_key_env to null for a server without keys, in config/config.yaml"
         )
     return key

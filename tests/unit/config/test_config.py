@@ -169,6 +169,23 @@ def test_a_mistake_is_named_with_its_place(key: str, value: Any, message: str) -
     assert message in _message(_with(key, value))
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("summaries.openai.api_key_env", "sk-hunter2", "summaries.openai.api_key_env: "),
+        ("images.openai.api_key_env", 7, "images.openai.api_key_env: "),
+        ("summaries.openai.api_key", "hunter2", "summaries.openai.api_key is no key"),
+        ("summaries.openai.base_url", "https://u:hunter2@a.org/v1", "base_url='https://a.org/v1': has a user or"),
+        ("images.openai.base_url", "https://hunter2@a.org/v1?key=hunter2", "base_url='https://a.org/v1?…': has a user"),
+        ("downloads.files", {"resources/corpora/a": {"address": "https://hunter2@a.org", "sha256": "0" * 64}},
+         "address='https://a.org'"),
+    ],
+)  # fmt: skip
+def test_a_secret_in_the_config_is_not_shown(key: str, value: Any, message: str) -> None:
+    shown = _message(_with(key, value))
+    assert message in shown and "hunter2" not in shown
+
+
 def test_what_changes_speed_alone_is_no_param_of_a_training() -> None:
     default = load_config(DEFAULT).captioner
     values = {"processes": 2, "nodes": 2, "device": "cuda", "checkpoint_activations": True, "checkpoint_every": 7}

@@ -4,6 +4,7 @@ import hashlib
 import logging
 import random
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -186,3 +187,35 @@ def test_a_full_disk_is_one_message_and_the_part_stays(server: FileServer, path:
     assert message.startswith(f"{part}: the disk is full (")
     assert message.endswith("make room and run snakemake again: it resumes there")
     assert part.is_symlink()
+
+
+def test_one_new_byte_a_try_does_not_go_on_for_ever(server: FileServer, path: Path) -> None:
+    server.cuts = [1] * 1_000
+    assert f"{TRIES} times in a row" in _message(server, path)
+    assert len(server.asked) <= TRIES + 1
+
+
+def test_a_server_that_drips_is_a_failed_try(
+    server: FileServer, path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    times = iter(range(0, 10**9, 100))
+    monkeypatch.setattr(download.time, "monotonic", lambda: next(times))
+    monkeypatch.setattr(download, "PROGRESS_BYTES", 10**9)
+    with suppress(DownloadError):
+        _download(server, path)
+    assert "the server sends only" in caplog.text
+
+
+def test_an_endless_file_is_stopped_and_leaves_nothing(server: FileServer, path: Path) -> None:
+    with pytest.raises(DownloadError, match=r"sends more than 1\.00 kB, and the part was deleted; .*\.max_gb"):
+        download_file(Source(server.url + NAME, "0" * 64, 1_000), path)
+    assert _files(path) == []
+
+
+def test_addresses_are_shown_without_secrets(server: FileServer, path: Path) -> None:
+    secret = server.url.replace("://", "://user:hunter2@") + "{}?token=hunter2"
+    for name, checksum in ((NAME, "0" * 64), ("/nowhere.json", "0" * 64)):
+        with pytest.raises(DownloadError) as error:
+            download_file(Source(secret.format(name), checksum), path)
+        assert "hunter2" not in str(error.value) and f"{name}?…" in str(error.value)
+    assert not [each for each in path.parent.iterdir() if b"hunter2" in each.read_bytes()]

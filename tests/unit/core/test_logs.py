@@ -48,6 +48,23 @@ def test_another_error_has_its_traceback_in_the_log_alone(log: Path) -> None:
     assert log.read_text().endswith("IndexError: list index out of range\n")
 
 
+def test_a_text_from_outside_forges_no_line_and_controls_no_terminal(log: Path) -> None:
+    text = r"a dog\n2026-01-01 00:00:00 ERROR forged\x1b[2J\x9b\u202e\ud800"
+    done = _run(log, f"logging.getLogger('icsd').warning('%s', '{text}'); raise ValueError('{text}')")
+    for shown in (done.stderr, log.read_text()):
+        assert not {*"\x1b\x9b\u202e"} & {*shown} and "\\u001b[2J\\u009b\\u202e\\ud800" in shown
+        assert not [line for line in shown.splitlines() if line.startswith(("2026-01-01", "ERROR"))]
+    assert "--- Logging error ---" not in done.stderr
+
+
+def test_a_log_that_cannot_be_written_is_one_message(tmp_path: Path) -> None:
+    (tmp_path / "results").touch()
+    done = _run(tmp_path / "results" / "logs" / "job.log", "pass")
+    assert done.returncode == 1
+    assert done.stderr.startswith("[job] ERROR: ") and done.stderr.count("\n") == 1
+    assert "cannot be written (Not a directory); make its folder writable" in done.stderr
+
+
 def test_progress_stands_in_the_log_and_on_the_terminal(log: Path) -> None:
     done = _run(log, "list(progress(range(3), 3, 'pictures'))")
     assert done.returncode == 0

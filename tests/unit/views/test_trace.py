@@ -404,3 +404,23 @@ def test_an_unknown_candidate_names_the_first_one(scored: Path, capsys: pytest.C
 def test_an_image_without_any_pair_left_says_so(scored: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _write(scored / "dataset" / "multi" / "pairs.parquet", tables.PAIRS, [])
     assert "dataset   multi: not in it: all its pairs are dropped" in _trace(scored, "multi-4_1", capsys)
+
+
+def test_texts_from_outside_are_escaped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A caption can neither control the terminal nor pass for a line of the trace."""
+    folder = tmp_path / "\x1b[31m"
+    assert main(["trace", "multi-1", "--results", str(folder)]) == 1
+    shown = capsys.readouterr().err
+    assert "\x1b" not in shown and "\\u001b[31m: there is no such folder" in shown
+
+
+def test_a_caption_cannot_forge_a_line(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = results / "captions" / "all.parquet"
+    rows = [
+        row | {"caption": f"{row['caption']}\nimage     forged\x9b2J"}
+        for row in tables.read(path, tables.CAPTIONS).to_pylist()
+    ]
+    tables.write_batches(path, tables.CAPTIONS, [rows])
+    assert main(["trace", "caption-4", "--results", str(results)]) == 0
+    shown = capsys.readouterr().out
+    assert "caption 4\\nimage     forged\\u009b2J" in shown and "\x9b" not in shown

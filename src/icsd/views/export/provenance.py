@@ -8,7 +8,7 @@ from typing import Any
 from icsd.config.arms import ARMS
 from icsd.config.downloads import MARKER
 from icsd.core.errors import ModelError
-from icsd.core.text import as_code
+from icsd.core.text import as_code, shown_address
 from icsd.models.model_folder import folder_digest, is_hub_id
 
 Provenance = Mapping[str, Any]  # from config/export.py
@@ -67,7 +67,7 @@ def source_lines(arm: str, source: Provenance) -> Iterator[str]:
     """Yield a line for each file that captions were read from."""
     files = source["photographs" if ARMS[arm].photographs else "captions"]
     for path, address in files.items():
-        yield f"- {as_code(shown_path(path))}" + (f", from {as_code(address)}" if address else "")
+        yield f"- {as_code(shown_path(path))}" + (f", from {as_code(shown_address(address))}" if address else "")
     if not ARMS[arm].photographs:
         yield f"- Split, if the corpus has splits: {as_code(source['split'])}"
 

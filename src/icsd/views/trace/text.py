@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from icsd.core.text import one_line
 from icsd.views.trace.alignment import AlignedPair, SentenceCandidates
 from icsd.views.trace.lineage import (
     CaptionTrace,
@@ -23,7 +24,7 @@ SHOWN_GROUPS = SHOWN_PAIRS = 10  # of a caption; JSON has all
 
 def as_lines(found: Sequence[ImageTrace | GroupTrace | CaptionTrace]) -> str:
     """Lines for people, each with a name and a value; an empty line between two traces."""
-    blocks = [[f"{name:<10}{text}" for name, text in _lines(each)] for each in found]
+    blocks = [[f"{name:<10}{one_line(text)}" for name, text in _lines(each)] for each in found]
     return "\n\n".join("\n".join(block) for block in blocks)
 
 

@@ -1,0 +1,34 @@
+"""Texts from outside, as they are shown on terminals and in logs."""
+
+import json
+
+import pytest
+
+from icsd.core.text import one_line, printable, shown_address
+
+HOSTILE = "a dog\x1b[2J\x9b31m\u202ered\u2066\r\x07\ufeff\ud800"
+
+
+def test_controls_of_terminals_and_of_direction_are_escaped() -> None:
+    shown = printable(f"caf\u00e9\t{HOSTILE}\n\u72d7")
+    assert shown == "caf\u00e9\ta dog\\u001b[2J\\u009b31m\\u202ered\\u2066\\u000d\\u0007\\ufeff\\ud800\n\u72d7"
+    shown.encode()
+    assert one_line("a\nb") == "a\\nb"
+
+
+def test_json_means_the_same_afterwards() -> None:
+    text = json.dumps({"caption": HOSTILE}, ensure_ascii=False)
+    assert json.loads(printable(text)) == {"caption": HOSTILE}
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("https://a.org/x/y.zip", "https://a.org/x/y.zip"),
+        ("https://user:secret@a.org:80/x.zip?token=secret#secret", "https://a.org:80/x.zip?\u2026"),
+        ("https://secret@a.org/", "https://a.org/"),
+        ("https://[::1/secret", "an address that cannot be read"),
+    ],
+)
+def test_an_address_is_shown_without_secrets(address: str, shown: str) -> None:
+    assert shown_address(address) == shown
