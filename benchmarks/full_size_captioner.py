@@ -28,8 +28,9 @@ from transformers import (
 from icsd.config import CaptionerConfig
 from icsd.core import tables
 from icsd.core.text import markdown_table
+from icsd.stages.captioner.interface import BeamSearch
 from icsd.stages.captioner.job import Files, Resources, TrainingJob
-from icsd.stages.captioner.model import BeamSearch, generate_captions, load_captioner, save_captioner
+from icsd.stages.captioner.model import generate_captions, load_captioner
 from icsd.stages.captioner.processes import Processes
 from icsd.stages.captioner.steps import update
 from icsd.stages.captioner.training import prepare
@@ -95,7 +96,7 @@ def measure(folder: Path, batch: int, precision: str, checkpoint_activations: bo
         training, _, _ = prepare(job, Processes())
     setup = training.setup
     size = sum(value.numel() for value in setup.captioner.model.parameters())
-    print(f"{size:,} weights, images of {setup.captioner.picture_size} pixels, {batch} pairs, {precision}")
+    print(f"{size:,} weights, images of {setup.captioner.square.size} pixels, {batch} pairs, {precision}")
     setup.captioner.model.train()
     for step in (0, 1):
         with phase(f"step {step + 1}", rows):
@@ -104,7 +105,7 @@ def measure(folder: Path, batch: int, precision: str, checkpoint_activations: bo
     with phase("a caption of each image", rows):
         generate_captions(setup.captioner, training.validation.pictures.pixels, settings.prefix, search)
     with phase("saving and loading the checkpoint", rows):
-        save_captioner(setup.captioner, folder / "checkpoint")
+        setup.captioner.save(folder / "checkpoint")
         load_captioner(folder / "checkpoint")
     return rows
 

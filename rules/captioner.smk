@@ -5,7 +5,8 @@
 #      config: captioner.also                             the same of other arms, and of other runs
 #      <results>/pictures/val/{images,captions}.parquet   IMAGES, CAPTIONS: they choose the checkpoint
 #      config: captioner.start_from                       a checkpoint as below, whose weights training begins with
-# out: <results>/captioner/{arm}/seed-{seed}/checkpoint/  a transformers VisionEncoderDecoderModel folder, safetensors
+# out: <results>/captioner/{arm}/seed-{seed}/checkpoint/  a transformers folder, safetensors: a
+#                                                      VisionEncoderDecoderModel, or a vision-language model
 #      <results>/captioner/{arm}/seed-{seed}/history.parquet  HISTORY: loss and rate of every step, val's scores
 # own: <results>/captioner/{arm}/seed-{seed}/resume/      the state of an unfinished training and its decoded pictures.
 #      No output, since Snakemake deletes the outputs of a killed job; removed when the training is done.

@@ -23,7 +23,7 @@ rule predict_captions:
         results="<results>/evaluation/{arm}/seed-{seed}/{test}/results.json",
     params:
         revision=REVISIONS["evaluation"],
-        prefix=cfg.captioner.prefix,
+        prefix=cfg.captioner.caption_prefix,
         search=cfg.evaluation.params("beams", "min_tokens", "max_tokens"),
     log:
         "<results>/logs/predict_captions/{arm}-seed-{seed}-{test}.log",

@@ -8,5 +8,5 @@ with job_log(snakemake.log[0]):
     files, params, names = snakemake.input, snakemake.params, snakemake.wildcards
     scores = list(map(Path, files.scores))
     trained = Trained(names.arm, int(names.seed), Path(files.checkpoint), Path(files.pairs), scores, params.settings)
-    generation = GenerationSettings(params.settings["prefix"], **params.search)
+    generation = GenerationSettings(params.settings.get("prefix", ""), **params.search)
     export_captioner(trained, Path(snakemake.output[0]), generation, params.source)

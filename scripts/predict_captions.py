@@ -2,7 +2,7 @@ from icsd.config import job_config
 from icsd.core.logs import job_log
 
 with job_log(snakemake.log[0], gpus=snakemake.resources.gpu):
-    from icsd.stages.captioner.model import BeamSearch
+    from icsd.stages.captioner.interface import BeamSearch
     from icsd.stages.captioner.predicting import predict_captions
 
     predict_captions(

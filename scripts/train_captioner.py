@@ -2,8 +2,8 @@ from icsd.config import CaptionerConfig, job_config
 from icsd.core.logs import job_log
 
 with job_log(snakemake.log[0], gpus=snakemake.resources.gpu):
+    from icsd.stages.captioner.interface import BeamSearch
     from icsd.stages.captioner.job import Files, Resources, TrainingJob, prefixes
-    from icsd.stages.captioner.model import BeamSearch
     from icsd.stages.captioner.training import train
 
     given, made, config = snakemake.input, snakemake.output, job_config(snakemake)

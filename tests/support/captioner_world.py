@@ -10,8 +10,8 @@ from PIL import Image
 
 from icsd.config import CaptionerConfig, CaptionerDecoderConfig
 from icsd.core import tables
+from icsd.stages.captioner.interface import BeamSearch
 from icsd.stages.captioner.job import Files, Resources, TrainingJob
-from icsd.stages.captioner.model import BeamSearch
 
 SEARCH = BeamSearch(beams=3, min_tokens=5, max_tokens=12, batch_size=8)
 SAID = {"red": "a red ball on the left", "blue": "a blue fish under a boat"}

@@ -73,6 +73,7 @@ VARIANTS: list[dict[str, Any]] = [
         "alignment.score": "random",
         "captions.language": "de",
         "evaluation.metrics": ["chrF", "BLEU"],
+        "captioner.start_from": "value-start",
     },
     {
         "summaries.provider": "transformers",
@@ -82,7 +83,14 @@ VARIANTS: list[dict[str, Any]] = [
         "alignment.rematch": 7,
         "images.provider": "openai",
     },
-    {},
+    {
+        "captioner.model": "value-model",
+        "captioner.prompt": "value-prompt",
+        "captioner.lora.rank": 5,
+        "captioner.lora.alpha": 77,
+        "captioner.lora.dropout": 0.21,
+        "captioner.lora.targets": ["value-layer"],
+    },
 ]
 ONLY_JOBS: dict[str, Any] = {"export.arms": ["single"], "export.formats": ["coco"]}  # which decide what is made
 

@@ -35,9 +35,9 @@ SOURCE = "config/config.yaml, or in the file given with --configfile"
 
 # keys that accept the hub id of a model in `downloads`. Not summaries.openai.model: an endpoint's models are its own
 MODEL_KEYS = (
-    "embeddings.model", "images.model", "alignment.model", "safety.model", "captioner.vision_model",
-    "captioner.tokenizer", "captioner.decoder_weights", "summaries.transformers.model", "summaries.quality.image_model",
-    "evaluation.clip_model",
+    "embeddings.model", "images.model", "alignment.model", "safety.model", "captioner.model",
+    "captioner.vision_model", "captioner.tokenizer", "captioner.decoder_weights", "summaries.transformers.model",
+    "summaries.quality.image_model", "evaluation.clip_model",
 )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """The captioner's training."""
 
 import math
+from collections.abc import Set
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,6 +12,8 @@ from icsd.config.estimate import EstimateConfig
 from icsd.config.section import Count, Section, Seed, Share, added, tracked, untracked
 
 Fit = Literal["crop", "squash", "pad"]
+# keys that a vision-language model does without; vision_model and tokenizer have no default
+OF_PAPER = frozenset({"decoder", "decoder_weights", "decoder_head", "start_from", "start_token", "prefix"})
 SIGNAL_S = 120  # before a Slurm job's time is up; SLURM may be a minute early
 
 
@@ -29,9 +32,34 @@ class CaptionerDecoderConfig(Section):
         return self
 
 
+class CaptionerLoraConfig(Section):
+    """Low-rank adapters of a vision-language model, trained in place of its weights and merged into them at the end."""
+
+    rank: Count | None = added(None, "Rank of the matrices that are added to a layer's; null: all weights are trained.")
+    alpha: Count = added(32, "Their scale, times the rank.")
+    dropout: Share = added(0.05, "Dropout of what they read.")
+    targets: list[str] | None = added(
+        None, "Names of the linear layers that get one, such as q_proj; null: all but the output layer."
+    )
+
+    @property
+    def unused(self) -> Set[str]:
+        """The keys of adapters, where there are none."""
+        return frozenset({"alpha", "dropout", "targets"} if self.rank is None else ())
+
+
 class CaptionerConfig(Section):
     """The captioner's training."""
 
+    model: str | None = added(
+        None,
+        "Vision-language model of transformers that is trained in place of the paper's captioner: a folder, or an id "
+        "of the hub; null: none.",
+    )
+    prompt: str | None = added(
+        None, "What a vision-language model is asked before each caption; null: the prompt of its class."
+    )
+    lora: CaptionerLoraConfig = CaptionerLoraConfig()
     vision_model: str = tracked(..., "CLIPVisionModel with its image processor: a folder, or an id of the hub.")
     tokenizer: str = tracked(..., "BertTokenizer: a folder, or an id of the hub.")
     image_size: Count | None = tracked(
@@ -113,7 +141,19 @@ class CaptionerConfig(Section):
     @property
     def models(self) -> tuple[str | None, ...]:
         """The models that a training loads."""
+        if self.model is not None:
+            return (self.model,)
         return self.vision_model, self.tokenizer, self.decoder_weights
+
+    @property
+    def unused(self) -> Set[str]:
+        """The keys of the paper's captioner, where a vision-language model is trained."""
+        return frozenset() if self.model is None else OF_PAPER
+
+    @property
+    def caption_prefix(self) -> str:
+        """The words before every caption: none of a vision-language model, which has a prompt."""
+        return self.prefix if self.model is None else ""
 
     @property
     def crops_whole_pictures(self) -> bool:
@@ -143,6 +183,16 @@ class CaptionerConfig(Section):
     def steps_per_second(self, rates: EstimateConfig) -> float:
         """Steps a second, from the rate of one process with steps of 64 pairs."""
         return rates.training_steps_per_second * 64 * self.processes * self.nodes / self.batch_size
+
+    @model_validator(mode="after")
+    def _vision_language_keys_fit(self) -> "CaptionerConfig":
+        for key, value in (("prompt", self.prompt), ("lora.rank", self.lora.rank)):
+            if self.model is None and value is not None:
+                raise ValueError(f"{key}={value} is of a vision-language model, and model is null: name one")
+        if self.model is not None and self.start_from is not None:
+            problem = f"model={self.model} and start_from={self.start_from}: give one of them"
+            raise ValueError(f"{problem}; model can name a checkpoint")
+        return self
 
     @model_validator(mode="after")
     def _also_names_datasets(self) -> "CaptionerConfig":

@@ -10,12 +10,16 @@ from typing import Any
 from icsd.core.errors import InputError, ModelError
 
 PREFIX = "caption_prefix"  # key of config.json: the words that every caption begins with
+LIMITS, NEW_LIMITS = ("min_length", "max_length"), ("min_new_tokens", "max_new_tokens")
 HINT = "give a folder that `snakemake export` wrote, <results>/export/<arm>/captioner-seed-<n>"
 
 
 @dataclass(frozen=True)
 class GenerationSettings:
-    """Settings of generation: prefix, beams, and limits of tokens, start token and prefix included."""
+    """Settings of generation: prefix, beams, and limits of tokens, start token and prefix included.
+
+    Those of a vision-language model, which has a prompt in place of the prefix, are limits of the caption's own tokens.
+    """
 
     prefix: str
     beams: int
@@ -28,15 +32,13 @@ def write_folder(checkpoint: Path, folder: Path, settings: GenerationSettings) -
     for path in sorted(checkpoint.glob("[!.]*")):
         shutil.copyfile(path, folder / path.name)
     config = _read(folder / "config.json")
-    for part in (config, config.get("encoder", {}), config.get("decoder", {})):
+    for part in (config, *(value for value in config.values() if isinstance(value, dict))):
         part.pop("_name_or_path", None)  # a path on the machine that trained
     _write(folder / "config.json", config | {PREFIX: settings.prefix})
     generation = {key: value for key, value in _read(folder / "generation_config.json").items() if key[0] != "_"}
     generation |= {"do_sample": False, "num_beams": settings.beams}
-    _write(
-        folder / "generation_config.json",
-        generation | {"min_length": settings.min_tokens, "max_length": settings.max_tokens},
-    )
+    limits = dict(zip(_limits(config), (settings.min_tokens, settings.max_tokens), strict=True))
+    _write(folder / "generation_config.json", generation | limits)
 
 
 def read_generation_settings(folder: Path) -> GenerationSettings:
@@ -44,10 +46,16 @@ def read_generation_settings(folder: Path) -> GenerationSettings:
     if not folder.is_dir():
         raise ModelError(f"{folder}: no such folder; {HINT}")
     try:
-        prefix, generation = _read(folder / "config.json")[PREFIX], _read(folder / "generation_config.json")
-        return GenerationSettings(prefix, generation["num_beams"], generation["min_length"], generation["max_length"])
+        config, generation = _read(folder / "config.json"), _read(folder / "generation_config.json")
+        shortest, longest = (generation[key] for key in _limits(config))
+        return GenerationSettings(config[PREFIX], generation["num_beams"], shortest, longest)
     except (InputError, KeyError) as error:
         raise ModelError(f"{folder}: not an exported captioner ({error}); {HINT}") from error
+
+
+def _limits(config: Mapping[str, Any]) -> tuple[str, str]:
+    """The keys of generation_config.json that limit the tokens of a caption."""
+    return LIMITS if config.get("model_type") == "vision-encoder-decoder" else NEW_LIMITS
 
 
 def _read(path: Path) -> dict[str, Any]:

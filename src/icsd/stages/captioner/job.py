@@ -12,7 +12,7 @@ from icsd.config import CaptionerConfig
 from icsd.core import files
 from icsd.core.errors import ConfigError
 from icsd.core.languages import ENGLISH
-from icsd.stages.captioner.model import BeamSearch
+from icsd.stages.captioner.interface import BeamSearch
 from icsd.stages.captioner.processes import choose_device
 
 JOB, PICTURES, VAL_PICTURES = "job.json", "pictures.npy", "val_pictures.npy"  # beside the state, deleted with it

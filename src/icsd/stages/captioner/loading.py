@@ -8,10 +8,16 @@ from safetensors import SafetensorError
 from transformers import PreTrainedConfig
 from transformers.utils import logging as transformers_logging
 
+from icsd.config import CaptionerConfig
 from icsd.core.errors import ModelError
+from icsd.models.devices import has_bfloat16
 
 transformers_logging.disable_progress_bar()  # people read the job's log
 transformers_logging.set_verbosity_error()  # it also warns of tensors that may be missing
+
+LOADING_ERRORS = (
+    OSError, ValueError, SafetensorError, KeyError, TypeError, RuntimeError, AttributeError, ImportError,
+)  # fmt: skip
 
 
 def load_weights(
@@ -29,7 +35,12 @@ def load_weights(
     their name may be missing.
     """
     check_kind(folder, key, kind.__name__, kinds)
-    options |= {"dtype": torch.float32, "use_safetensors": True, "attn_implementation": attention}
+    return whole_model(kind, folder, key, new, attn_implementation=attention, **options)
+
+
+def whole_model(kind: type[Any], folder: str, key: str, new: Sequence[str] = (), **options: Any) -> Any:
+    """Load a model, in float32 unless `options` say otherwise; ModelError for a missing tensor, but those of `new`."""
+    options = {"dtype": torch.float32} | options | {"use_safetensors": True}
     model, info = loaded(kind, folder, key, output_loading_info=True, **options)
     unfit = sorted([*info["missing_keys"], *(name for name, *_ in info["mismatched_keys"])])
     unfit = [name for name in unfit if not any(part in name for part in new)]
@@ -53,7 +64,7 @@ def loaded(kind: type[Any], folder: str, key: str, method: str = "from_pretraine
     """Call `from_pretrained`; ModelError for a folder that is damaged or of another kind."""
     try:
         return getattr(kind, method)(folder, **options)
-    except (OSError, ValueError, SafetensorError, KeyError, TypeError, RuntimeError) as error:
+    except LOADING_ERRORS as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelError(f"{key}={folder} can't be loaded: {reason}") from error
 
@@ -61,3 +72,10 @@ def loaded(kind: type[Any], folder: str, key: str, method: str = "from_pretraine
 def attention_on(device: torch.device) -> str:
     """Choose the implementation of attention: on a CPU `eager` trains 1.7 times as fast as `sdpa`."""
     return "sdpa" if device.type == "cuda" else "eager"
+
+
+def precision(settings: CaptionerConfig, device: torch.device) -> str:
+    """Resolve `settings.precision`: "auto" is bfloat16 where the device has units for it, else float32."""
+    if settings.precision != "auto":
+        return settings.precision
+    return "bfloat16" if has_bfloat16(device.type) else "float32"

@@ -14,7 +14,8 @@ from icsd.core.metrics import read_references
 from icsd.core.pictures import PictureError, read_picture
 from icsd.corpora.coco_results import write_results
 from icsd.stages.captioner.folder import read_generation_settings
-from icsd.stages.captioner.model import BeamSearch, generate_captions, load_captioner
+from icsd.stages.captioner.interface import BeamSearch
+from icsd.stages.captioner.model import generate_captions, load_captioner
 from icsd.stages.captioner.pictures import Square, read_pictures
 
 

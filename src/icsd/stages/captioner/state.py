@@ -107,15 +107,17 @@ def remove(folder: Path, others: Iterable[str] = ()) -> None:
 
 
 def weights_of(model: torch.nn.Module) -> Tensors:
-    """Copy every parameter to the CPU, tied ones once."""
-    return {name: value.detach().cpu().clone().contiguous() for name, value in model.named_parameters()}
+    """Copy every parameter that is trained to the CPU, tied ones once."""
+    trained = ((name, value) for name, value in model.named_parameters() if value.requires_grad)
+    return {name: value.detach().cpu().clone().contiguous() for name, value in trained}
 
 
 def set_weights(model: torch.nn.Module, weights: Tensors) -> None:
-    """Set every parameter to its value in `weights`."""
+    """Set every parameter that is trained to its value in `weights`."""
     with torch.no_grad():
         for name, value in model.named_parameters():
-            value.copy_(weights[name])
+            if value.requires_grad:
+                value.copy_(weights[name])
 
 
 def _read(path: Path) -> tuple[dict[str, Any], Tensors]:

@@ -17,23 +17,13 @@ from torch.nn.parallel import DistributedDataParallel
 from icsd.config import CaptionerConfig
 from icsd.core.errors import ModelError
 from icsd.core.ids import item_seed
-from icsd.models.devices import has_bfloat16
+from icsd.stages.captioner.augmentation import Augmentation, random_boxes, random_views
 from icsd.stages.captioner.data import Pairs
-from icsd.stages.captioner.model import Captioner
+from icsd.stages.captioner.interface import IGNORED, Captioner
+from icsd.stages.captioner.loading import precision
 from icsd.stages.captioner.pictures import WholePictures
 from icsd.stages.captioner.processes import Processes
 from icsd.stages.captioner.text import TokenizedCaptions
-
-MAX_LOG_ASPECT = np.log(4 / 3)  # aspect ratio of a random crop, as in torchvision's RandomResizedCrop
-TRIES = 10  # to draw a crop that fits into the picture, as there
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """Random changes of training pictures. `flip` also swaps left and right, which captions may name."""
-
-    flip: bool = False
-    crop: float | None = None  # smallest share of the area in a random resized crop; None: no cropping
 
 
 def step_rows(step: int, batch_size: int, rows: int, seed: int) -> np.ndarray:
@@ -46,57 +36,6 @@ def step_rows(step: int, batch_size: int, rows: int, seed: int) -> np.ndarray:
     epochs = places // rows
     orders = {epoch: np.random.default_rng([seed, int(epoch)]).permutation(rows) for epoch in np.unique(epochs)}
     return np.asarray([orders[epoch][place % rows] for epoch, place in zip(epochs, places, strict=True)])
-
-
-def random_views(count: int, how: Augmentation, generator: np.random.Generator) -> torch.Tensor | None:
-    """Draw affine maps [count, 2, 3] for `augment`; None for no change.
-
-    They map coordinates (-1 to 1) of the new picture to those of the old one.
-    """
-    if not how.flip and how.crop is None:
-        return None
-    share = generator.uniform(1.0 if how.crop is None else how.crop, 1.0, count)
-    skew = 0.0 if how.crop is None else MAX_LOG_ASPECT
-    aspect = np.exp(generator.uniform(-skew, skew, count))
-    size = np.minimum(np.sqrt([share * aspect, share / aspect]), 1.0)
-    centre = generator.uniform(-1.0, 1.0, (2, count)) * (1.0 - size)
-    sign = np.where(generator.random(count) < 0.5, -1.0, 1.0) if how.flip else np.ones(count)
-    zero = np.zeros(count)
-    maps = np.asarray([[size[0] * sign, zero, centre[0]], [zero, size[1], centre[1]]])
-    return torch.from_numpy(np.moveaxis(maps, -1, 0))
-
-
-def random_boxes(shapes: np.ndarray, smallest: float, generator: np.random.Generator) -> np.ndarray:
-    """Draw a crop (left, top, width, height) [b, 4] of each picture of `shapes` [b, 2] (height, width), in its pixels.
-
-    They are those of torchvision's RandomResizedCrop: a share of the area from `smallest` to 1, and an aspect ratio
-    from 3/4 to 4/3 on a logarithmic scale; if none fits, the largest in the centre whose aspect ratio is in the range.
-    """
-    return np.asarray([_random_box(height, width, smallest, generator) for height, width in shapes.tolist()])
-
-
-def _random_box(height: int, width: int, smallest: float, generator: np.random.Generator) -> tuple[int, int, int, int]:
-    for _ in range(TRIES):
-        area = height * width * generator.uniform(smallest, 1.0)
-        aspect = math.exp(generator.uniform(-MAX_LOG_ASPECT, MAX_LOG_ASPECT))
-        wide, high = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
-        if 0 < wide <= width and 0 < high <= height:
-            left, top = generator.integers(width - wide + 1), generator.integers(height - high + 1)
-            return int(left), int(top), wide, high
-    limit = math.exp(MAX_LOG_ASPECT)
-    wide, high = min(width, round(height * limit)), min(height, round(width * limit))
-    return (width - wide) // 2, (height - high) // 2, wide, high
-
-
-def augment(pixels: torch.Tensor, views: torch.Tensor | None) -> torch.Tensor:
-    """Flip and crop pictures [b, 3, h, w] by the maps `views`; the size stays."""
-    if views is None:
-        return pixels
-    grid = functional.affine_grid(views.to(pixels), list(pixels.shape), align_corners=False)
-    return functional.grid_sample(pixels, grid, mode="bicubic", padding_mode="reflection", align_corners=False)
-
-
-IGNORED = -100  # label of a token that is not in the loss
 
 
 @dataclass(frozen=True)
@@ -199,26 +138,6 @@ def caption_loss(
     return (losses * weights[:, None]).sum() / (labels != IGNORED).sum()
 
 
-def decoder_batch(tokens: TokenizedCaptions, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return input ids, attention mask and labels (the next tokens) of `rows`, each [b, longest - 1].
-
-    The prefix and the padding have the label IGNORED; the end token counts in the loss.
-    """
-    ids = torch.from_numpy(tokens.ids[rows])
-    lengths = torch.from_numpy(tokens.lengths[rows])
-    longest = int(lengths.max())
-    place = torch.arange(1, longest)[None]
-    labels = ids[:, 1:longest].masked_fill((place < tokens.prompt) | (place >= lengths[:, None]), IGNORED)
-    return ids[:, : longest - 1], (place - 1 < lengths[:, None]).long(), labels
-
-
-def precision(settings: CaptionerConfig, device: torch.device) -> str:
-    """Resolve `settings.precision`: "auto" is bfloat16 where the device has units for it, else float32."""
-    if settings.precision != "auto":
-        return settings.precision
-    return "bfloat16" if has_bfloat16(device.type) else "float32"
-
-
 def _gradients(setup: Setup, parts: Sequence[Part]) -> torch.Tensor:
     """Accumulate the gradients of all processes in the parameters; return this process's loss, a scalar."""
     loss = torch.zeros((), device=setup.processes.device)
@@ -244,20 +163,17 @@ def _pixels(setup: Setup, part: Part) -> np.ndarray | torch.Tensor:
     """Return the squares of a part, uint8 [b, size, size, 3]."""
     pictures, rows = setup.pairs.pictures, setup.pairs.rows[part.rows]
     if isinstance(pictures, WholePictures) and part.boxes is not None:
-        return pictures.crops(rows, part.boxes, setup.captioner.picture_size, setup.processes.device)
+        return pictures.crops(rows, part.boxes, setup.captioner.square.size, setup.processes.device)
     return pictures.pixels[rows]
 
 
 def _loss(setup: Setup, part: Part) -> torch.Tensor:
     captioner, settings, device = setup.captioner, setup.settings, setup.processes.device
     torch.manual_seed(part.seed)  # for dropout
-    ids, mask, labels = (each.to(device) for each in decoder_batch(setup.tokens, part.rows))
-    pixels = augment(captioner.pixel_values(_pixels(setup, part)), part.views)
+    batch = captioner.batch(_pixels(setup, part), part.views, setup.tokens, part.rows)
     enabled = precision(settings, device) == "bfloat16"
     with torch.autocast(device.type, torch.bfloat16, enabled=enabled):
-        logits = setup.network(
-            pixel_values=pixels, decoder_input_ids=ids, decoder_attention_mask=mask, use_cache=False
-        ).logits
+        logits = setup.network(**batch.inputs).logits[:, -batch.labels.shape[1] :]
     weights = setup.pairs.weights
     chosen = None if weights is None else torch.from_numpy(weights[part.rows]).to(device)
-    return caption_loss(logits, labels, settings.label_smoothing, chosen)
+    return caption_loss(logits, batch.labels, settings.label_smoothing, chosen)

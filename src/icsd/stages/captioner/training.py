@@ -15,13 +15,14 @@ from icsd.core.errors import ConfigError, StoppedError
 from icsd.core.logs import progress
 from icsd.stages.captioner import state
 from icsd.stages.captioner.data import Validation, read_pairs, read_validation
+from icsd.stages.captioner.interface import Captioner
 from icsd.stages.captioner.job import JOB, PICTURES, VAL_PICTURES, TrainingJob, become_torchrun
-from icsd.stages.captioner.model import Captioner, generate_captions, new_captioner, save_captioner
+from icsd.stages.captioner.loading import precision
+from icsd.stages.captioner.model import generate_captions, new_captioner
 from icsd.stages.captioner.pictures import INDEX
 from icsd.stages.captioner.processes import Processes, process_group
 from icsd.stages.captioner.state import TrainingProgress, watch_stop_signals
-from icsd.stages.captioner.steps import Setup, precision, update
-from icsd.stages.captioner.text import tokenize
+from icsd.stages.captioner.steps import Setup, update
 
 _log = logging.getLogger(__name__)
 
@@ -69,7 +70,8 @@ def prepare(job: TrainingJob, processes: Processes) -> tuple[Training, str, Trai
     settings = job.settings
     captioner = new_captioner(settings, job.seed, processes.device)
     if settings.vision_learning_rate_scale == 0:  # then its gradients are not computed
-        captioner.model.encoder.requires_grad_(False)
+        for name, value in captioner.model.named_parameters():
+            value.requires_grad_(value.requires_grad and not captioner.of_pictures(name))
     if job.resources.checkpoint_activations:
         captioner.model.activation_checkpointing_enable({"use_reentrant": False})
     square, threads = captioner.square, job.resources.threads_each
@@ -78,7 +80,7 @@ def prepare(job: TrainingJob, processes: Processes) -> tuple[Training, str, Trai
     pairs = read_pairs(job.files, trained_on, settings.max_words, processes, threads, language)
     validation = read_validation(job.files, square, at_most, processes, threads, language)
     optimizer = _optimizer(captioner, settings)
-    tokens = tokenize(pairs.captions, captioner.tokenizer, settings.prefix, settings.max_text_tokens)
+    tokens = captioner.tokenize(pairs.captions, settings)
     steps = settings.steps_of(len(pairs.captions))
     setup = Setup(captioner, captioner.model, optimizer, pairs, tokens, settings, steps, job.seed, processes)
     _log_setup(setup, validation)
@@ -113,7 +115,12 @@ def _distributed(setup: Setup) -> Setup:
     """Wrap the network so that several processes exchange their gradients."""
     if setup.processes.count == 1:
         return setup
-    network = DistributedDataParallel(setup.network, forward_sync_buffers=False, gradient_as_bucket_view=True)
+    network = DistributedDataParallel(
+        setup.network,
+        forward_sync_buffers=False,
+        gradient_as_bucket_view=True,
+        find_unused_parameters=setup.captioner.idle_weights,
+    )
     return replace(setup, network=network)
 
 
@@ -140,7 +147,7 @@ def _optimizer(captioner: Captioner, settings: CaptionerConfig) -> torch.optim.A
     groups: dict[tuple[bool, bool], list[torch.nn.Parameter]] = {}
     trained = ((name, value) for name, value in captioner.model.named_parameters() if value.requires_grad)
     for name, value in trained:
-        groups.setdefault((name.startswith("encoder."), settings.decay_all or value.ndim > 1), []).append(value)
+        groups.setdefault((captioner.of_pictures(name), settings.decay_all or value.ndim > 1), []).append(value)
     return torch.optim.AdamW(
         [
             {
@@ -190,7 +197,7 @@ def _predicted(training: Training) -> Sequence[str]:
 def _write(captioner: Captioner, done: TrainingProgress, job: TrainingJob) -> None:
     state.set_weights(captioner.model, done.best)
     with files.atomic_path(job.files.checkpoint) as unfinished:
-        save_captioner(captioner, unfinished)
+        captioner.save(unfinished)
     tables.write(job.files.history, tables.HISTORY, done.history)
 
 
@@ -198,7 +205,7 @@ def _key(job: TrainingJob, setup: Setup, validation: Validation) -> str:
     """Hash everything that determines the result: settings, seed, data, initial weights."""
     weights = hashlib.sha256()
     for name, value in setup.captioner.model.named_parameters():
-        weights.update(name.encode() + value.detach().cpu().numpy().tobytes())
+        weights.update(name.encode() + value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     about = [
         job.settings.model_dump(mode="json"),
         asdict(job.search),

@@ -1,5 +1,6 @@
 """Export of a trained captioner: a folder with the files of transformers and a card."""
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -46,6 +47,11 @@ Every training caption began with the prefix, so the model needs it. `generation
 scores. With the workflow installed, `icsd caption picture.png --model path/to/this/folder` does the same."""
 _IDS = "ids = model.generate("
 _START = "prompt[0, 0] = model.config.decoder_start_token_id  # not the tokenizer's own\n"
+USE_PROMPT = """\
+With the workflow installed, `icsd caption picture.png --model path/to/this/folder` captions pictures as the pipeline
+does. `AutoModelForImageTextToText` and `AutoProcessor` of transformers load the folder. Every training caption came
+after the prompt {prompt} and was written in lower case; `config.json` has it as `caption_prompt`, and
+`generation_config.json` has the beam search of the scores."""
 LIMITS = """\
 - The captions have the words, biases and errors of the training captions and training pictures.
 - A caption can name things that are not in the picture and miss things that are. Conclude nothing about people from it.
@@ -77,7 +83,7 @@ def export_captioner(trained: Trained, folder: Path, generation: GenerationSetti
 def captioner_card(trained: Trained, scores: Sequence[Row], source: Provenance) -> str:
     """Return the README.md of a captioner: usage, scores, training and limits."""
     sections = {
-        "Usage": USE.replace(_IDS, _START + _IDS) if trained.settings.get("start_token") else USE,
+        "Usage": _usage(trained),
         "Scores": "\n".join(_scores(scores)),
         "Training": "\n".join(_training(trained)),
         "Training pictures": "\n".join([ARMS[trained.arm].about, "", *model_lines(trained.arm, source)]),
@@ -88,12 +94,22 @@ def captioner_card(trained: Trained, scores: Sequence[Row], source: Provenance) 
     }
     body = "\n\n".join(f"## {title}\n\n{text.strip()}" for title, text in sections.items())
     title = f"{source['run']}: a captioner of the arm {trained.arm}"
-    about = "An image captioner: the vision encoder of CLIP and a BERT decoder with cross-attention."
+    model = trained.settings.get("model")
+    parts = "a vision-language model" if model else "the vision encoder of CLIP and a BERT decoder with cross-attention"
+    about = f"An image captioner: {parts}."
     return f"---\n{_header(trained, scores, source)}\n---\n\n# {title}\n\n{about}\n\n{body}\n"
 
 
+def _usage(trained: Trained) -> str:
+    if trained.settings.get("model"):
+        config = json.loads((trained.checkpoint / "config.json").read_text(encoding="utf-8"))
+        return USE_PROMPT.format(prompt=as_code(config["caption_prompt"] or "(empty)"))
+    return USE.replace(_IDS, _START + _IDS) if trained.settings.get("start_token") else USE
+
+
 def _header(trained: Trained, scores: Sequence[Row], source: Provenance) -> str:
-    named = [trained.settings["vision_model"], trained.settings["decoder_weights"]]
+    own = trained.settings.get("model")
+    named = [own] if own else [trained.settings["vision_model"], trained.settings["decoder_weights"]]
     repositories = [found for model in named if model and (found := hub_id(model))]
     name = f"{source['run']}: {trained.arm}, seed {trained.seed}"
     return ModelCardData(
@@ -129,14 +145,14 @@ def _scores(rows: Sequence[Row]) -> list[str]:
 def _training(trained: Trained) -> list[str]:
     pairs = tables.read(trained.pairs, tables.PAIRS, columns=["image_id"])["image_id"]
     settings = dict(trained.settings)
-    vision, decoder = settings.pop("vision_model"), settings.pop("decoder_weights")
-    start = model_line(decoder) if decoder else "random weights"
-    tokenizer = model_line(settings.pop("tokenizer"))
+    vision, decoder = settings.pop("vision_model"), settings.pop("decoder_weights", None)
+    tokenizer, model = settings.pop("tokenizer"), settings.pop("model", None)
+    parts = {"Model": model} if model else {"Encoder": vision, "Decoder": decoder}
+    before = {part: model_line(name) if name else "random weights" for part, name in parts.items()}
     shown = ", ".join(f"{name} {as_code(str(value))}" for name, value in settings.items() if value is not None)
     return [
         f"- {len(pairs):,} pairs of {len(pairs.unique()):,} pictures; seed {trained.seed}",
-        f"- Encoder, before training: {model_line(vision)}",
-        f"- Decoder, before training: {start}",
-        f"- Tokenizer: {tokenizer}",
+        *(f"- {part}, before training: {line}" for part, line in before.items()),
+        *([] if model else [f"- Tokenizer: {model_line(tokenizer)}"]),
         f"- Settings: {shown}",
     ]

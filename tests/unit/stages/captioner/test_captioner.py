@@ -20,12 +20,14 @@ from icsd.core import tables
 from icsd.core.errors import InputError, ModelError
 from icsd.stages.captioner import state, training
 from icsd.stages.captioner.data import read_pairs
+from icsd.stages.captioner.encoder_decoder import decoder_batch
+from icsd.stages.captioner.interface import IGNORED
 from icsd.stages.captioner.job import Files, prefixes
 from icsd.stages.captioner.model import generate_captions, load_captioner, new_captioner
 from icsd.stages.captioner.pictures import Square, read_pictures
 from icsd.stages.captioner.predicting import predict_captions
 from icsd.stages.captioner.processes import Processes
-from icsd.stages.captioner.steps import IGNORED, Setup, caption_loss, decoder_batch, learning_rate
+from icsd.stages.captioner.steps import Setup, caption_loss, learning_rate
 from icsd.stages.captioner.text import clean_caption, tokenize
 from icsd.stages.captioner.training import train
 

@@ -21,7 +21,8 @@ from transformers import (
 from icsd.config import CaptionerConfig
 from icsd.core import tables
 from icsd.core.errors import ModelError
-from icsd.stages.captioner.model import Captioner, load_captioner, new_captioner, save_captioner
+from icsd.stages.captioner.interface import Captioner
+from icsd.stages.captioner.model import load_captioner, new_captioner
 from icsd.stages.captioner.state import weights_of
 from icsd.stages.captioner.training import train
 from icsd.stages.captioner.vision import load_vision
@@ -123,7 +124,7 @@ def test_bert_without_its_language_head_is_refused(settings: CaptionerConfig, tm
 
 def test_a_training_begins_with_a_checkpoints_weights(settings: CaptionerConfig, tmp_path: Path):
     first = made(settings)
-    save_captioner(first, tmp_path / "first")
+    first.save(tmp_path / "first")
     start = {"start_from": str(tmp_path / "first")}
     again = weights_of(new_captioner(settings.model_copy(update=start), 1, CPU).model)
     assert all(torch.equal(again[name], value) for name, value in weights_of(first.model).items())

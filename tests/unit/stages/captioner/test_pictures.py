@@ -17,12 +17,12 @@ from icsd.config import CaptionerConfig
 from icsd.config.captioner import Fit
 from icsd.core import tables
 from icsd.core.errors import InputError
+from icsd.stages.captioner.augmentation import random_boxes
 from icsd.stages.captioner.folder import GenerationSettings, write_folder
-from icsd.stages.captioner.model import load_captioner, new_captioner, save_captioner
+from icsd.stages.captioner.model import load_captioner, new_captioner
 from icsd.stages.captioner.pictures import Pictures, Square, WholePictures, map_whole_pictures, read_pictures
 from icsd.stages.captioner.predicting import _read
 from icsd.stages.captioner.processes import Processes
-from icsd.stages.captioner.steps import random_boxes
 from icsd.stages.captioner.training import prepare, train
 
 CPU = torch.device("cpu")
@@ -89,7 +89,7 @@ def test_each_fit_shows_its_part_of_the_picture():
 
 def test_a_checkpoint_keeps_its_fit_and_captions_follow_it(settings: CaptionerConfig, tmp_path: Path):
     captioner = new_captioner(settings.model_copy(update={"fit": "squash"}), 0, CPU)
-    save_captioner(captioner, tmp_path / "checkpoint")
+    captioner.save(tmp_path / "checkpoint")
     (tmp_path / "exported").mkdir()
     write_folder(tmp_path / "checkpoint", tmp_path / "exported", GenerationSettings("a picture of", 3, 5, 12))
     noise(48, 20).save(tmp_path / "wide.png")
@@ -100,7 +100,7 @@ def test_a_checkpoint_keeps_its_fit_and_captions_follow_it(settings: CaptionerCo
 
 
 def test_a_checkpoint_without_a_fit_crops(settings: CaptionerConfig, tmp_path: Path):
-    save_captioner(new_captioner(settings, 0, CPU), tmp_path)
+    new_captioner(settings, 0, CPU).save(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     assert config.pop("picture_fit") == "crop"
     (tmp_path / "config.json").write_text(json.dumps(config))

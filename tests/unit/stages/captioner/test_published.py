@@ -11,8 +11,10 @@ from transformers import BertConfig, BertForMaskedLM, BertModel, BertTokenizer
 
 from icsd.config import CaptionerConfig
 from icsd.core.errors import ConfigError
-from icsd.stages.captioner.model import Captioner, load_captioner, new_captioner, save_captioner
-from icsd.stages.captioner.steps import caption_loss, decoder_batch
+from icsd.stages.captioner.encoder_decoder import decoder_batch
+from icsd.stages.captioner.interface import Captioner
+from icsd.stages.captioner.model import load_captioner, new_captioner
+from icsd.stages.captioner.steps import caption_loss
 from icsd.stages.captioner.text import prompt_ids, tokenize
 from icsd.stages.captioner.training import _optimizer
 
@@ -70,7 +72,7 @@ def test_the_start_token_is_a_new_word_that_the_checkpoint_keeps(settings: Capti
     plain, captioner = made(settings.model_copy(update={"start_token": None})), made(settings)
     words = len(plain.tokenizer)
     assert prompt_ids(plain.tokenizer, PREFIX)[0] == plain.tokenizer.cls_token_id
-    save_captioner(captioner, tmp_path / "checkpoint")
+    captioner.save(tmp_path / "checkpoint")
     for each in (captioner, load_captioner(tmp_path / "checkpoint")):
         assert len(each.tokenizer) == words + 1
         assert prompt_ids(each.tokenizer, PREFIX) == [words, *prompt_ids(plain.tokenizer, PREFIX)[1:]]

@@ -1,7 +1,8 @@
 import numpy as np
 import torch
 
-from icsd.stages.captioner.steps import Augmentation, augment, random_views, step_rows
+from icsd.stages.captioner.augmentation import Augmentation, augment, random_views
+from icsd.stages.captioner.steps import step_rows
 
 
 def test_every_epoch_has_each_row_once():
