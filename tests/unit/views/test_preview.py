@@ -20,12 +20,15 @@ from icsd.core.errors import ConfigError
 from icsd.core.ids import seeded_order
 from icsd.llm import sending
 from icsd.llm.budget import Budget, OutOfBudget
+from icsd.llm.cache import Spending
 from icsd.stages.summaries import summarize_groups
+from icsd.stages.summaries.quality import Quality, Summary
 from icsd.views.preview import preview
 from icsd.views.preview.content import PreviewContent
 from icsd.views.preview.page import preview_page
 from icsd.views.preview.reckoning import mean_interval, wilson
-from icsd.views.preview.text import as_lines
+from icsd.views.preview.text import as_lines, verdict
+from icsd.views.preview.trying import TriedPrompt
 from icsd.views.run import Run, configured_run
 
 KEY = "ICSD_TEST_KEY"
@@ -234,3 +237,10 @@ def test_intervals_are_those_known() -> None:
     assert mean_interval(np.array([2.0, 2.0, 2.0])) == (2.0, 2.0)
     values = np.random.default_rng(1).normal(10, 3, 400)
     assert np.mean(values) - np.array(mean_interval(values)) == pytest.approx([0.294, -0.294], abs=0.04)
+
+
+def test_words_are_counted_in_the_language_of_the_captions() -> None:
+    summary = Summary("两只狗在奔跑。", (0,), quality=Quality(3, (), (0,), None))
+    assert list(verdict(TriedPrompt("own-language", [summary], [None], Spending(), 0.0, "zh"), 0)) == [
+        "5 words, 1 of 1 covered"
+    ]

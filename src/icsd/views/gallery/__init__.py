@@ -8,6 +8,7 @@ packs      the scripts that hold the data
 import argparse
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from icsd.core import files
 from icsd.core.errors import InputError
 from icsd.core.ids import candidate_number, drawing_order
+from icsd.core.languages import CODES, ENGLISH
 from icsd.views.gallery.packs import FULL_PACK, Packs, Position, image_files, thumbnail_and_full, write_script
 from icsd.views.gallery.pictures import (
     GalleryPicture,
@@ -54,11 +56,15 @@ def add_gallery(commands: Commands) -> None:
     command.add_argument(
         "--pictures", type=positive, default=2000, metavar="N", help="of each arm, at most (default: %(default)s)"
     )
+    command.add_argument(
+        "--language", choices=sorted(CODES), default=ENGLISH, metavar="CODE",
+        help="captions.language of the run, for the scores of single captions (default: %(default)s)",
+    )  # fmt: skip
     command.set_defaults(run=_command)
 
 
 def _command(options: argparse.Namespace) -> str:
-    run = found_run(options.results)
+    run = replace(found_run(options.results), language=options.language)
     folder = options.output or run.gallery
     missing = write_gallery(run, folder, options.pictures)
     return "\n".join([f"{folder / 'index.html'}", *(f"not there yet: {line}" for line in missing)])

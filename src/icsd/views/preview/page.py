@@ -114,7 +114,7 @@ def _answer(content: PreviewContent, prompt: int, number: int) -> str:
     title = f"<h3>{as_html(_letter(content, prompt) + tried.name)}</h3>" if content.several else ""
     words = summary.quality.unsupported if summary.quality else ()
     sentence = "" if summary.text is None else f'<p class="sentence"><bdi>{_marked(summary.text, words)}</bdi></p>'
-    lines = list(verdict(summary, tried.usd[number]))
+    lines = list(verdict(tried, number))
     wrong = [line for line in lines if line.startswith(("dropped", "in no"))]
     parts = [
         *(f'<p class="wrong"><bdi>{as_html(line)}</bdi></p>' for line in wrong),

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 
 from icsd.core.text import UNSEEN, markdown_table
-from icsd.stages.summaries.quality import Summary
+from icsd.stages.summaries.answers import word_count
 from icsd.views.preview.content import PreviewContent, marks
 from icsd.views.preview.reckoning import HEADER
 from icsd.views.preview.trying import SampledGroup, TriedPrompt
@@ -51,19 +51,21 @@ def _answer_lines(tried: TriedPrompt, number: int, width: int, several: bool) ->
         yield f"[{tried.name}]"
     if summary.text is not None:
         yield from _wrapped(summary.text, width)
-    for line in verdict(summary, tried.usd[number]):
+    for line in verdict(tried, number):
         yield from _wrapped(line, width, "- ")
 
 
-def verdict(summary: Summary, usd: float | None) -> Iterator[str]:
-    """Yield what was wrong with a summary, its measures, and what it cost."""
+def verdict(tried: TriedPrompt, number: int) -> Iterator[str]:
+    """Yield what was wrong with a prompt's summary of a group, its measures, and what it cost."""
+    summary, usd = tried.summaries[number], tried.usd[number]
     if summary.reason is not None:
         yield f"dropped: {summary.reason}"
     quality = summary.quality
     if quality and quality.unsupported and not (summary.reason or "").startswith("unsupported"):
         yield f"in no selected caption: {', '.join(quality.unsupported)}"
     if quality and summary.text is not None:
-        parts = [f"{len(summary.text.split())} words", f"{len(quality.covered)} of {len(summary.selected)} covered"]
+        words = word_count(summary.text, tried.language)
+        parts = [f"{words} words", f"{len(quality.covered)} of {len(summary.selected)} covered"]
         yield ", ".join([*parts, *([f"{quality.image_tokens} image tokens"] if quality.image_tokens else [])])
     if summary.prompt_tokens is not None or summary.completion_tokens is not None:
         tokens = f"{summary.prompt_tokens or 0:,} + {summary.completion_tokens or 0:,} tokens"

@@ -13,6 +13,7 @@ from pathlib import Path
 from icsd.config import Config, SummariesConfig
 from icsd.core.errors import ConfigError, InputError
 from icsd.core.ids import seeded_order
+from icsd.core.languages import ENGLISH
 from icsd.llm.budget import Budget, OutOfBudget, Prices
 from icsd.llm.cache import Event, ResponseCache, Spending, spending
 from icsd.stages.summaries.prompts import Prompt
@@ -35,7 +36,8 @@ class TriedPrompt:
     """The summaries of the sampled groups by a prompt, in their order.
 
     `usd` are the costs of each group's answers by the run's prices, None where the server counts no tokens. `sent` is
-    what this preview requested and paid, without replies that were in the store; `seconds` it took.
+    what this preview requested and paid, without replies that were in the store; `seconds` it took. `language` is that
+    of the captions.
     """
 
     name: str
@@ -43,6 +45,7 @@ class TriedPrompt:
     usd: Sequence[float | None]
     sent: Spending
     seconds: float
+    language: str = ENGLISH
 
     @property
     def usable(self) -> int:
@@ -109,18 +112,19 @@ def left_of(budget_usd: float, folder: Path, earlier: float) -> float:
 def _tried(
     config: Config, settings: SummariesConfig, name: str, prompt: Prompt, groups: Sequence[SampledGroup], own: Path
 ) -> TriedPrompt:
-    began, started = time.time(), time.monotonic()
+    began, started, language = time.time(), time.monotonic(), config.captions.language
     try:
-        summaries = list(summarize([each.group for each in groups], prompt, settings, own))
+        summaries = list(summarize([each.group for each in groups], prompt, settings, own, language))
     except OutOfBudget as error:
         problem = "a preview may spend what the run and earlier previews have left of its budget"
         raise OutOfBudget(f"summaries.budget_usd={config.summaries.budget_usd:g}: {problem}. {error}") from None
     seconds = time.monotonic() - started
     usd = [_usd(config.summaries, summary) for summary in summaries]
     if settings.provider == "merge":
-        return TriedPrompt(name, summaries, usd, Spending(), seconds)
+        return TriedPrompt(name, summaries, usd, Spending(), seconds, language)
     events = ResponseCache(Path(settings.store)).events()
-    return TriedPrompt(name, summaries, usd, spending(_since(events, began), own.name), seconds)
+    sent = spending(_since(events, began), own.name)
+    return TriedPrompt(name, summaries, usd, sent, seconds, language)
 
 
 def _usd(config: SummariesConfig, summary: Summary) -> float | None:
