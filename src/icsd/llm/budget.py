@@ -73,7 +73,7 @@ class Budget:
         """Take what was spent without a reservation out of what is left, so that no job sends more than that allows."""
         while self._ceiling_usd is not None:
             left = self._ceiling_usd - self.used()
-            if left <= 0 or self._add(min(usd, left)):
+            if min(usd, left) <= ROUNDING_USD or self._add(min(usd, left)):
                 return
 
     def release(self, usd: float) -> None:
@@ -132,7 +132,9 @@ class Reservation:
             _log.warning("a reply cost %.6f USD more than the most that was expected: %s. %s", usd, example, RAISE)
         self.overdrafts, self.over_usd = self.overdrafts + 1, self.over_usd + usd
         self.example = self.example or example
-        self.budget.charge(usd)
+        own = min(self.usd, usd)
+        self.usd -= own
+        self.budget.charge(usd - own)
 
     @property
     def error(self) -> OverBound | None:

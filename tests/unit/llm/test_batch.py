@@ -1,3 +1,4 @@
+import json
 import logging
 import threading
 import time
@@ -7,9 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import chat_behaviours
 import openai
 import pytest
-from chat_behaviours import Body, Kind
+from chat_behaviours import Body, Kind, Problem
 from chat_server import OK, Behaviour, ChatServer, always, digest, status
 
 from icsd.config import BatchConfig, SummariesConfig
@@ -19,7 +21,7 @@ from icsd.llm.batch import requester
 from icsd.llm.batch import server as batch_server
 from icsd.llm.batch.ledger import BatchLedger, BatchRecord, BatchRecords
 from icsd.llm.batch.server import batch_line
-from icsd.llm.budget import BATCH_PRICE, Budget, OutOfBudget, Prices, Reservation
+from icsd.llm.budget import BATCH_PRICE, Budget, OutOfBudget, OverBound, Prices, Reservation
 from icsd.llm.cache import ResponseCache, spending
 from icsd.llm.client import request_body
 from icsd.llm.endpoint import Endpoint, EndpointError
@@ -289,6 +291,59 @@ def test_an_odd_line_withholds_no_other(server: ChatServer, monkeypatch: pytest.
     assert len(received) == 3 and isinstance(received[requests[0].key], Failure | Response)
     assert all(isinstance(received[request.key], Response) for request in requests[1:])
     assert not _open_records() and 0 <= spending(_events(), "run").usd <= 1.0
+
+
+def _lines_of_one(monkeypatch: pytest.MonkeyPatch, key: str, response: Body) -> None:
+    """The server says this of one request."""
+    real = batch_server.BatchServer._content
+
+    def content(self: Any, file_id: str) -> bytes:
+        lines = [each for each in real(self, file_id).splitlines() if key.encode() not in each]
+        return b"\n".join([*lines, json.dumps({"custom_id": key, "response": response}).encode()])
+
+    monkeypatch.setattr(batch_server.BatchServer, "_content", content)
+
+
+def test_a_line_above_its_reservation_stops_the_stage_and_all_lines_are_kept(
+    server: ChatServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests, usage = _requests(1, 2, 3), {"prompt_tokens": 9, "completion_tokens": 90_000}
+    body = {"choices": [{"message": {"content": "A."}}], "usage": usage}
+    _lines_of_one(monkeypatch, requests[0].key, {"status_code": 200, "body": body})
+    with pytest.raises(OverBound, match="90,000 of the answer"):
+        _ask(server, requests, budget_usd=1.0)
+    spent = spending(_events(), "run")
+    assert spent.replies == 3 and spent.usd <= 1.0 < spent.over_usd
+    assert Budget(Path("run/budget"), 1.0).used() == pytest.approx(1.0)
+
+
+def test_a_line_that_a_filter_refused_is_a_refusal_and_one_without_credit_stops_the_stage(
+    server: ChatServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = _requests(1, 2)
+    with monkeypatch.context() as patch:
+        error = {"error": {"message": "filtered", "code": "content_filter"}}
+        _lines_of_one(patch, requests[0].key, {"status_code": 400, "body": error})
+        outcome = _ask(server, requests)[requests[0].key]
+        assert isinstance(outcome, Response) and outcome.refusal == "filtered"
+    requests = _requests(3, 4)
+    error = {"error": {"message": "pay", "code": "insufficient_quota"}}
+    _lines_of_one(monkeypatch, requests[0].key, {"status_code": 429, "body": error})
+    with pytest.raises(EndpointError, match="no credit left"):
+        _ask(server, requests)
+    assert requests[1].key in ResponseCache(Path("replies")).find({requests[1].key})
+
+
+def test_a_parameter_that_is_refused_is_renamed_in_the_next_batch(
+    server: ChatServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = chat_behaviours.problem_of
+    words = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens'."
+    monkeypatch.setattr(
+        chat_behaviours, "problem_of", lambda each: Problem(400, words) if each.status == 400 else real(each)
+    )
+    server.batches.script = lambda number, attempt, body: OK if "max_completion_tokens" in body else status(400)
+    assert _codes(_ask(server, _requests(1, 2, 3))) == ["reply"] * 3 and _submitted(server) == 2
 
 
 def test_a_status_that_nobody_knows_is_waited_for(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -143,6 +143,15 @@ def test_what_is_not_spent_is_given_back(tmp_path: Path) -> None:
         reservation.reserve(0.96)
 
 
+def test_what_was_spent_without_a_reservation_is_taken_from_what_is_left(tmp_path: Path) -> None:
+    budget = Budget(tmp_path, 1.0)
+    budget.charge(0.75)
+    assert Budget(tmp_path, 1.0).used() == 0.75
+    budget.charge(1e9)
+    budget.charge(0.5)
+    assert Budget(tmp_path, 1.0).used() == 1.0
+
+
 def test_without_a_ceiling_there_are_no_entries(tmp_path: Path) -> None:
     with Reservation(Budget(tmp_path / "budget", None)) as reservation:
         reservation.reserve(1e6)

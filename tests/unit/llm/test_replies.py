@@ -16,6 +16,7 @@ from plain_server import PlainServer
 from icsd.config import SummariesConfig
 from icsd.llm import client
 from icsd.llm.cache import ResponseCache, spending
+from icsd.llm.images import ImageRequest, _Images
 from icsd.llm.replies import UnreadableReply, parse_json, read_completion, read_response, token_count
 from icsd.llm.request import Failure, Outcome, Response
 from icsd.stages.summaries.answers import Rules, read_outcome
@@ -104,6 +105,19 @@ def test_a_count_that_cannot_be_believed_is_none() -> None:
 def test_tokens_that_the_total_alone_counts_are_the_answers() -> None:
     usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 115}
     assert read_completion(_body({"usage": usage})).completion_tokens == 105
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"[]", b"7", b"\xff", b"[" * 5000, b"{}", *(b'{"data": ' + each + b"}" for each in (
+        b"{}", b"7", b"[]", b"[7]", b"[[]]", b"[null]", b'[{"b64_json": 7}]', b'[{"b64_json": ["a"]}]',
+        b'[{"b64_json": "\\ud83d"}]', b'[{"b64_json": "AAAA"}]', b'[{"b64_json": "a"}]',
+    ))],
+)  # fmt: skip
+def test_an_odd_reply_of_a_server_of_images_is_unreadable(body: bytes) -> None:
+    request = ImageRequest("m", "A dog.", None, 0, "seed", {})
+    outcome = _Images("images.openai", 0.0)._read(body, request).outcome
+    assert isinstance(outcome, Failure) and outcome.code == "unreadable-reply"
 
 
 # --- Through the client -----------------------------------------------------------------------------------------------

@@ -106,7 +106,7 @@ class _SummaryRequester:
     def _outcomes(self, keys: Sequence[str], request: Callable[[int], Request], what: str) -> dict[str, Outcome]:
         """The outcome of each request by key; equal requests are sent once."""
         # of two runs that share the cache, the jobs of equal shards wait for each other
-        with locked(self.cache.folder / "asking" / _hash(keys)):
+        with locked(self.cache.folder / _hash(keys)):
             outcomes: dict[str, Outcome] = dict(self.cache.find(set(keys)))
             missing = {key: index for index, key in enumerate(keys) if key not in outcomes}
             _log.info(
