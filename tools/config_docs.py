@@ -16,7 +16,7 @@ from icsd.core.text import markdown_table
 
 VALUES, PAGE, SCHEMA = Path("config/config.yaml"), Path("config/README.md"), Path("config/schema.json")
 HEADER = ("key", "value", "default", "reruns", "what it is")
-ENTRIES = ("FileDownload", "ModelDownload")  # entries of mappings with the user's keys: config.yaml has none
+ENTRIES = ("FileDownload", "ModelDownload", "ImageLoraConfig")  # of mappings and lists: config.yaml has none
 LIMITS = {
     "minimum": "at least {}",
     "exclusiveMinimum": "more than {}",
@@ -65,7 +65,7 @@ def config_page(values: Mapping[str, Any]) -> str:
 
 
 def _sections(section: Schema, whole: Schema, name: str = "", sentence: str = "") -> Iterator[tuple[str, Schema, str]]:
-    """Yield a section and its sections: dotted name, keys, description. An entry of a mapping is called <name>."""
+    """Yield a section and its sections: dotted name, keys, description. An entry is called <name> or <number>."""
     yield name, section, sentence or section["description"]
     for key, value in section["properties"].items():
         place = f"{name}.{key}".lstrip(".")
@@ -74,6 +74,8 @@ def _sections(section: Schema, whole: Schema, name: str = "", sentence: str = ""
         entries = [*value.get("patternProperties", {}).values(), value.get("additionalProperties", {})]
         for below in _referred(entries, whole):
             yield from _sections(below, whole, f"{place}.<name>")
+        for below in _referred([value.get("items", {})], whole):
+            yield from _sections(below, whole, f"{place}.<number>")
 
 
 def _referred(values: Iterable[Schema], whole: Schema) -> list[Schema]:
@@ -106,6 +108,8 @@ def _default(values: Mapping[str, Any], key: str, value: Schema) -> str:
 
 def _kind(value: Schema) -> str:
     """Return a type and its limits in words."""
+    if "$ref" in value:
+        return "mappings"
     if "enum" in value or "const" in value:
         return ", ".join(f"`{choice}`" for choice in value.get("enum", [value.get("const")]))
     if value["type"] == "array":

@@ -41,6 +41,8 @@ VALUES: dict[str, Any] = {
     "images.model": "value-pipeline",
     "images.size": 48,
     "images.openai.parameters": {"num_inference_steps": 31},
+    "images.parameters": {"true_cfg_scale": 3.25},
+    "images.lora": [{"model": "value-lora"}],
     "images.candidates": 3,
     "images.redraw_below": 0.61,
     "images.max_images": 977,

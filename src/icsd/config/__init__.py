@@ -35,7 +35,7 @@ SOURCE = "config/config.yaml, or in the file given with --configfile"
 
 # keys that accept the hub id of a model in `downloads`. Not summaries.openai.model: an endpoint's models are its own
 MODEL_KEYS = (
-    "embeddings.model", "images.model", "alignment.model", "safety.model", "captioner.model",
+    "embeddings.model", "images.model", "images.lora.model", "alignment.model", "safety.model", "captioner.model",
     "captioner.vision_model", "captioner.tokenizer", "captioner.decoder_weights", "summaries.transformers.model",
     "summaries.quality.image_model", "evaluation.clip_model",
 )  # fmt: skip
@@ -199,6 +199,8 @@ S = TypeVar("S", bound=Section)
 def _with_folder(section: S, key: Sequence[str], folder_of: Callable[[str], str]) -> S:
     name, *below = key
     value = getattr(section, name)
-    if value is not None:
+    if isinstance(value, list):
+        value = [_with_folder(each, below, folder_of) for each in value]
+    elif value is not None:
         value = _with_folder(value, below, folder_of) if below else folder_of(value)
     return section.model_copy(update={name: value})

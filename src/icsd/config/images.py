@@ -20,6 +20,10 @@ Size = Annotated[int | list[int] | None, BeforeValidator(_size)]
 Parameter = bool | int | float | str
 # keys of `images` that decide what is drawn, and not how
 WHAT_IS_DRAWN = ("max_summaries", "spare", "seed", "candidates", "redraw_below", "max_images")
+# keys of `images` that a server does not read
+PIPELINE_KEYS = frozenset({
+    "model", "scheduler", "steps", "guidance_scale", "dtype", "negative_prompt", "parameters", "lora", "quantize",
+})  # fmt: skip
 OWN_FIELDS = ("model", "prompt", "n", "size", "response_format")  # of a request for an image
 
 
@@ -60,6 +64,14 @@ class ImageServerConfig(Section):
         return self
 
 
+class ImageLoraConfig(Section):
+    """LoRA weights: a small change of the pipeline's weights."""
+
+    model: str = tracked(..., "A safetensors file, a folder with one, or an id of the hub.")
+    file: str | None = tracked(None, "The file in the folder; null where there is only one.")
+    scale: float = tracked(1.0, "Factor of the change.")
+
+
 class ImagesConfig(Section):
     """Pictures drawn from sentences."""
 
@@ -77,12 +89,22 @@ class ImagesConfig(Section):
         "dpmsolver++", "Scheduler of the denoising: DPM-Solver++, or the model's own."
     )
     steps: Count = tracked(20, "Steps of the scheduler.")
-    guidance_scale: Annotated[float, Field(ge=0)] = tracked(7.5, "Classifier-free guidance scale.")
+    guidance_scale: Annotated[float, Field(ge=0)] | None = tracked(
+        7.5, "Guidance scale; 0 or 1 is none, null the pipeline's own."
+    )
     size: Size = tracked(None, "Side of a picture in pixels, or [height, width]; null for the model's own.")
     dtype: Literal["float32", "float16", "bfloat16", "auto"] = tracked(
         "float32", "Numbers the model computes with; auto is float16 on a GPU and float32 without one."
     )
     negative_prompt: str = tracked("", "Content that the pictures should not show.")
+    parameters: dict[str, Parameter | None] = added(
+        {},
+        "Further arguments of the pipeline's call, such as true_cfg_scale and max_sequence_length.",
+    )
+    lora: list[ImageLoraConfig] = added([], "LoRA weights that are added to the pipeline's.")
+    quantize: Literal["none", "8bit", "4bit"] = added(
+        "none", "Bits of a weight of denoiser and text encoders, by bitsandbytes, on a GPU."
+    )
     seed: Seed = tracked(0, "Each picture's seed comes from this and its id.")
     candidates: Annotated[int, Field(ge=1, le=100)] = tracked(
         1, "Most pictures that are drawn of a sentence; the one that shows its captions best is used."
@@ -98,6 +120,9 @@ class ImagesConfig(Section):
     )
     batch_size: Count = untracked(64, "Pictures at once, halved where memory runs out.")
     compile: bool = untracked(False, "Compile the denoiser at the first batch.")
+    offload: Literal["none", "model", "sequential"] = untracked(
+        "none", "Parts that wait in the machine's memory: model moves whole parts to the GPU, sequential single layers."
+    )
     store: str = untracked("results/drawn", "All pictures, shared by runs; deleting it costs time, and money.")
     max_drop_share: Share = untracked(
         0.1, "A larger share of sentences without a picture of the server, those not refused, fails the shard."
@@ -120,13 +145,12 @@ class ImagesConfig(Section):
     @property
     def unused(self) -> Set[str]:
         """The keys that the provider turns off: the server's, or those of the pipeline."""
-        pipeline = {"model", "scheduler", "steps", "guidance_scale", "dtype", "negative_prompt"}
-        return {"openai"} if self.provider == "diffusers" else pipeline
+        return {"openai"} if self.provider == "diffusers" else PIPELINE_KEYS
 
     @property
     def models(self) -> tuple[str, ...]:
         """The models that a job loads."""
-        return (self.model,) if self.provider == "diffusers" else ()
+        return (self.model, *(lora.model for lora in self.lora)) if self.provider == "diffusers" else ()
 
     @property
     def llm_requests(self) -> int:

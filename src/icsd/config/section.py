@@ -151,9 +151,9 @@ def known_keys(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
 def sections_in(annotation: Any) -> list[type[BaseModel]]:
     """The sections in a type: itself, or those of a union such as `PicturesSplit | None`.
 
-    None of a mapping: its keys are the user's own.
+    None of a mapping or list: their entries are the user's own.
     """
-    if get_origin(annotation) is dict:
+    if get_origin(annotation) in (dict, list):
         return []
     parts = getattr(annotation, "__args__", (annotation,))
     return [part for part in parts if isinstance(part, type) and issubclass(part, BaseModel)]

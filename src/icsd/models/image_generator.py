@@ -1,11 +1,10 @@
 """Drawing of sentences by a diffusers pipeline; it denoises a batch while the files of the one before are encoded."""
 
-import inspect
 import io
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,15 @@ import torch
 from PIL import Image
 
 from icsd.core.errors import ConfigError, ModelError
-from icsd.models.image_pipeline import COMMON, load_pipeline, takes
+from icsd.models.image_lora import Lora
+from icsd.models.image_pipeline import load_pipeline
+from icsd.models.pipeline_call import call_arguments
+from icsd.models.pipeline_kinds import ONE_AT_A_TIME
+from icsd.models.prompt_tokenizer import MOST_TOKENS, sequence_length, widest
 
+# pipelines that decode latents as `_decode` does
+COMMON = ("StableDiffusionPipeline", "StableDiffusionXLPipeline", "PixArtAlphaPipeline", "PixArtSigmaPipeline")
 DECODED_PIXELS = 4 * 512**2  # decoded at once: an autoencoder needs far more memory for a picture than the denoiser
-# passed to pipelines that have them, so that the sentence stays as it is and the size is the requested one
-ARGUMENTS = {"clean_caption": False, "use_resolution_binning": False}
-MOST_TOKENS = 10_000  # transformers gives a tokenizer without a limit one of 10^30
 Receive = Callable[[int, list[bytes]], None]
 _log = logging.getLogger(__name__)
 
@@ -34,10 +36,15 @@ class _Denoised:
 
 @dataclass(frozen=True)
 class ImageGenerator:
-    """A pipeline, with the height and width of its pictures in pixels; None for the model's own."""
+    """A pipeline, with the height and width of its pictures in pixels; None for the model's own.
+
+    `parameters` are further arguments of its call. With `overlapped`, latents are decoded during the next batch.
+    """
 
     pipeline: Any  # the class depends on the model
     size: tuple[int, int] | None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    overlapped: bool = False
 
     def draw(
         self,
@@ -47,17 +54,19 @@ class ImageGenerator:
         receive: Receive,
         *,
         steps: int,
-        guidance_scale: float,
+        guidance_scale: float | None,
         negative_prompt: str,
     ) -> None:
         """Pass the PNG files of each batch to `receive`, in order, with the number of the first, from another thread.
 
         Up to rounding, a picture does not depend on its batch. When memory runs out, this batch and all later ones
-        have half the size. ModelError if the memory is too small for one picture.
+        have half the size. ModelError if the memory is too small for one picture, or the pipeline fails. ConfigError
+        for a value that it does not take.
         """
+        call = call_arguments(self.pipeline, self.size, steps, guidance_scale, negative_prompt, self.parameters)
         self._warn_of_long(sentences)
-        call = {"num_inference_steps": steps, "guidance_scale": guidance_scale, **self._arguments(negative_prompt)}
-        start, size, before = 0, batch_size, None
+        start, before = 0, None
+        size = 1 if type(self.pipeline).__name__ in ONE_AT_A_TIME else batch_size
         with ThreadPoolExecutor(max_workers=1) as thread:
             while start < len(sentences):
                 batch = slice(start, min(start + size, len(sentences)))
@@ -74,29 +83,22 @@ class ImageGenerator:
             if before:
                 self._finished(before, receive)
 
-    def _arguments(self, negative_prompt: str) -> dict[str, Any]:
-        """Return the arguments of a call besides the sentences; an empty `negative_prompt` is the default."""
-        call: dict[str, Any] = {name: value for name, value in ARGUMENTS.items() if takes(self.pipeline, name)}
-        if self.size:
-            call |= {"height": self.size[0], "width": self.size[1]}
-        if negative_prompt:
-            if not takes(self.pipeline, "negative_prompt"):
-                problem = f"cannot be used: a {type(self.pipeline).__name__} takes none"
-                raise ConfigError(f'images.negative_prompt {problem}; give "", in config/config.yaml')
-            call |= {"negative_prompt": negative_prompt}
-        return call
-
     def _denoise(self, sentences: Sequence[str], seeds: Sequence[int], call: dict[str, Any]) -> Any:
         """Return latents, or pictures if the pipeline decodes in its call; None if memory runs out."""
         # generated on the CPU, so that the noise is the same on every device
         generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
-        output_type = "latent" if _decoded_here(self.pipeline) else "pil"
+        output_type = "latent" if self.overlapped else "pil"
         if "negative_prompt" in call:
             call = call | {"negative_prompt": [call["negative_prompt"]] * len(sentences)}
+        # a model is outside data: any error becomes a message with its name
         try:
-            return self.pipeline(list(sentences), generator=generators, output_type=output_type, **call).images
+            made = self.pipeline(prompt=list(sentences), generator=generators, output_type=output_type, **call)
         except torch.OutOfMemoryError:
             return None
+        except Exception as error:
+            problem = f"images.model: its {type(self.pipeline).__name__} fails to draw: {error}"
+            raise ModelError(f"{problem}; change images.size or other keys of images, in config/config.yaml") from error
+        return made.images if hasattr(made, "images") else made.image  # Kandinsky 5's name
 
     def _finished(self, batch: _Denoised, receive: Receive) -> bool:
         """Wait for the batch's files; return False if memory ran out, so that they were encoded again, alone."""
@@ -114,7 +116,14 @@ class ImageGenerator:
 
     def _finish(self, first: int, made: Any, receive: Receive) -> None:
         pictures = self._decode(made) if isinstance(made, torch.Tensor) else made
+        self._check_size(pictures[0])
         receive(first, [_png(picture) for picture in pictures])
+
+    def _check_size(self, picture: Image.Image) -> None:
+        """Raise ConfigError for a picture of another size than the requested: some pipelines round it."""
+        if self.size and (picture.height, picture.width) != self.size:
+            problem = f"a {type(self.pipeline).__name__} draws {picture.height} by {picture.width} pixels instead"
+            raise ConfigError(f"images.size={list(self.size)}: {problem}; give that, in config/config.yaml")
 
     @torch.no_grad()
     def _decode(self, latents: torch.Tensor) -> list[Image.Image]:
@@ -127,11 +136,14 @@ class ImageGenerator:
         return [picture for part in decoded for picture in part]
 
     def _warn_of_long(self, sentences: Sequence[str]) -> None:
-        tokenizer, limit = getattr(self.pipeline, "tokenizer", None), _token_limit(self.pipeline)
-        if tokenizer is None or limit > MOST_TOKENS:
+        parts = getattr(self.pipeline, "components", {})
+        tokenizers = [part for name, part in parts.items() if name.startswith("tokenizer") and part is not None]
+        length = sequence_length(type(self.pipeline), self.parameters.get("max_sequence_length"))
+        counter = widest(tokenizers, length)
+        if counter is None or counter.limit > MOST_TOKENS:
             return
-        tokens = tokenizer(list(sentences), truncation=False, verbose=False)["input_ids"]
-        long = sum(len(ids) > limit for ids in tokens)
+        limit = counter.limit
+        long = sum(count > limit for count in counter.count(sentences))
         if long:
             text = "%d of %d sentences are longer than the text encoder's %d tokens: their ends are not drawn"
             _log.warning(text, long, len(sentences), limit)
@@ -144,25 +156,31 @@ def load_image_generator(
     dtype: str = "float32",
     scheduler: str = "dpmsolver++",
     compiled: bool = False,
+    parameters: Mapping[str, Any] | None = None,
+    loras: Sequence[Lora] = (),
+    quantize: str = "none",
+    offload: str = "none",
 ) -> ImageGenerator:
     """Load the pipeline in `folder` with `load_pipeline`, for pictures of `size` (height and width).
 
-    With `compiled`, torch compiles the denoiser at the first batch. ConfigError for a `size` that the model cannot
-    draw.
+    With `compiled`, torch compiles the denoiser at the first batch. `parameters` are further arguments of the call.
+    ConfigError for a `size` that the model cannot draw.
     """
-    pipeline = load_pipeline(folder, dtype, scheduler)
+    pipeline = load_pipeline(folder, dtype, scheduler, loras=loras, quantize=quantize, offload=offload)
     step = max(8, getattr(pipeline, "vae_scale_factor", 8))
     for side in size or ():
         if side % step:
             raise ConfigError(f"images.size={side} must be a multiple of {step}, in config/config.yaml")
     if _is_one_of(pipeline, ["StableDiffusionXLPipeline"]) and pipeline.vae.config.force_upcast and dtype == "float16":
         pipeline.vae.to(torch.float32)  # it overflows in float16; the pipeline's call would convert it too
-    denoiser = getattr(pipeline, "unet", None) or getattr(pipeline, "transformer", None)
-    if denoiser is not None and pipeline.device.type == "cuda":
+    denoiser: Any = getattr(pipeline, "unet", None) or getattr(pipeline, "transformer", None)
+    if _is_one_of(pipeline, COMMON) and pipeline.device.type == "cuda" and quantize == "none":
         denoiser.to(memory_format=torch.channels_last)  # the fast layout for convolutions in half precision
     if denoiser is not None and compiled:
         denoiser.compile()
-    return ImageGenerator(pipeline, size)
+    # with offload, decoding would move the denoiser off the GPU while it computes
+    overlapped = offload == "none" and _decoded_here(pipeline)
+    return ImageGenerator(pipeline, size, parameters or {}, overlapped)
 
 
 def _decoded_here(pipeline: Any) -> bool:
@@ -197,13 +215,6 @@ def _no_room(what: str) -> str:
 def _free() -> None:
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-
-
-def _token_limit(pipeline: Any) -> int:
-    """Return the most tokens of a sentence that are read: the tokenizer's limit, or the call's if that is lower."""
-    argument = inspect.signature(type(pipeline).__call__).parameters.get("max_sequence_length")
-    limit = getattr(getattr(pipeline, "tokenizer", None), "model_max_length", MOST_TOKENS + 1)
-    return min(limit, argument.default) if argument and isinstance(argument.default, int) else limit
 
 
 def _png(picture: Image.Image) -> bytes:

@@ -1,9 +1,9 @@
 """Loading of text-to-image pipelines of diffusers, with checks of their folders."""
 
-import inspect
-import json
 import logging
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,39 +14,54 @@ from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
 from icsd.core.errors import ConfigError, ModelError
+from icsd.models.image_lora import Lora, load_loras
+from icsd.models.model_folder import INDEX, has_vocabulary, read_index
+from icsd.models.pipeline_kinds import pipeline_class, refusal
+from icsd.models.quantization import quantization
 
-INDEX = "model_index.json"
-# text-to-image pipelines that are known without importing all pipelines of diffusers, which takes seconds
-COMMON = ("StableDiffusionPipeline", "StableDiffusionXLPipeline", "PixArtAlphaPipeline", "PixArtSigmaPipeline")
 CHECKER = ("safety_checker", "feature_extractor")  # not loaded: the safety check is a stage of its own
-WORDS = ("tokenizer.json", "vocab.json", "spiece.model")  # a tokenizer has one of them
-NEEDED = ("prompt", "num_inference_steps", "guidance_scale", "height", "width", "generator", "output_type")
+LIBRARIES = ("diffusers", "transformers")  # whose classes parts have, beside those of the pipeline's own module
+HALF = ".fp16."  # in the names of weights in half precision, beside or instead of the plain ones
+UNUSED_HEAD = "lm_head"  # predicts words, which no pipeline asks a text encoder for
+DISTILLED = ("LCMScheduler", "TCDScheduler")  # of models that are trained for it: they draw noise with another one
 WAY_OUT = "give a folder of a text-to-image pipeline of diffusers with safetensors weights, in config/config.yaml"
 
 
-def load_pipeline(folder: Path, dtype: str, scheduler: str) -> Any:
+def load_pipeline(
+    folder: Path,
+    dtype: str,
+    scheduler: str,
+    *,
+    loras: Sequence[Lora] = (),
+    quantize: str = "none",
+    offload: str = "none",
+) -> Any:
     """Load the text-to-image pipeline in `folder`, without its safety checker, on the GPU if there is one.
 
     ModelError if the folder has no such pipeline, is incomplete, or has weights that are not safetensors. ConfigError
-    for a `dtype` that the machine does not support, or a `scheduler` that does not fit the model.
+    for a `dtype`, `quantize` or `offload` that the machine does not support, a `scheduler` that does not fit the
+    model, and LoRA weights that it does not take.
     """
-    device = _device(dtype)
+    device = _device(dtype, offload)
     index = _index(folder)
     _keep_quiet()
+    options = _left_out(index) | quantization(quantize, index, dtype) | _variant(folder, index)
     # a model file is outside data: any error becomes a message with its name
     try:
-        pipeline = getattr(diffusers, index["_class_name"]).from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, dtype=getattr(torch, dtype), **_left_out(index)
-        )
+        with _missing_weights() as missing:
+            pipeline = getattr(diffusers, index["_class_name"]).from_pretrained(
+                folder, local_files_only=True, use_safetensors=True, dtype=getattr(torch, dtype), **options
+            )
     except Exception as error:
         raise ModelError(f"images.model: diffusers cannot load {folder}: {error}; {WAY_OUT}") from error
-    _check_call(folder, pipeline)
+    _check_weights(folder, pipeline, missing)
     if scheduler != "model":
         pipeline.scheduler = _dpm_solver(pipeline.scheduler)
+    load_loras(pipeline, loras)
     pipeline.set_progress_bar_config(disable=True)
     # its warning about long sentences prints each one in full
     diffusers_logging.get_logger(type(pipeline).__module__).setLevel(logging.ERROR)
-    return pipeline.to(device)
+    return _placed(pipeline, device, offload)
 
 
 def usual_dtype() -> str:
@@ -54,55 +69,84 @@ def usual_dtype() -> str:
     return "float16" if torch.cuda.is_available() else "float32"
 
 
-def takes(pipeline: Any, argument: str) -> bool:
-    """Return whether the pipeline's call has an argument of that name."""
-    return argument in inspect.signature(type(pipeline).__call__).parameters
-
-
-def _device(dtype: str) -> str:
+def _device(dtype: str, offload: str) -> str:
     if torch.cuda.is_available():
         return "cuda"
+    lacks = "needs a GPU, and torch finds none on this machine"
     if dtype == "float16":
-        problem = "needs a GPU, and torch finds none on this machine"
         way_out = "give float32 or bfloat16, in config/config.yaml, or run the job on a machine with a GPU"
-        raise ConfigError(f"images.dtype=float16 {problem}; {way_out}")
+        raise ConfigError(f"images.dtype=float16 {lacks}; {way_out}")
+    if offload != "none":
+        raise ConfigError(f"images.offload={offload} {lacks}; give none, in config/config.yaml")
     return "cpu"
+
+
+def _placed(pipeline: Any, device: str, offload: str) -> Any:
+    """Put the pipeline on the device, or its parts one after the other while they compute."""
+    if offload == "model":
+        pipeline.enable_model_cpu_offload()
+    elif offload == "sequential":
+        pipeline.enable_sequential_cpu_offload()
+    else:
+        pipeline.to(device)
+    return pipeline
 
 
 def _index(folder: Path) -> dict[str, Any]:
     """Read the folder's index of parts; ModelError unless it is that of a text-to-image pipeline."""
-    path = folder / INDEX
-    try:
-        index = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelError(f"images.model: diffusers cannot load {folder}: it holds no {INDEX}; {WAY_OUT}") from None
-    except ValueError as error:
-        raise ModelError(f"images.model: {path} is no JSON: {error}; {WAY_OUT}") from error
-    kind = index.get("_class_name") if isinstance(index, dict) else None
-    if not isinstance(kind, str) or kind not in COMMON and kind not in _all_kinds():
-        problem = f"names {kind}, which is no text-to-image pipeline of diffusers"
-        raise ModelError(f"images.model: {path} {problem}; {WAY_OUT}")
+    index, path = read_index("images.model", folder), folder / INDEX
+    name = index.get("_class_name")
+    kind = pipeline_class(name) if isinstance(name, str) else None
+    reason = "is no text-to-image pipeline of diffusers" if kind is None else refusal(kind)
+    if reason:
+        raise ModelError(f"images.model: {path} names {name}, which {reason}; {WAY_OUT}")
     _check_parts(folder, index)
     return index
 
 
 def _check_parts(folder: Path, index: Mapping[str, Any]) -> None:
-    """Raise ModelError for a missing part: diffusers builds an empty tokenizer, or does not name the part."""
+    """Raise ModelError for a missing part, of which diffusers builds an empty one, or for one of the folder's code."""
     for name, kind in index.items():
-        if name in CHECKER or not isinstance(kind, list) or None in kind:
+        if name in CHECKER or not _is_part(kind):
             continue
-        missing = "" if (folder / name).is_dir() else f"folder {name}, which its {INDEX} names"
-        if not missing and name.startswith("tokenizer") and not any((folder / name / v).is_file() for v in WORDS):
-            missing = f"file {' or '.join(WORDS)} in {name}"
-        if missing:
-            raise ModelError(f"images.model: diffusers cannot load {folder}: it holds no {missing}; {WAY_OUT}")
+        if problem := _code(folder, name, kind) or _missing(folder / name, str(kind[-1])):
+            raise ModelError(f"images.model: diffusers cannot load {folder}: {problem}; {WAY_OUT}")
 
 
-def _all_kinds() -> set[str]:
-    """Return the names of the text-to-image classes of diffusers, without those that also need a control picture."""
-    from diffusers.pipelines.auto_pipeline import AUTO_TEXT2IMAGE_PIPELINES_MAPPING  # late: it imports every pipeline
+def _is_part(kind: Any) -> bool:
+    """Return whether a value of an index names a class: its library and its name. Others are settings."""
+    return isinstance(kind, list) and len(kind) == 2 and all(isinstance(each, str) for each in kind)
 
-    return {kind.__name__ for name, kind in AUTO_TEXT2IMAGE_PIPELINES_MAPPING.items() if "control" not in name}
+
+def _code(folder: Path, name: str, kind: Sequence[Any]) -> str:
+    """Return what is wrong with a part of a class outside diffusers and transformers; empty for another part."""
+    library = str(kind[0])
+    known = library in LIBRARIES or library.isidentifier() and hasattr(diffusers.pipelines, library)
+    if known and not (folder / name / f"{library}.py").exists():
+        return ""
+    return f"its {INDEX} gives {name} a class of {library}, and no code of a folder or of other packages runs"
+
+
+def _missing(part: Path, kind: str) -> str:
+    """Return which file of a part is missing; empty if none is known to be."""
+    if not part.is_dir():
+        return f"it holds no folder {part.name}, which its {INDEX} names"
+    if not part.name.startswith("tokenizer"):
+        return ""
+    if not has_vocabulary(part) and not kind.startswith("ByT5"):  # whose vocabulary are the bytes
+        return f"it holds no vocabulary, such as tokenizer.json, in {part.name}"
+    if not (part / "tokenizer_config.json").is_file():
+        return f"it holds no file tokenizer_config.json in {part.name}"
+    return ""
+
+
+def _variant(folder: Path, index: Mapping[str, Any]) -> dict[str, str]:
+    """Return the arguments that load weights in half precision where a part has no others."""
+    for name in index:
+        weights = [path.name for path in (folder / name).glob("*.safetensors")]
+        if weights and name not in CHECKER and all(HALF in name for name in weights):
+            return {"variant": HALF.strip(".")}
+    return {}
 
 
 def _left_out(index: Mapping[str, Any]) -> dict[str, Any]:
@@ -111,17 +155,43 @@ def _left_out(index: Mapping[str, Any]) -> dict[str, Any]:
     return parts | {"requires_safety_checker": False} if "requires_safety_checker" in index else parts
 
 
-def _check_call(folder: Path, pipeline: Any) -> None:
-    missing = [argument for argument in NEEDED if not takes(pipeline, argument)]
-    if missing:
-        problem = f"{folder} holds a {type(pipeline).__name__}, which takes no {', '.join(missing)}"
-        raise ModelError(f"images.model: {problem}; {WAY_OUT}")
+class _Missing(logging.Handler):
+    """Collects the names of weights that transformers reports as missing: it gives them random numbers."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.names: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.names += re.findall(r"^(\S.*?)\s*\|.*MISSING", record.getMessage(), re.MULTILINE)
+
+
+@contextmanager
+def _missing_weights() -> Iterator[list[str]]:
+    """Yield a list that gets the names of weights of text encoders that no file holds."""
+    log, handler = logging.getLogger("transformers.modeling_utils"), _Missing()
+    log.addHandler(handler)
+    try:
+        yield handler.names
+    finally:
+        log.removeHandler(handler)
+
+
+def _check_weights(folder: Path, pipeline: Any, missing: Sequence[str]) -> None:
+    """Raise ModelError for a weight that no file holds: one of `missing`, or one that is on the meta device."""
+    parts = [(name, part) for name, part in pipeline.components.items() if isinstance(part, torch.nn.Module)]
+    empty = [f"{name}.{weight}" for name, part in parts for weight, values in part.named_parameters() if values.is_meta]
+    absent = [*empty, *(name for name in missing if UNUSED_HEAD not in name)]
+    if absent:
+        problem = f"its files hold no {absent[0]}, one of {len(absent)} missing weights"
+        raise ModelError(f"images.model: diffusers cannot load {folder}: {problem}; {WAY_OUT}")
 
 
 def _dpm_solver(scheduler: Any) -> DPMSolverMultistepScheduler:
     """DPM-Solver++ for the noise of the model's own scheduler."""
-    if DPMSolverMultistepScheduler not in scheduler.compatibles:
-        problem = f"does not go with the model's {type(scheduler).__name__}"
+    name = type(scheduler).__name__
+    if name in DISTILLED or DPMSolverMultistepScheduler not in getattr(scheduler, "compatibles", []):
+        problem = f"does not go with the model's {name}"
         raise ConfigError(f"images.scheduler=dpmsolver++ {problem}; give model, in config/config.yaml")
     return DPMSolverMultistepScheduler.from_config(scheduler.config, algorithm_type="dpmsolver++")
 

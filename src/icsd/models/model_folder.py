@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from icsd.config.downloads import MARKER, MODELS
 from icsd.core.errors import ModelError
@@ -56,9 +57,10 @@ def check_download(setting: str, folder: Path) -> None:
             raise ModelError(f"{setting}={folder}: {name} has {found:,} bytes, not the {size:,} downloaded; {WAY_OUT}")
 
 
+INDEX = "model_index.json"  # of a pipeline's parts
 # files to download of a pipeline: no pickles, no second copy in half precision
 PIPELINE_FILES = (
-    "model_index.json",
+    INDEX,
     "*/*.json",
     "*/*.txt",
     "*/*.model",
@@ -69,7 +71,7 @@ PIPELINE_FILES = (
 )
 # open_clip's folders on the hub also have a config.json of transformers, so theirs comes first
 _KINDS = {
-    "model_index.json": "a pipeline of diffusers",
+    INDEX: "a pipeline of diffusers",
     "open_clip_config.json": "a model of open_clip",
     "config.json": "a model of transformers",
 }
@@ -132,6 +134,18 @@ def folder_kind(folder: Path) -> str:
         if (folder / name).is_file():
             return kind
     return ""
+
+
+def read_index(setting: str, folder: Path) -> dict[str, Any]:
+    """Read the index of a pipeline's parts; empty if it is no object. ModelError, naming the `setting`, for no JSON."""
+    path, way_out = folder / INDEX, "give a folder of a text-to-image pipeline of diffusers, in config/config.yaml"
+    try:
+        index = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(f"{setting}: diffusers cannot load {folder}: it holds no {INDEX}; {way_out}") from None
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{setting}: {path} is no JSON: {error}; {way_out}") from error
+    return index if isinstance(index, dict) else {}
 
 
 def has_vocabulary(folder: Path) -> bool:

@@ -1,27 +1,37 @@
-"""Token counts of sentences by the tokenizer of the image model."""
+"""Token counts of sentences by the tokenizer of the image model.
+
+A pipeline may have several text encoders, each with its own tokenizer and limit. Counts are those of the one that
+reads most: in Stable Diffusion 3 and Flux, CLIP's 77 tokens only set the tone, and T5 reads the whole sentence.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
 from transformers import CLIPTokenizer
 
 from icsd.core.errors import ModelError
-from icsd.models.model_folder import model_folder
+from icsd.models.model_folder import INDEX, has_vocabulary, model_folder, read_index
 
 # files to look up in a pipeline's repository
-TOKENIZER_FILES = ("tokenizer/*.json", "tokenizer/*.txt")
+TOKENIZER_FILES = (INDEX, "tokenizer*/*.json", "tokenizer*/*.txt", "tokenizer*/*.model")
 SETTING = "summaries.quality.image_model"
-VOCABULARIES = ("tokenizer.json", "vocab.json")
 MOST_TOKENS = 10_000  # transformers gives a tokenizer without a limit one of 10^30
-WAY_OUT = "give a StableDiffusionPipeline folder, in config/config.yaml"
+WAY_OUT = "give the folder of a text-to-image pipeline, in config/config.yaml"
+# tokens that pipelines read whose code has the number and whose call has no max_sequence_length
+READ = {
+    "HunyuanDiTPipeline": 256, "HunyuanDiTPAGPipeline": 256, "HunyuanImagePipeline": 1000, "IFPipeline": 77,
+    "Kandinsky3Pipeline": 128, "LDMTextToImagePipeline": 77, "LongCatImagePipeline": 512,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class TokenCounter:
     """The image model's tokenizer, and the most tokens that its text encoder reads; it ignores the rest."""
 
-    tokenizer: CLIPTokenizer
+    tokenizer: Any  # of transformers
     limit: int
 
     def count(self, sentences: Sequence[str]) -> list[int]:
@@ -44,18 +54,75 @@ def token_limit(model: str) -> int:
     return load_token_counter(model).limit
 
 
+def widest(tokenizers: Sequence[Any], length: int | None) -> TokenCounter | None:
+    """Return the tokenizer whose encoder reads most, the first of equals; None without tokenizers.
+
+    `length` is the most tokens that the call takes, `max_sequence_length`. CLIP's encoder reads as many as its
+    tokenizer says, since it has no more positions; the others read `length`.
+    """
+    counters = [TokenCounter(each, _limit(each, length)) for each in tokenizers]
+    return max(counters, key=lambda counter: counter.limit, default=None)
+
+
+def sequence_length(kind: type, given: int | None = None) -> int | None:
+    """Return the most tokens that the pipeline class reads: the `given` max_sequence_length, or its own."""
+    from icsd.models.pipeline_kinds import default_of  # late: Stable Diffusion is counted without diffusers
+
+    default = default_of(kind, "max_sequence_length")
+    return given or (default if isinstance(default, int) else READ.get(kind.__name__))
+
+
+def _limit(tokenizer: Any, length: int | None) -> int:
+    own = int(tokenizer.model_max_length)
+    return own if length is None or isinstance(tokenizer, CLIPTokenizer) else length
+
+
 @lru_cache(maxsize=1)
 def load_token_counter(model: str) -> TokenCounter:
     """Load the token counter of the image model once. ModelError if it has no tokenizer."""
-    folder = model_folder(SETTING, model, TOKENIZER_FILES) / "tokenizer"
-    if not any((folder / name).is_file() for name in VOCABULARIES):  # transformers would build an empty tokenizer
-        raise ModelError(f"{SETTING}={model}: {folder} holds no {' or '.join(VOCABULARIES)}; {WAY_OUT}")
+    folder = model_folder(SETTING, model, TOKENIZER_FILES)
+    kinds = _kinds(folder)
+    if not kinds:
+        raise ModelError(f"{SETTING}={model}: {folder / INDEX} names no tokenizer; {WAY_OUT}")
+    tokenizers = [_load(model, folder / name, kind) for name, kind in kinds.items()]
+    length = None
+    if not all(isinstance(each, CLIPTokenizer) for each in tokenizers):
+        length = _length(folder)
+    counter = widest(tokenizers, length)
+    if counter is None or counter.limit > MOST_TOKENS and isinstance(counter.tokenizer, CLIPTokenizer):
+        file = folder / next(iter(kinds)) / "tokenizer_config.json"
+        raise ModelError(f"{SETTING}={model}: {file} gives no model_max_length; {WAY_OUT}")
+    return counter
+
+
+def _kinds(folder: Path) -> dict[str, str]:
+    """Return the tokenizers in a pipeline's folder and their classes; one of CLIP if it has no index."""
+    if not (folder / INDEX).is_file():
+        return {"tokenizer": "CLIPTokenizer"}
+    index = read_index(SETTING, folder)
+    parts = {
+        name: kind
+        for name, kind in index.items()
+        if name.startswith("tokenizer") and isinstance(kind, list) and len(kind) == 2
+    }
+    return {name: str(kind[-1]) for name, kind in parts.items() if kind[0] == "transformers"}
+
+
+def _load(model: str, folder: Path, kind: str) -> Any:
+    import transformers
+
+    if not has_vocabulary(folder) and not kind.startswith("ByT5"):  # transformers would build an empty tokenizer
+        raise ModelError(f"{SETTING}={model}: {folder} holds no tokenizer.json or vocab.json; {WAY_OUT}")
     # a model file is outside data: any error becomes a message with its name
     try:
-        tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+        return getattr(transformers, kind, transformers.AutoTokenizer).from_pretrained(folder, local_files_only=True)
     except Exception as error:
-        raise ModelError(f"{SETTING}={model}: no CLIPTokenizer in {folder}: {error}; {WAY_OUT}") from error
-    if tokenizer.model_max_length > MOST_TOKENS:
-        problem = f"{folder / 'tokenizer_config.json'} gives no model_max_length"
-        raise ModelError(f"{SETTING}={model}: {problem}; {WAY_OUT}")
-    return TokenCounter(tokenizer, tokenizer.model_max_length)
+        raise ModelError(f"{SETTING}={model}: no {kind} in {folder}: {error}; {WAY_OUT}") from error
+
+
+def _length(folder: Path) -> int | None:
+    """Return the most tokens that the folder's pipeline reads; None if its class does not say."""
+    from icsd.models.pipeline_kinds import pipeline_class
+
+    kind = pipeline_class(str(read_index(SETTING, folder).get("_class_name")))
+    return None if kind is None else sequence_length(kind)

@@ -5,9 +5,9 @@ import io
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from icsd.config import ImagesConfig
 from icsd.config.images import height_and_width
@@ -20,10 +20,14 @@ from icsd.core.logs import Progress
 from icsd.core.store import SegmentWriter, Store
 from icsd.llm.request import Failure, ImageOutcome
 
+if TYPE_CHECKING:
+    from icsd.models.image_lora import Lora
+
 Row = Mapping[str, Any]
 Draw = Callable[[Sequence[Row]], Sequence[ImageOutcome]]
 Receive = Callable[[int, list[bytes]], None]  # the number of the first of a batch, and the batch's PNG files
 UNUSED_PARTS = ("safety_checker", "feature_extractor")  # of a pipeline: no picture depends on them
+LATER = ("parameters", "lora", "quantize")  # of a Drawing
 PIPELINE_SUFFIXES = (".json", ".txt", ".model", ".safetensors")  # .model: SentencePiece, T5's tokenizer
 _log = logging.getLogger(__name__)
 
@@ -32,16 +36,20 @@ _log = logging.getLogger(__name__)
 class Drawing:
     """The settings that determine a picture, beside its sentence and seed.
 
-    `size` is in pixels: the side, or height and width; None for the model's own. `dtype` may be "auto".
+    `size` is in pixels: the side, or height and width; None for the model's own. `dtype` may be "auto". `parameters`
+    are further arguments of the pipeline's call, `lora` the entries of `images.lora`.
     """
 
     model: str
     steps: int
-    guidance_scale: float
+    guidance_scale: float | None
     size: int | Sequence[int] | None
     negative_prompt: str
     dtype: str = "float32"
     scheduler: str = "dpmsolver++"
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    lora: Sequence[Mapping[str, Any]] = ()
+    quantize: str = "none"
 
     @property
     def height_and_width(self) -> tuple[int, int] | None:
@@ -60,7 +68,7 @@ class Generator(Protocol):
         receive: Receive,
         *,
         steps: int,
-        guidance_scale: float,
+        guidance_scale: float | None,
         negative_prompt: str,
     ) -> None:
         """Pass one picture for each sentence to `receive`, in batches; they depend on the batch by rounding alone."""
@@ -90,7 +98,7 @@ def draw_images(
     """
     store = image_store(Path(config.store), results.name)
     if config.provider == "diffusers":
-        load = load_generator(compiled=config.compile)
+        load = load_generator(compiled=config.compile, offload=config.offload)
         drawing = Drawing(**settings)
         generate_images(sentences, images, contact_sheet_path, drawing, config.batch_size, store, load, shard)
         return
@@ -148,14 +156,23 @@ def _row(row: Row, outcome: ImageOutcome, model: str) -> dict[str, Any]:
     return {**row, "image": {"bytes": outcome, "path": f"{row['image_id']}.png"}, "model": model, "reason": None}
 
 
-def load_generator(*, compiled: bool = False) -> Load:
+def load_generator(*, compiled: bool = False, offload: str = "none") -> Load:
     """Return a loader of a diffusers pipeline; with `compiled` the first batch compiles its denoiser."""
 
     def load(folder: Path, settings: Drawing) -> Generator:
         from icsd.models.image_generator import load_image_generator  # late: stored pictures need no torch
 
-        size, dtype, scheduler = settings.height_and_width, settings.dtype, settings.scheduler
-        return load_image_generator(folder, size, dtype=dtype, scheduler=scheduler, compiled=compiled)
+        return load_image_generator(
+            folder,
+            settings.height_and_width,
+            dtype=settings.dtype,
+            scheduler=settings.scheduler,
+            compiled=compiled,
+            parameters=settings.parameters,
+            loras=_loras(settings),
+            quantize=settings.quantize,
+            offload=offload,
+        )
 
     return load
 
@@ -220,7 +237,16 @@ def _keys(rows: Sequence[Row], settings: Drawing, folder: Path, digests: FileDig
 
     weights = folder_digest(folder, UNUSED_PARTS, PIPELINE_SUFFIXES, digests.sha256)
     parts = asdict(settings) | {"size": settings.height_and_width, "model": weights, "revision": REVISIONS["images"]}
+    parts["lora"] = [[digests.sha256(lora.file), lora.scale] for lora in _loras(settings)]
+    # keys that came later: without them, pictures have the keys that they had before
+    parts = {name: value for name, value in parts.items() if name not in LATER or value not in ({}, [], "none")}
     return [_hash(parts | {"sentence": row["sentence"], "seed": row["seed"]}) for row in rows]
+
+
+def _loras(settings: Drawing) -> "list[Lora]":
+    from icsd.models.image_lora import find_lora
+
+    return [find_lora(lora["model"], lora.get("file"), lora.get("scale", 1.0)) for lora in settings.lora]
 
 
 def _hash(parts: Mapping[str, Any]) -> str:

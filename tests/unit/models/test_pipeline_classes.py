@@ -1,0 +1,95 @@
+"""Every pipeline class of diffusers: drawn from a folder of random weights, or refused with one message."""
+
+import io
+import re
+from pathlib import Path
+
+import diffusers
+import numpy as np
+import pytest
+from PIL import Image
+
+from icsd.core.errors import ModelError
+from icsd.models.image_generator import ImageGenerator, load_image_generator
+from icsd.models.image_pipeline import load_pipeline
+from icsd.models.pipeline_kinds import IMAGE_OPTIONAL, accepts, pipeline_class, refusal
+from tests.support.pipelines import PARTS, save_pipeline
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+]
+GUIDE = Path(__file__).parents[3] / "docs" / "guide" / "images.md"
+# accepted for the arguments of their calls, and not drawn from here
+UNTRIED = {
+    "BriaFiboPipeline", "Cosmos2TextToImagePipeline", "DreamLiteMobilePipeline", "DreamLitePipeline",
+    "ErnieImagePipeline", "Flux2Pipeline", "GlmImagePipeline", "Ideogram4Pipeline", "Kandinsky5T2IPipeline",
+    "KandinskyCombinedPipeline", "KandinskyV22CombinedPipeline", "LongCatImagePipeline", "NucleusMoEImagePipeline",
+    "PRXPipeline", "QwenImage21Pipeline", "StableCascadeCombinedPipeline", "StableUnCLIPPipeline", "ZImageOmniPipeline",
+}  # fmt: skip
+SIZES = {"HiDreamImagePipeline": (128, 128)}  # it scales each size to the area of its autoencoder's factor
+SENTENCES = ["a red dog", "a blue cat on the mat of a house"]
+
+
+def _draw(generator: ImageGenerator, batch_size: int) -> np.ndarray:
+    """Pictures [2, height, width, 3] of SENTENCES."""
+    pngs: list[bytes] = []
+    guided = accepts(generator.pipeline, "guidance_scale") and not accepts(generator.pipeline, "true_cfg_scale")
+    generator.draw(
+        SENTENCES, [1, 2], batch_size, lambda first, batch: pngs.extend(batch), steps=2,
+        guidance_scale=4.0 if guided else None, negative_prompt="",
+    )  # fmt: skip
+    return np.stack([np.asarray(Image.open(io.BytesIO(png))).astype(int) for png in pngs])
+
+
+@pytest.mark.parametrize("name", sorted(PARTS))
+def test_a_pipeline_draws_a_sentence_whatever_its_batch(name: str, tmp_path: Path) -> None:
+    size = SIZES.get(name, (32, 32))
+    generator = load_image_generator(save_pipeline(name, tmp_path), size, scheduler="model")
+    drawn = _draw(generator, 2)
+    assert drawn.shape == (2, *size, 3)
+    assert np.abs(drawn - _draw(generator, 1)).max() <= 1
+    assert (drawn[0] != drawn[1]).any()
+
+
+def test_every_other_class_is_refused_with_one_message(tmp_path: Path) -> None:
+    names = [name for name in dir(diffusers) if name.endswith("Pipeline")]
+    assert len(names) > 200
+    accepted = {name for name in names if (kind := pipeline_class(name)) and refusal(kind) is None}
+    assert accepted == PARTS.keys() | UNTRIED
+    assert set(IMAGE_OPTIONAL) <= accepted
+    for name in sorted({*names} - accepted):
+        (tmp_path / "model_index.json").write_text(f'{{"_class_name": "{name}"}}')
+        with pytest.raises(ModelError) as caught:
+            load_pipeline(tmp_path, "float32", "model")
+        assert re.fullmatch(
+            rf"images\.model: \S+ names {name}, which .*; give a folder of a text-to.*", str(caught.value)
+        )
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("StableDiffusionInpaintPipeline", "draws from an image: its call takes image, mask_image"),
+        ("FluxControlPipeline", "draws from an image: its call takes control_image"),
+        ("KandinskyV22Pipeline", "needs more than a sentence: its call needs image_embeds, negative_image_embeds"),
+        ("WanPipeline", "makes video or sound: its call takes num_frames"),
+        ("KandinskyPriorPipeline", "is the first half of another pipeline"),
+        ("WuerstchenCombinedPipeline", "is deprecated: diffusers does not maintain it"),
+        ("OnnxStableDiffusionPipeline", "needs the packages torch, transformers, onnx, of which at least one is not"),
+        ("ShapEPipeline", "cannot be steered: its call takes no height, width"),
+        ("DiffusionPipeline", "cannot be called"),
+    ],
+)
+def test_a_refusal_names_its_reason(name: str, reason: str) -> None:
+    assert (refusal(pipeline_class(name)) or "").startswith(reason)
+
+
+def test_the_guide_names_the_classes_that_are_tried_and_not() -> None:
+    tried, untried = re.findall(r"^\| (?:tried|accepted, not tried) \| (.*) \|$", GUIDE.read_text(), re.MULTILINE)
+    assert _named(tried) == PARTS.keys()
+    assert _named(untried) == UNTRIED
+
+
+def _named(cell: str) -> set[str]:
+    return {f"{name}Pipeline" for name in re.findall(r"`(\w+)`", cell)}
