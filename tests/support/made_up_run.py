@@ -192,7 +192,8 @@ def _summaries(groups: pa.Table, model: str, prompt_hash: str) -> pa.Table:
         "covered": selected,
         "image_tokens": 10 + hashed(ids, 11) % 20,
     }
-    return pa.table(columns, schema=tables.SUMMARIES.schema)
+    schema = tables.SUMMARIES.schema
+    return pa.table({name: pa.nulls(count, schema.field(name).type) for name in schema.names} | columns, schema=schema)
 
 
 def _first_members(lists: pa.ListArray, counts: np.ndarray) -> pa.ListArray:
