@@ -15,8 +15,8 @@ from icsd.stages.images import image_store
 from icsd.stages.summaries.prompts import Prompt, load_prompt
 from icsd.stages.summaries.providers import first_request
 from icsd.stages.summaries.quality import Group
-from icsd.views.estimate import estimate_page, write_estimate
-from icsd.views.estimate.amounts import CORPUS, GUESS, TABLES, Amount
+from icsd.views.estimate import estimate_page, requests, write_estimate
+from icsd.views.estimate.amounts import CORPUS, GUESS, SAMPLE, TABLES, Amount
 from icsd.views.estimate.costs import Costs, costs
 from icsd.views.estimate.counts import Counts, count
 from icsd.views.run import configured_run
@@ -160,6 +160,18 @@ def test_with_tables_every_prompt_is_counted_as_it_is_sent(run: SmallRun) -> Non
     assert counts.captions == Amount(4, 0, TABLES)
     assert counts.groups == counts.requests == Amount(3, 0, TABLES)
     assert counts.prompts == Amount(21 + 26 + 24, 0, TABLES)
+
+
+def test_of_many_groups_a_sample_counts_for_all(run: SmallRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requests, "MOST_RENDERED", 2)
+    run.captions()
+    run.groups()
+    run.summaries(0)
+    counts = run.count()
+    assert counts.requests == Amount(3, 1.5, SAMPLE)  # groups 0 and 2 count for three
+    assert counts.prompts == Amount(1.5 * (21 + 24), 1.5 * 21, SAMPLE)
+    page = estimate_page(run.config(), counts, costs(counts, run.config()), Spending())
+    assert "*sample*" in page
 
 
 def test_requests_in_the_store_or_a_table_are_done(run: SmallRun) -> None:

@@ -2,6 +2,7 @@
 
 amounts    a total, the part that is done, and their source
 counts     how many items each stage has, and how many of them are done
+requests   the same of requests to a language model
 trainings  the same of trainings and of CLIPScore
 costs      what they take: tokens, money, hours, bytes
 """
@@ -14,18 +15,22 @@ from icsd.core import files
 from icsd.core.text import markdown_table
 from icsd.llm.cache import ResponseCache, Spending, spending
 from icsd.stages.summaries.prompts import load_prompt
-from icsd.views.estimate.amounts import Amount
+from icsd.views.estimate.amounts import SAMPLE, Amount
 from icsd.views.estimate.costs import PRICE_SHARES, Costs, costs
 from icsd.views.estimate.counts import Counts, count
+from icsd.views.estimate.requests import MOST_RENDERED
 from icsd.views.run import Run, configured_run
 
 __all__ = ["estimate_page", "estimated_costs", "write_estimate"]
 
 GIGABYTE = 1e9
 UNPAID = Spending()
+SAMPLED = f"""
+- *sample*: {MOST_RENDERED:,} prompts as they are sent, at even distances in the table of groups, count for all; a
+  share that is done is known to about one per cent."""
 HEADER = ("", "from", "in all", "done", "left", "spent")
 SOURCES = """\
-- *tables*: counted in the tables of the run, each prompt as it is sent. *corpus*: counted in the captions file.
+- *tables*: counted in the tables of the run, each prompt as it is sent. *corpus*: counted in the captions file.{sample}
 - *guess*: as many groups as captions, each with {k} captions of mean length; {unusable:.0%} of the groups without
   a usable summary; {captions:g} captions a summary.
 - *rates*: a count times the prices of summaries.openai and the values of estimate in config/config.yaml. Most of these
@@ -123,6 +128,7 @@ def _sources(config: Config, counts: Counts) -> str:
         unusable=rates.unusable_share,
         captions=rates.captions_per_summary,
         repairs=rates.repair_share if config.summaries.repair else 0.0,
+        sample=SAMPLED if counts.requests.source == SAMPLE else "",
         arms=", ".join(f"{number:,} of {arm}" for arm, number in counts.drawn.items()) or "none",
         candidates=_candidates(config),
         provider=_provider(config),

@@ -1,9 +1,10 @@
 """Amounts of work, what is done of them, and where the figures come from."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-CONFIG, TABLES, CORPUS, GUESS = "config", "tables", "corpus", "guess"  # sources of a count
+import pyarrow as pa
+
+CONFIG, TABLES, SAMPLE, CORPUS, GUESS = "config", "tables", "sample", "corpus", "guess"  # sources of a count
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,9 @@ class Amount:
 
 @dataclass(frozen=True)
 class Texts:
-    """The captions: their number, their mean length, and, if there is a table, their texts by id."""
+    """The captions: their number, their mean length, and, if there is a table, its ids and texts."""
 
     count: int
     characters: float
     source: str
-    texts: Mapping[int, str]
+    captions: pa.Table | None = None

@@ -6,26 +6,21 @@ Tables count as they stand, even if an edited config makes them anew; only summa
 import math
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pyarrow.compute as pc
+
 from icsd.config import ARMS, Arm, Config, EstimateConfig
-from icsd.core.errors import InputError
-from icsd.core.logs import progress
 from icsd.core.store import Store
 from icsd.corpora import Corpus
-from icsd.llm.cache import ResponseCache
-from icsd.llm.request import Sampling
 from icsd.stages.images import image_store
 from icsd.stages.summaries.prompts import Prompt
-from icsd.stages.summaries.providers import endpoint_sampling, first_request, model_name
-from icsd.stages.summaries.quality import Group
 from icsd.views.estimate.amounts import CONFIG, CORPUS, GUESS, TABLES, Amount, Texts
+from icsd.views.estimate.requests import Summarized, count_requests, summarized_groups
 from icsd.views.estimate.trainings import decoded, judged, judgements, trainings
 from icsd.views.run import Run
-
-AGAIN = "delete it and run snakemake again"
 
 
 @dataclass(frozen=True)
@@ -58,23 +53,15 @@ class Counts:
     bytes_on_disk: int
 
 
-@dataclass(frozen=True)
-class Summarized:
-    """The groups that have a summary of this prompt and model, and how many of these are usable."""
-
-    group_ids: set[int]
-    usable: int
-
-
 def count(config: Config, prompt: Prompt, run: Run, *, rendered: bool = True) -> Counts:
     """The work of a run and the part that is done, by its tables and the store of replies.
 
-    Unless `rendered`, the length of prompts is guessed from their number, which is quick where there are millions.
+    Unless `rendered`, the length of prompts is guessed from their number.
     """
     corpus = _corpus(config, run)
-    summarized = _summarized(config, prompt, run)
+    summarized = summarized_groups(config, prompt, run)
     groups = _groups(config, run, corpus, summarized)
-    requests, prompts = _requests(config, prompt, run, corpus, groups, summarized, rendered)
+    requests, prompts = count_requests(config, prompt, run, corpus, groups, summarized, rendered)
     arms, source = _sentences(config, run, corpus, groups, summarized)
     drawn = {arm: _candidates(config, run, arm, number) for arm, number in arms.items()}
     pictures = _pictures(config, run, drawn, source)
@@ -104,28 +91,14 @@ def count(config: Config, prompt: Prompt, run: Run, *, rendered: bool = True) ->
 def _corpus(config: Config, run: Run) -> Texts:
     """The captions of the table, else those of the published files, else as many as the config guesses."""
     for rows in run.captions.read(["caption_id", "caption"]):
-        ids, captions = rows["caption_id"].to_pylist(), rows["caption"].to_pylist()
-        return Texts(len(captions), _mean_length(captions), TABLES, dict(zip(ids, captions, strict=True)))
+        characters = pc.mean(pc.utf8_length(rows["caption"])).as_py() or 0.0
+        return Texts(len(rows), characters, TABLES, rows)
     if all(Path(path).exists() for path in config.captions.paths):
         corpus = Corpus.of(config.captions.paths, config.captions.reading())
         lengths = Counter(len(row.text) for row in corpus.captions())
         characters = sum(length * number for length, number in lengths.items())
-        return Texts(lengths.total(), characters / lengths.total(), CORPUS, {})
-    return Texts(config.estimate.captions, config.estimate.caption_characters, GUESS, {})
-
-
-def _mean_length(captions: Sequence[str]) -> float:
-    return sum(map(len, captions)) / len(captions) if captions else 0.0
-
-
-def _summarized(config: Config, prompt: Prompt, run: Run) -> Summarized:
-    group_ids, usable = set[int](), 0
-    for shard in run.summaries.read(["group_id", "status", "model", "prompt_hash"]):
-        for row in shard.to_pylist():
-            if (row["model"], row["prompt_hash"]) == (model_name(config.summaries), prompt.hash):
-                group_ids.add(row["group_id"])
-                usable += row["status"] == "ok"
-    return Summarized(group_ids, usable)
+        return Texts(lengths.total(), characters / lengths.total(), CORPUS)
+    return Texts(config.estimate.captions, config.estimate.caption_characters, GUESS)
 
 
 def _groups(config: Config, run: Run, corpus: Texts, summarized: Summarized) -> Amount:
@@ -134,59 +107,6 @@ def _groups(config: Config, run: Run, corpus: Texts, summarized: Summarized) -> 
     for rows in run.groups.read(["group_id"]):
         return Amount(len(rows), len(summarized.group_ids), TABLES)
     return Amount(min(corpus.count, config.groups.limit or corpus.count))
-
-
-# --- Requests ---------------------------------------------------------------------------------------------------------
-
-
-def _requests(
-    config: Config, prompt: Prompt, run: Run, corpus: Texts, groups: Amount, summarized: Summarized,
-    rendered: bool,
-) -> tuple[Amount, Amount]:  # fmt: skip
-    """The first request for each group, equal ones counted once, and the characters of the prompts."""
-    if config.summaries.provider == "merge" or not groups.total:
-        return Amount(0, source=CONFIG), Amount(0, source=CONFIG)
-    if rendered and groups.source == corpus.source == TABLES:
-        members = progress(_members(run, corpus.texts), int(groups.total), "prompts")
-        return _rendered(config, prompt, members, summarized)
-    k = min(config.groups.k, corpus.count)
-    characters = len(prompt.render([""] * k)) + k * corpus.characters
-    return Amount(groups.total), Amount(groups.total * characters)
-
-
-def _rendered(config: Config, prompt: Prompt, groups: Iterator[Group], summarized: Summarized) -> tuple[Amount, Amount]:
-    """The requests as they are sent; those with a reply in the store are done."""
-    sampling, characters, answered = _sampling(config), dict[str, int](), set[str]()
-    for group in groups:
-        request = first_request(prompt, sampling, group)
-        characters[request.key] = len(request.messages[0]["content"])
-        if group.group_id in summarized.group_ids:
-            answered.add(request.key)
-    answered |= ResponseCache(Path(config.summaries.store)).find(characters).keys()
-    done = sum(characters[key] for key in answered)
-    return Amount(len(characters), len(answered), TABLES), Amount(sum(characters.values()), done, TABLES)
-
-
-def _sampling(config: Config) -> Sampling:
-    """The sampling of requests. A local model's name stands for its digest, so its replies in the store do not count.
-
-    The digest would need the weights, and to read them takes longer than the whole estimate.
-    """
-    if config.summaries.provider != "transformers":
-        return endpoint_sampling(config.summaries.openai)
-    settings = config.summaries.transformers
-    return Sampling(settings.model, settings.temperature, settings.max_tokens)
-
-
-def _members(run: Run, texts: Mapping[int, str]) -> Iterator[Group]:
-    for rows in run.groups.read(["group_id", "caption_ids"]):
-        for row in rows.to_pylist():
-            missing = [caption_id for caption_id in row["caption_ids"] if caption_id not in texts]
-            if missing:
-                place, problem = f"group_id {row['group_id']}", f"caption {missing[0]} is not among the captions"
-                raise InputError(run.groups.paths[0], place, problem, AGAIN)
-            members = tuple(texts[caption_id] for caption_id in row["caption_ids"])
-            yield Group(row["group_id"], tuple(row["caption_ids"]), members)
 
 
 # --- Pictures and captioners ------------------------------------------------------------------------------------------

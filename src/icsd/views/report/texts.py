@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from icsd.core.id_columns import drawing_places
 from icsd.core.ids import drawing_order
 from icsd.views.report.style import (
     BLUE,
@@ -212,22 +213,23 @@ def _summary(counts: Counts) -> str:
 
 def write_examples(run: Run, page: Path) -> None:
     """Write the page with the first groups in the order in which pictures are drawn, and the first dropped ones."""
-    usable, dropped = _first(run, "ok"), _first(run, "dropped")
+    usable, dropped = _first(run, ("ok", "dropped"))
     texts = _texts(run, [caption_id for row in usable for caption_id in row["selected"]])
     about = [f"The first {SHOWN} of each kind, in the order in which pictures are drawn."]
     shown = [_usable(usable, texts), *([_dropped(dropped)] if dropped else [])]
     save_page(page, EXAMPLES, about if usable or dropped else [NO_SUMMARIES], shown if usable or dropped else [])
 
 
-def _first(run: Run, status: str) -> list[Row]:
-    """The first groups of a status; one file is in memory at a time."""
-    first: list[Row] = []
+def _first(run: Run, statuses: Sequence[str]) -> list[list[Row]]:
+    """The first groups of each status; one file is in memory at a time."""
+    first: dict[str, list[Row]] = {status: [] for status in statuses}
     for rows in run.summaries.read(COLUMNS):
-        found = rows.filter(pc.equal(rows["status"], status))
-        ids = sorted(found["group_id"].to_pylist(), key=drawing_order)[:SHOWN]
-        chosen = found.filter(pc.is_in(found["group_id"], pa.array(ids, pa.int64())))
-        first = sorted([*first, *chosen.to_pylist()], key=lambda row: drawing_order(row["group_id"]))[:SHOWN]
-    return first
+        for status, earlier in first.items():
+            found = rows.filter(pc.equal(rows["status"], status))
+            places = drawing_places(np.asarray(found["group_id"]))[:SHOWN]
+            both = [*earlier, *found.take(pa.array(places)).to_pylist()]
+            first[status] = sorted(both, key=lambda row: drawing_order(row["group_id"]))[:SHOWN]
+    return list(first.values())
 
 
 def _texts(run: Run, caption_ids: Sequence[int]) -> dict[int, str]:

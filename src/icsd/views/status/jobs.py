@@ -5,7 +5,7 @@ import re
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import compress, product
 from pathlib import Path
 
 from icsd.config import ARMS, AlignmentConfig, Config
@@ -177,8 +177,8 @@ def stage_status(name: str, jobs: Sequence[StageJob], run: Run, checkout: Path, 
     """The status of a stage. A table that an edited config makes anew counts as done until then."""
     pending = {job.what for job in cluster.queued if job.state == "PENDING"}
     working = {job.what for job in cluster.queued if job.state != "PENDING"}
-    done = [job for job in jobs if job.output.exists()]
-    left = [job for job in jobs if job not in done]
+    exists = [job.output.exists() for job in jobs]
+    done, left = list(compress(jobs, exists)), [job for job, there in zip(jobs, exists, strict=True) if not there]
     running = [job for job in left if job.comment in working or (not cluster.has_jobs and _is_begun(job, checkout))]
     queued = [job for job in left if job.comment in pending and job not in running]
     idle = [job for job in left if job not in running and job not in queued]
