@@ -8,15 +8,27 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
+import pyarrow as pa
+
 from icsd.config.arms import ARMS
 from icsd.core import tables
 from icsd.core.files import atomic_path
-from icsd.core.ids import image_number
+from icsd.core.id_columns import image_numbers
+from icsd.core.logs import progress
 from icsd.views.export.card import dataset_card
 from icsd.views.export.facts import facts_of
-from icsd.views.export.manifest import ExportedPicture, Manifest, read_manifest
+from icsd.views.export.manifest import ExportedPicture, Manifest, Shard, read_manifest
 
 ROWS = 100  # of a row group: what a reader holds of one shard
+COCO_IMAGE = pa.schema(
+    [
+        ("id", tables.ID),
+        ("file_name", tables.TEXT),
+        ("width", tables.ID),
+        ("height", tables.ID),
+        ("sentence", tables.TEXT),
+    ]
+)
 Write = Callable[[Manifest, Path], None]
 _log = logging.getLogger(__name__)
 
@@ -66,7 +78,7 @@ def _timed(arm: str) -> list[str]:
 
 def write_huggingface(manifest: Manifest, folder: Path) -> None:
     """Write data/train-<n>-of-<all>.parquet: a row a picture, as the datasets library stores images."""
-    for number, shard in enumerate(manifest.shards):
+    for number, shard in enumerate(_shown(manifest)):
         name = f"train-{number:05d}-of-{len(manifest.shards):05d}.parquet"
         table = tables.EXPORTED_WITH_WEIGHTS if manifest.weighted else tables.EXPORTED
         tables.write_batches(folder / "data" / name, table, _row_groups(manifest.pictures(shard)))
@@ -76,7 +88,7 @@ def write_webdataset(manifest: Manifest, folder: Path) -> None:
     """Write train-<n>.tar: for each picture its file and a JSON with its captions, under its id."""
     from webdataset.writer import TarWriter  # late: it loads torch, which the other layouts do not need
 
-    for number, shard in enumerate(manifest.shards):
+    for number, shard in enumerate(_shown(manifest)):
         with (folder / f"train-{number:06d}.tar").open("wb") as file, TarWriter(file, "", "", mtime=0) as tar:
             for picture in manifest.pictures(shard):
                 about = {name: value for name, value in _row(picture).items() if name != "image"}
@@ -90,10 +102,11 @@ def write_coco(manifest: Manifest, folder: Path) -> None:
     numbered, since several pictures can share a caption.
     """
     (folder / "images").mkdir()
-    images = sorted(_write_pictures(manifest, folder / "images"), key=lambda image: image["id"])
+    parts = [_write_pictures(manifest, shard, folder / "images") for shard in _shown(manifest)]
+    images = pa.concat_tables(parts).sort_by("id")
     with (folder / "captions_train.json").open("w", encoding="utf-8") as file:
         file.write('{"info": {"description": "See README.md"}, "licenses": [],\n"images": [\n')
-        _write_items(file, images)
+        _write_items(file, _rows(images))
         file.write('\n],\n"annotations": [\n')
         _write_items(file, _annotations(manifest))
         file.write("\n]}\n")
@@ -124,28 +137,36 @@ def _row(picture: ExportedPicture) -> dict[str, Any]:
     }
 
 
-def _write_pictures(manifest: Manifest, folder: Path) -> Iterator[dict[str, Any]]:
-    """Write the file of each picture, and yield COCO's record of it."""
-    for shard in manifest.shards:
-        for picture in manifest.pictures(shard):
-            (folder / picture.name).write_bytes(picture.data)
-            width, height = picture.size
-            yield {
-                "id": picture.number, "file_name": picture.name, "width": width, "height": height,
-                "sentence": picture.sentence,
-            }  # fmt: skip
+def _write_pictures(manifest: Manifest, shard: Shard, folder: Path) -> pa.Table:
+    """Write the file of each picture of a shard, and return COCO's records of them."""
+    records = []
+    for picture in manifest.pictures(shard):
+        (folder / picture.name).write_bytes(picture.data)
+        records.append((picture.number, picture.name, *picture.size, picture.sentence))
+    columns = zip(*records, strict=True)
+    return pa.table(
+        [pa.array(column, field.type) for column, field in zip(columns, COCO_IMAGE, strict=True)], COCO_IMAGE
+    )
 
 
 def _annotations(manifest: Manifest) -> Iterator[dict[str, Any]]:
-    """Yield COCO's records of the captions; some rows of the table are in memory at a time."""
-    number = 0
-    for batch in manifest.pairs.to_batches(max_chunksize=10_000):
-        for row in batch.to_pylist():
-            number += 1
-            image_id = image_number(row["image_id"])
-            weight = {} if row["weight"] is None else {"weight": row["weight"]}
-            about = {"caption": row["caption"], "caption_id": row["caption_id"], **weight}
-            yield {"id": number, "image_id": image_id, **about}
+    """Yield COCO's records of the captions."""
+    images = image_numbers(manifest.pairs["image_id"])
+    for number, row in enumerate(_rows(manifest.pairs.drop_columns("image_id"))):
+        weight = {} if row["weight"] is None else {"weight": row["weight"]}
+        about = {"caption": row["caption"], "caption_id": row["caption_id"], **weight}
+        yield {"id": number + 1, "image_id": int(images[number]), **about}
+
+
+def _rows(table: pa.Table) -> Iterator[dict[str, Any]]:
+    """Yield the rows; some are in memory at a time."""
+    for batch in table.to_batches(max_chunksize=10_000):
+        yield from batch.to_pylist()
+
+
+def _shown(manifest: Manifest) -> Iterator[Shard]:
+    """The shards of a manifest, with progress in the log."""
+    return progress(manifest.shards, len(manifest.shards), "shards")
 
 
 def _write_items(file: TextIO, items: Iterable[Mapping[str, Any]]) -> None:

@@ -58,10 +58,10 @@ def facts_of(
     """The facts on the dataset of `manifest`; `timed` names the rules that made it, for their benchmark files."""
     run = Run(results)
     sentences = pa.chunked_array(
-        [chunk for shard in manifest.shards for chunk in _sentences(shard, manifest.image_ids).chunks], pa.string()
+        [chunk for shard in manifest.shards for chunk in shard.rows(["sentence"])["sentence"].chunks], pa.string()
     )
     return Facts(
-        pictures=len(manifest.image_ids),
+        pictures=manifest.count,
         pairs=len(manifest.pairs),
         captions=len(pc.unique(manifest.pairs["caption_id"])),
         caption_words=_mean_words(manifest.pairs["caption"]),
@@ -75,11 +75,6 @@ def facts_of(
     )
 
 
-def _sentences(shard: Path, image_ids: pa.Array) -> pa.ChunkedArray:
-    rows = tables.read(shard, tables.IMAGES, columns=["image_id", "sentence"])
-    return rows.filter(pc.is_in(rows["image_id"], value_set=image_ids))["sentence"]
-
-
 def _mean_words(texts: pa.ChunkedArray) -> float:
     counts = pc.list_value_length(pc.utf8_split_whitespace(pc.utf8_trim_whitespace(texts)))
     return pc.mean(counts).as_py() or 0.0
@@ -91,7 +86,7 @@ def _tokens(summaries: Sequence[Path]) -> SummaryTokens:
     columns = ["prompt_tokens", "completion_tokens", "prompt_hash"]
     rows = tables.concat(summaries, tables.SUMMARIES, columns=columns)
     prompt, completion = (pc.sum(rows[name]).as_py() for name in columns[:2])
-    return SummaryTokens(len(rows), prompt, completion, sorted(set(rows["prompt_hash"].drop_null().to_pylist())))
+    return SummaryTokens(len(rows), prompt, completion, sorted(pc.unique(rows["prompt_hash"].drop_null()).to_pylist()))
 
 
 def _seconds(run: Run, jobs: str) -> float:

@@ -5,14 +5,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from icsd.core import tables
 from icsd.core.errors import InputError
 from icsd.core.ids import image_number
 from icsd.core.pictures import naming, read_header
 
+AT_ONCE = 64  # pictures that are Python's bytes
 SUFFIXES = {"JPEG": "jpg"}  # of files; other formats have their name as suffix
 
 
@@ -43,61 +46,100 @@ class ExportedPicture:
 
 
 @dataclass(frozen=True)
+class Shard:
+    """An IMAGES table, and of each of its rows the place of the picture in the manifest, -1 if it has no captions."""
+
+    path: Path
+    places: NDArray[np.int64]
+
+    @property
+    def holds_pictures(self) -> bool:
+        """True if any of its pictures has captions."""
+        return bool((self.places >= 0).any())
+
+    def rows(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """The rows of the pictures that have captions."""
+        return tables.read(self.path, tables.IMAGES, columns).filter(pa.array(self.places >= 0))
+
+
+@dataclass(frozen=True)
 class Manifest:
-    """The PAIRS of an arm, and the IMAGES shards that hold pictures of them."""
+    """The PAIRS of an arm, by image, and the IMAGES shards that hold pictures of them.
+
+    Picture `p` is that of the rows `starts[p] : starts[p + 1]` of `pairs`.
+    """
 
     pairs: pa.Table
-    shards: Sequence[Path]
+    starts: NDArray[np.int64]
+    shards: Sequence[Shard]
 
     @cached_property
     def weighted(self) -> bool:
         """True if pairs have weights."""
         return self.pairs["weight"].null_count < len(self.pairs)
 
-    @cached_property
-    def image_ids(self) -> pa.Array:
-        """The ids of all pictures, in the order of the pairs."""
-        return pc.unique(self.pairs["image_id"])
+    @property
+    def count(self) -> int:
+        """The number of pictures."""
+        return len(self.starts) - 1
 
-    def pictures(self, shard: Path) -> Iterator[ExportedPicture]:
+    def pictures(self, shard: Shard) -> Iterator[ExportedPicture]:
         """Yield the pictures of one shard that have captions, in its order; InputError for a damaged picture."""
-        rows = tables.read(shard, tables.IMAGES)
-        rows = rows.filter(pc.is_in(rows["image_id"], value_set=self.image_ids))
-        captions_of = self._captions(rows["image_id"].unique())
-        for start in range(len(rows)):  # one at a time: all of them as Python's bytes would be in memory twice
-            row = rows.slice(start, 1).to_pylist()[0]
-            image_id, data = row["image_id"], row["image"]["bytes"]
-            suffix, size = _suffix_and_size(data, image_id, shard)
-            ids, captions, weights = zip(*captions_of[image_id], strict=True)
-            yield ExportedPicture(
-                image_id, data, suffix, size, row["sentence"], row["seed"], row["model"], captions, ids,
-                weights if self.weighted else None,
-            )  # fmt: skip
+        rows, captions = shard.rows(), self._captions(shard.places[shard.places >= 0])
+        for start in range(0, len(rows), AT_ONCE):  # all of them as Python's bytes would be in memory twice
+            for row, (ids, texts, weights) in zip(rows.slice(start, AT_ONCE).to_pylist(), captions, strict=False):
+                image_id, data = row["image_id"], row["image"]["bytes"]
+                suffix, size = _suffix_and_size(data, image_id, shard.path)
+                yield ExportedPicture(
+                    image_id, data, suffix, size, row["sentence"], row["seed"], row["model"], texts, ids,
+                    weights if self.weighted else None,
+                )  # fmt: skip
 
-    def _captions(self, image_ids: pa.Array) -> dict[str, list[tuple[int, str, float]]]:
-        of_shard = self.pairs.filter(pc.is_in(self.pairs["image_id"], value_set=image_ids))
-        found: dict[str, list[tuple[int, str, float]]] = {}
-        for row in of_shard.to_pylist():
-            weight = 1.0 if row["weight"] is None else row["weight"]
-            found.setdefault(row["image_id"], []).append((row["caption_id"], row["caption"], weight))
-        return found
+    def _captions(self, places: NDArray[np.int64]) -> Iterator[tuple[list[int], list[str], list[float]]]:
+        """Yield the ids, texts and weights of the captions of these pictures."""
+        counts = self.starts[places + 1] - self.starts[places]
+        ends = counts.cumsum()
+        rows = np.arange(counts.sum()) - np.repeat(ends - counts - self.starts[places], counts)
+        found = self.pairs.take(pa.array(rows))
+        weights = found["weight"].fill_null(1.0)
+        columns = [each.to_pylist() for each in (found["caption_id"], found["caption"], weights)]
+        for start, end in zip((ends - counts).tolist(), ends.tolist(), strict=True):
+            ids, texts, weighing = (column[start:end] for column in columns)
+            yield ids, texts, weighing
 
 
 def read_manifest(pairs: Path, images: Sequence[Path]) -> Manifest:
     """The manifest of `pairs`, with those of `images` that hold its pictures; InputError for a missing picture."""
     table = tables.read(pairs, tables.PAIRS)
-    wanted = pc.unique(table["image_id"])
-    found = {path: tables.read(path, tables.IMAGES, columns=["image_id"])["image_id"] for path in images}
-    holding = [path for path, ids in found.items() if pc.any(pc.is_in(ids, value_set=wanted)).as_py()]
-    drawn = pa.concat_arrays([chunk for ids in found.values() for chunk in ids.chunks])
-    missing = wanted.filter(pc.invert(pc.is_in(wanted, value_set=drawn.cast(pa.string()))))
-    if len(missing):
-        problem = f"{len(missing):,} of its {len(wanted):,} pictures are in no images table"
+    names = table["image_id"].combine_chunks()
+    starts = _starts(names)
+    wanted = names.take(pa.array(starts[:-1]))
+    if pc.count_distinct(wanted).as_py() < len(wanted):
+        raise InputError(pairs, "", "the captions of a picture do not follow each other", tables.AGAIN)
+    drawn = [tables.read(path, tables.IMAGES, columns=["image_id"])["image_id"] for path in images]
+    ids = pa.chunked_array([chunk for column in drawn for chunk in column.chunks], tables.TEXT).combine_chunks()
+    places = np.asarray(pc.index_in(ids, value_set=wanted).fill_null(-1)).astype(np.int64)
+    _check_complete(pairs, wanted, places)
+    parts = np.split(places, np.cumsum([len(column) for column in drawn])[:-1])
+    shards = [Shard(path, part) for path, part in zip(images, parts, strict=True)]
+    return Manifest(table, starts, [shard for shard in shards if shard.holds_pictures])
+
+
+def _starts(image_ids: pa.Array) -> NDArray[np.int64]:
+    """The first row of each picture, and the number of rows: a picture's rows follow each other in PAIRS."""
+    changes = np.asarray(pc.not_equal(image_ids[1:], image_ids[:-1]))
+    return np.concatenate([[0], np.flatnonzero(changes) + 1, [len(image_ids)]])
+
+
+def _check_complete(pairs: Path, wanted: pa.Array, places: NDArray[np.int64]) -> None:
+    missing = np.ones(len(wanted), np.bool_)
+    missing[places[places >= 0]] = False
+    if missing.any():
+        problem = f"{missing.sum():,} of its {len(wanted):,} pictures are in no images table"
         hint = (
             "make the images and the dataset anew from the same run: delete the dataset's folder, run snakemake again"
         )
-        raise InputError(pairs, missing[0].as_py(), problem, hint)
-    return Manifest(table, holding)
+        raise InputError(pairs, wanted[int(np.flatnonzero(missing)[0])].as_py(), problem, hint)
 
 
 def _suffix_and_size(data: bytes, image_id: str, shard: Path) -> tuple[str, tuple[int, int]]:
