@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -21,6 +20,7 @@ import pyarrow.parquet as pq
 from icsd.core import files
 from icsd.core.errors import InputError
 from icsd.core.ids import shard_number
+from icsd.core.keys import doubled_key, may_hold
 from icsd.core.text import truncated
 
 STAMP = b"icsd"
@@ -220,6 +220,21 @@ def read(path: Path | str, table: Table, columns: Sequence[str] | None = None, *
     return _cast(data, table, names)
 
 
+def select(
+    path: Path | str, table: Table, key: str, wanted: pa.Array, columns: Sequence[str] | None = None
+) -> pa.Table:
+    """The rows whose column `key` has one of the `wanted` values; other row groups are not read. Errors as `read`."""
+    names = list(columns) if columns else table.schema.names
+    found = [table.schema.empty_table().select(names)]
+    with _opened(path, table) as file:
+        for number in range(file.num_row_groups):
+            if may_hold(file.metadata.row_group(number), key, wanted):
+                rows = pc.is_in(file.read_row_group(number, [key])[key], value_set=wanted)
+                if pc.any(rows).as_py():
+                    found.append(_cast(file.read_row_group(number, names), table, names).filter(rows))
+    return pa.concat_tables(found)
+
+
 def parts(path: Path | str, table: Table, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
     """Yield the rows one row group at a time, so that they need not be in memory at once; errors as `read`."""
     names = list(columns) if columns else table.schema.names
@@ -295,30 +310,6 @@ def _check(path: Path | str, table: Table, schema: pa.Schema) -> None:
 
 
 def _check_distinct(path: Path | str, table: Table, data: pa.Table) -> None:
-    doubled = _doubled(data, table.key)
+    doubled = doubled_key(data, table.key)
     if doubled:
         raise ValueError(f"{path}: a table of {table.name} with a doubled {', '.join(table.key)}: {doubled}")
-
-
-def _doubled(data: pa.Table, key: Sequence[str]) -> str:
-    """The first doubled key as text; empty if all are unique."""
-    if len(data) == 0 or (len(key) == 1 and _differ(data[key[0]])) or _ascend(data, key):
-        return ""
-    counts = data.group_by(list(key)).aggregate([([], "count_all")]).sort_by([("count_all", "descending")])
-    first = counts.slice(0, 1).to_pylist()[0]
-    return truncated(", ".join(str(first[name]) for name in key)) if first["count_all"] > 1 else ""
-
-
-def _ascend(data: pa.Table, key: Sequence[str]) -> bool:
-    """Return whether each row's key is greater than the one before: counting needs ten times the memory."""
-    greater, equal = pa.scalar(False), pa.scalar(True)
-    for name in key:
-        before, after = data[name][:-1], data[name][1:]
-        greater = pc.or_(greater, pc.and_(equal, pc.less(before, after)))
-        equal = pc.and_(equal, pc.equal(before, after))
-    return bool(pc.all(greater, skip_nulls=False).as_py())
-
-
-def _differ(ids: pa.ChunkedArray) -> bool:
-    """Return whether these are integers that all differ; sorting needs a fifth of the memory of counting."""
-    return pa.types.is_integer(ids.type) and bool((np.diff(np.sort(ids.to_numpy())) > 0).all())

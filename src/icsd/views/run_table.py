@@ -1,6 +1,7 @@
 """The files of one kind of table of a run: a table that is not there yet has no rows."""
 
 import logging
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,9 +13,11 @@ import pyarrow.compute as pc
 
 from icsd.core import tables
 from icsd.core.errors import InputError
+from icsd.core.ids import shard_names, shard_number, shard_of
 from icsd.core.tables import Table
 from icsd.corpora.entries import LARGEST_ID
 
+SHARD = re.compile(r"\d{4}-of-\d{4}")  # the name of a shard's file
 _log = logging.getLogger(__name__)
 
 
@@ -58,23 +61,43 @@ class RunTable:
     def select(
         self, wanted: Iterable[int | str], columns: Sequence[str] | None = None, key: str | None = None
     ) -> pa.Table:
-        """The rows whose `key`, by default the table's own, is one of those wanted; one file is in memory at a time."""
+        """The rows whose `key`, by default the table's own, is one of those wanted; other row groups are not read."""
         key = key or self.table.key[0]
         values = pa.array(list(wanted), self.table.schema.field(key).type)
-        selected = (rows.filter(pc.is_in(rows[key], value_set=values)) for rows in self.read(columns))
-        return pa.concat_tables([self._empty(columns), *selected])
+        likely = self._likely(values.to_pylist()) if key == self.table.key[0] else self.there
+        found = self._select(likely, key, values, columns)
+        if likely != self.there and pc.count_distinct(found[key]).as_py() < len(pc.unique(values)):
+            return self._select(self.there, key, values, columns)
+        return found
 
     def find(self, value: int | str, columns: Sequence[str] | None = None) -> tuple[Path, dict[str, Any]] | None:
         """The file that has a row with this key, and the row; None if no file has."""
         if isinstance(value, int) and abs(value) > LARGEST_ID:
             return None
         key = self.table.key[0]
-        for path in self.there:
-            keys = tables.read(path, self.table, columns=[key])[key]
-            index = pc.index(keys, pa.scalar(value, keys.type)).as_py()
-            if index >= 0:
-                return path, tables.read(path, self.table, columns).slice(index, 1).to_pylist()[0]
+        wanted, likely = pa.array([value], self.table.schema.field(key).type), self._likely([value])
+        for path in [*likely, *(path for path in self.there if path not in set(likely))]:
+            if len(rows := tables.select(path, self.table, key, wanted, columns)):
+                return path, rows.slice(0, 1).to_pylist()[0]
         return None
+
+    def _likely(self, values: Sequence[int | str]) -> list[Path]:
+        """The files of the shards of these keys, as stages put them there; all files if they are in no shards."""
+        if not self.there or not SHARD.fullmatch(self.there[0].stem) or len(values) > len(self.there):
+            return self.there
+        shards = shard_number(self.there[0].stem)[1]
+        named = {shard_names(shards)[shard_of(value, shards)] for value in values}
+        return [path for path in self.there if path.stem in named]
+
+    def _select(self, paths: Sequence[Path], key: str, wanted: pa.Array, columns: Sequence[str] | None) -> pa.Table:
+        names = None if columns is None else list(dict.fromkeys([*columns, key]))
+        found = [self._empty(names)]
+        for path in paths:
+            try:
+                found.append(tables.select(path, self.table, key, wanted, names))
+            except InputError as error:
+                self._skip(error)
+        return pa.concat_tables(found)
 
     def count(self) -> int:
         """The number of rows in all files that exist; the rows are not read."""

@@ -48,6 +48,27 @@ def test_lists_come_back_with_the_tables_own_types(tmp_path: Path) -> None:
 SHARDED = [[], ROWS[:1], [], ROWS[1:]]
 
 
+def test_only_row_groups_that_can_have_a_key_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, read = tmp_path / "all.parquet", list[int]()
+    tables.write_batches(path, tables.CAPTIONS, [[ROWS[0] | {"caption_id": i}] for i in range(5)])
+    whole = pq.ParquetFile.read_row_group
+    monkeypatch.setattr(pq.ParquetFile, "read_row_group", lambda *args: read.append(args[1]) or whole(*args))
+    found = tables.select(path, tables.CAPTIONS, "caption_id", pa.array([3, 9]), ["caption_id", "caption"])
+    assert found.to_pylist() == [{"caption_id": 3, "caption": "a dog"}]
+    assert read == [3, 4, 3] or read == [3, 3, 4]
+    assert len(tables.select(path, tables.CAPTIONS, "caption_id", pa.array([], pa.int64()))) == 0
+    assert len(tables.select(path, tables.CAPTIONS, "caption", pa.array(["a dog"]))) == 5
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2], [2, 0, 1]])
+def test_a_doubled_key_of_several_columns_is_found_in_any_order(tmp_path: Path, order: list[int]) -> None:
+    pairs = [("a", 1), ("a", 2), ("b", 1)]
+    rows = [{"image_id": pairs[i][0], "caption_id": pairs[i][1], "caption": "c"} for i in order]
+    tables.write(tmp_path / "pairs.parquet", tables.PAIRS, rows)
+    with pytest.raises(ValueError, match="doubled image_id, caption_id: a, 1"):
+        tables.write(tmp_path / "pairs.parquet", tables.PAIRS, [*rows, {"image_id": "a", "caption_id": 1}])
+
+
 def test_of_a_table_with_a_row_group_a_shard_one_is_read_alone(tmp_path: Path) -> None:
     path = tmp_path / "all.parquet"
     tables.write_batches(path, tables.CAPTIONS, [SHARDED[0], pa.Table.from_pylist(SHARDED[1]), *SHARDED[2:]])

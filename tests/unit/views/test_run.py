@@ -10,6 +10,7 @@ import pytest
 
 from icsd.core import tables
 from icsd.core.errors import InputError
+from icsd.core.ids import shard_names, shard_of
 from icsd.views.run import found_run
 from icsd.views.run_table import RunTable
 
@@ -89,3 +90,21 @@ def test_a_damaged_file_is_an_error_or_skipped(tmp_path: Path, caplog: pytest.Lo
     assert "taken as not there" in caplog.text
     found = RunTable("embeddings", "embeddings", tables.EMBEDDINGS, (whole,)).find(7)
     assert found == (whole, {"caption_id": 7, "embedding": [1.0]})
+
+
+def test_a_row_is_found_in_the_file_of_its_keys_shard_or_else_in_another(tmp_path: Path) -> None:
+    names = shard_names(8)
+    paths = tuple(tmp_path / f"{name}.parquet" for name in names)
+    for path in paths:
+        path.write_bytes(b"cut short")
+    found = RunTable("embeddings", "embeddings", tables.EMBEDDINGS, paths)
+    own = paths[shard_of(5, 8)]
+    _vectors(own, 5)
+    assert found.find(5, ["caption_id"]) == (own, {"caption_id": 5})
+    assert found.select([5], ["caption_id"]).to_pylist() == [{"caption_id": 5}]
+    for path in paths:
+        _vectors(path, 6)
+    _vectors(paths[shard_of(7, 8) - 1], 7)
+    assert found.find(7, ["caption_id"]) == (paths[shard_of(7, 8) - 1], {"caption_id": 7})
+    assert found.select([7], ["caption_id"]).to_pylist() == [{"caption_id": 7}]
+    assert found.find(8) is None

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from icsd.config.arms import captions_with_anchor
+from icsd.core.id_columns import first_candidate_ids
 from icsd.core.ids import first_candidate_id
 from icsd.views.run import Run
 
@@ -54,7 +55,7 @@ def read_alignment(run: Run, arm: str, arms: Sequence[str], shown: Sequence[Row]
             if row["caption_id"] not in own[row["image_id"]]:
                 added[row["image_id"]][row["caption_id"]] = row["caption"]
                 notes[row["image_id"], row["caption_id"]].append(f"{name}{ADDED}")
-        used |= _used(ledger)
+        used |= _used(ledger, own)
     if added:
         found = run.matches(arm).select(added, key="image_id").to_pylist()
         captions |= {(row["image_id"], row["caption_id"]): row["score"] for row in found}
@@ -76,7 +77,8 @@ def _pair(item_id: str) -> tuple[str, int]:
     return image_id, int(caption_id)
 
 
-def _used(ledger: pa.Table) -> set[str]:
-    """The candidate that is used of each sentence; none where no candidate is chosen yet."""
+def _used(ledger: pa.Table, image_ids: Iterable[str]) -> set[str]:
+    """The candidates that are used of the sentences of these images; none where no candidate is chosen yet."""
     rows = ledger.filter(pc.and_(pc.equal(ledger["stage"], "candidates"), ledger["kept"]))
-    return set(rows["item_id"].to_pylist())
+    firsts = first_candidate_ids(pa.array(image_ids, pa.string()))
+    return set(rows.filter(pc.is_in(first_candidate_ids(rows["item_id"]), value_set=firsts))["item_id"].to_pylist())

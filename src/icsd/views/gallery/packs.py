@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from PIL import Image
 
 from icsd.core import tables
@@ -59,11 +61,12 @@ class Packs:
 
 def image_files(paths: Iterable[Path], wanted: Mapping[str, Any]) -> Iterable[tuple[str, bytes]]:
     """Yield the wanted pictures of IMAGES tables that were drawn; one row group is in memory at a time."""
+    ids = pa.array(wanted, pa.string())
     for path in paths:
         for part in tables.parts(path, tables.IMAGES, ["image_id", "image"]):
-            for image_id, image in zip(part["image_id"].to_pylist(), part["image"], strict=True):
-                if image_id in wanted and image.is_valid:
-                    yield image_id, image["bytes"].as_py()
+            shown = part.filter(pc.and_(pc.is_in(part["image_id"], value_set=ids), part["image"].is_valid()))
+            for image_id, image in zip(shown["image_id"].to_pylist(), shown["image"], strict=True):
+                yield image_id, image["bytes"].as_py()
 
 
 def thumbnail_and_full(data: bytes, image_id: str) -> tuple[str, str]:

@@ -5,10 +5,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from icsd.config.arms import arms_with_pictures_of
-from icsd.core.ids import candidate_number, corpus_image_id, drawing_order, image_number, real_image_id
+from icsd.core.id_columns import candidate_numbers, drawing_places, image_numbers
+from icsd.core.ids import corpus_image_id, image_number, real_image_id
 from icsd.core.metrics import cider, plain_tokens, read_references
 from icsd.views.gallery.alignment import AlignmentRows, read_alignment
 from icsd.views.run import Run
@@ -108,10 +110,12 @@ class GalleryPicture:
 
 def drawn_pictures(run: Run, arm: str, limit: int) -> tuple[list[GalleryPicture], int]:
     """The first `limit` pictures that the arm draws, in drawing order, and the number of all."""
-    sentences = run.sentences(arm).rows().to_pylist()
-    sentences.sort(key=lambda row: (drawing_order(image_number(row["image_id"])), candidate_number(row["image_id"])))
-    rows = _arm_rows(run, arm, sentences[:limit])
-    return [_drawn(row, run, rows) for row in sentences[:limit]], len(sentences)
+    found = run.sentences(arm).rows()
+    further = np.argsort(candidate_numbers(found["image_id"]), kind="stable")
+    order = further[drawing_places(image_numbers(found["image_id"])[further])]
+    shown = found.take(pa.array(order[:limit])).to_pylist()
+    rows = _arm_rows(run, arm, shown)
+    return [_drawn(row, run, rows) for row in shown], len(found)
 
 
 @dataclass(frozen=True)
@@ -129,7 +133,7 @@ class _ArmRows:
 
 def _arm_rows(run: Run, arm: str, shown: Sequence[Row]) -> _ArmRows:
     ids = [row["image_id"] for row in shown]
-    images = run.images(arm).rows(["image_id", "model"])
+    images = run.images(arm).select(ids, ["image_id", "model"])
     models = dict(zip(images["image_id"].to_pylist(), images["model"].to_pylist(), strict=True))
     checks = _by(run.safety(arm).select(ids), "image_id")
     group_ids = [row["group_id"] for row in shown if row["group_id"] is not None]  # none of captions drawn alone
@@ -209,10 +213,10 @@ def _datasets(run: Run, arms: Iterable[str], ids: Sequence[str]) -> dict[str, di
     """Return, for each picture and each arm with a dataset, its number of pairs or the reason why it has none."""
     found: dict[str, dict[str, str]] = {image_id: {} for image_id in ids}
     for arm in arms:
-        counts = Counter(run.pairs(arm).rows(["image_id"])["image_id"].to_pylist())
+        counts = Counter(run.pairs(arm).select(ids, ["image_id"])["image_id"].to_pylist())
         ledger = run.ledger(arm).select(ids, key="item_id").to_pylist()
         reasons = {row["item_id"]: row["reason"] for row in ledger if not row["kept"]}
-        if counts:
+        if run.pairs(arm).count():
             reasons = {row["item_id"]: NO_PAIR for row in ledger if row["item_id"] not in counts} | reasons
         for image_id in ids:
             if image_id in counts or image_id in reasons:

@@ -162,8 +162,7 @@ def _memberships(run: Run, arms: Iterable[str], image_id: str) -> dict[str, Memb
     for arm in arms:
         reasons = run.ledger(arm).select([image_id], ["item_id", "reason"], key="item_id")["reason"].to_pylist()
         if reasons:
-            ids = run.pairs(arm).rows(["image_id"])["image_id"]
-            count = pc.sum(pc.equal(ids, image_id)).as_py() or 0
+            count = len(run.pairs(arm).select([image_id], ["image_id"]))
             found[arm] = Membership(count, None if count else reasons[-1] or "all its pairs are dropped")
     return found
 
@@ -275,10 +274,10 @@ def _captions(run: Run, wanted: Sequence[int]) -> list[Row]:
 
 def _holding(found: RunTable, caption_id: int) -> list[Row]:
     """The rows whose `caption_ids` hold a caption."""
-    rows: list[Row] = []
+    key, keys = found.table.key[0], list[Any]()
     for path in found.there:
-        lists = tables.read(path, found.table, columns=["caption_ids"])["caption_ids"].combine_chunks()
-        inside = pc.equal(pc.list_flatten(lists), pa.scalar(caption_id, pa.int64()))
-        indices = pc.unique(pc.list_parent_indices(lists).filter(inside))
-        rows += tables.read(path, found.table).take(indices).to_pylist() if len(indices) else []
-    return rows
+        for part in tables.parts(path, found.table, [key, "caption_ids"]):
+            lists = part["caption_ids"].combine_chunks()
+            inside = pc.equal(pc.list_flatten(lists), pa.scalar(caption_id, pa.int64()))
+            keys += part[key].take(pc.unique(pc.list_parent_indices(lists).filter(inside))).to_pylist()
+    return found.select(keys).to_pylist()
