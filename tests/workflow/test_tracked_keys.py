@@ -98,6 +98,7 @@ VARIANTS: list[dict[str, Any]] = [
         "captioner.lora.targets": ["value-layer"],
     },
 ]
+UNTRACKED_ENTRIES = {name for name, field in FileDownload.model_fields.items() if not field.json_schema_extra[MARK]}
 ONLY_JOBS: dict[str, Any] = {"export.arms": ["single"], "export.formats": ["coco"]}  # which decide what is made
 
 
@@ -192,7 +193,7 @@ def test_a_tracked_key_is_in_a_rules_params_or_inputs(plans: list[dict[str, list
 def _is_in(said: list[str], name: str, value: Any) -> bool:
     """Return whether a plan has a value: alone, after its name, or inside another where it is unique."""
     if isinstance(value, Mapping):
-        return all(_is_in(said, key, each) for key, each in value.items())
+        return all(_is_in(said, key, each) for key, each in value.items() if key not in UNTRACKED_ENTRIES)
     if any(text == repr(value) or re.search(re.escape(f"'{name}': {value!r}") + "[,}]", text) for text in said):
         return True
     if isinstance(value, list):
