@@ -25,7 +25,7 @@ REPORT = {
     "sizes": ("sizes.svg", "sizes", "4 Groups and summaries", "Sizes of groups"),
     "similarity": ("similarity.svg", "similarity", "4 Groups and summaries", "Similarity by rank"),
     "words": ("words.svg", "words", "4 Groups and summaries", "Words of captions and summaries"),
-    "examples": ("examples.html", "examples", "4 Groups and summaries", "Summaries to read"),
+    "examples": ("examples.html", "examples", "4 Groups and summaries", "Summaries and groups to read"),
     "costs": ("costs.svg", "costs", "6 Time and money", "Beside the estimate (plot)"),
     "costs_table": ("costs.html", "costs", "6 Time and money", "Beside the estimate (table)"),
     "state": ("state.html", "state", "7 What is missing", "Tables of the run"),

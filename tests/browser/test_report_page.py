@@ -101,7 +101,7 @@ def _assert_shown(page: Page) -> None:
 
 def test_a_summary_with_markup_is_shown_as_it_is(opened: Page) -> None:
     opened.get_by_text("4 Groups and summaries", exact=True).click()
-    opened.get_by_role("row").filter(has_text="Summaries to read").locator("a").first.click()
+    opened.get_by_role("row").filter(has_text="Summaries and groups to read").locator("a").first.click()
     cell = opened.frame_locator("iframe").locator("td").filter(has_text="turned").first
     assert cell.inner_text() == SHOWN
 

@@ -10,7 +10,7 @@ import pytest
 from icsd.core import tables
 from icsd.core.ids import drawing_order
 from icsd.stages.groups import Selection, form_groups
-from icsd.stages.groups.selection import overlaps
+from icsd.stages.groups.selection import overlaps, overlaps_with_any
 
 IDS = [[1, 2, 3], [2, 1, 4], [3, 1, 2], [4, 2, 1], [5, 4, 3]]
 SIMILARITIES = [[1.0, 0.9, 0.8], [1.0, 0.9, 0.4], [1.0, 0.8, 0.3], [1.0, 0.4, 0.2], [1.0, 0.1, 0.1]]
@@ -78,3 +78,6 @@ def test_overlaps_are_those_of_all_pairs() -> None:
             assert (found.shared, found.members) == (most, len(groups[number]))
             assert found.other == min(other for other in kept if shared[other] == most)
     assert 5 < len(kept) < 100
+    for number, found in zip(range(20), overlaps_with_any(groups, range(20), 0.3), strict=True):
+        most = max(len(set(groups[number]) & set(other)) for each, other in enumerate(groups) if each != number)
+        assert (found.shared if found else 0) == (most if most > 0.3 * len(groups[number]) else 0)

@@ -322,6 +322,25 @@ def test_markup_and_odd_letters_stay_text(report: Path) -> None:
         assert not re.search(r"<script|hacked", (report / f"{plot}.svg").read_text())
 
 
+def test_thresholds_of_groups_are_counted_from_the_neighbors(run: Path, tmp_path: Path) -> None:
+    neighbors = [
+        {"caption_id": each, "neighbor_ids": [each, *others], "similarities": [1.0, *similarities]}
+        for each, others, similarities in [
+            (1, [2, 3], [0.95, 0.8]), (2, [1, 3], [0.95, 0.6]), (3, [2, 4], [0.6, 0.55]), (4, [3, 1], [0.55, 0.1]),
+        ]
+    ]  # fmt: skip
+    path = run / f"groups/neighbors/{SHARD}.parquet"
+    tables.write(path, tables.NEIGHBORS, neighbors)
+    rows = _Reader(_drawn(run, tmp_path / "report") / "examples.html").rows
+    assert ["as the run is", "3", "3.0", "3"] in rows
+    assert ["0.5", "3", "2.7", "1"] in rows  # 3 and 4 share two of three captions with 1 and 3
+    assert ["0.7", "2", "2.5", "3"] in rows
+    assert ["0.9", "1", "2.0", "3"] in rows
+    assert ["whose nearest caption has a similarity of 0.9 or more", "1 of 3 (33%)"] in rows
+    assert ["that share more than 50% of their captions with another one", "3 of 3 (100%)"] in rows
+    assert ["1", f"1.00 ✓ {CAPTIONS[0]}\n0.90 ✓ {CAPTIONS[1]}\n0.80 {CAPTIONS[2]}"] in rows
+
+
 def test_an_unfinished_run_lists_what_is_missing(run: Path, tmp_path: Path) -> None:
     shutil.rmtree(run / "evaluation/real")
     shutil.rmtree(run / "captioner/multi")

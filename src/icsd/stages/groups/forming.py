@@ -49,7 +49,12 @@ def form_groups(
 
 def read_neighbors(paths: Sequence[Path]) -> tuple[np.ndarray, Members]:
     """Read anchors [m], ascending, and their members."""
-    rows = tables.concat(paths, tables.NEIGHBORS).sort_by("caption_id")
+    return neighbors_of(tables.concat(paths, tables.NEIGHBORS))
+
+
+def neighbors_of(rows: pa.Table) -> tuple[np.ndarray, Members]:
+    """Return the anchors and members in rows of NEIGHBORS, as `read_neighbors`."""
+    rows = rows.sort_by("caption_id")
     members = Members(from_lists(rows["neighbor_ids"]), from_lists(rows["similarities"]))
     return rows["caption_id"].to_numpy(), members
 

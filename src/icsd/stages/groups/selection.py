@@ -1,7 +1,8 @@
 """Which groups are kept: one of those with the same members, and by thresholds on similarity, overlap and number."""
 
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Literal
@@ -12,6 +13,7 @@ from icsd.core.ids import seeded_order
 from icsd.stages.groups.searching import Members
 
 NOBODY = np.iinfo(np.int64).min  # in place of a member that has left a group; no caption has this id
+ROUNDING = 1e-9  # of a share times a number: 0.29 of 100 is 29
 FAR, SAME, OVERLAP, BEYOND = (
     "no other caption is near enough",
     "the same captions as another's group",
@@ -103,7 +105,7 @@ def _drop_overlapping(anchors: np.ndarray, ids: np.ndarray, limit: float, reason
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """The kept group, by its number, with which a group shares the most of its `members`."""
+    """The group, by its number, with which a group shares the most of its `members`."""
 
     other: int
     shared: int
@@ -111,21 +113,44 @@ class Overlap:
 
 
 def overlaps(groups: Sequence[Sequence[int]], limit: float) -> Iterator[Overlap | None]:
-    """Yield for each group its overlap with an earlier kept one that is above `limit`, a share; None if it is kept.
-
-    Exact. An index from captions to the kept groups with them makes the time grow with the number of groups, and not
-    with its square.
-    """
+    """Yield for each group its overlap with an earlier kept one that is above `limit`, a share; None if it is kept."""
     kept_with = defaultdict[int, list[int]](list)
     for number, members in enumerate(groups):
-        shared = Counter(chain.from_iterable(kept_with[member] for member in members))
-        most = max(shared.values(), default=0)
-        if most > limit * len(members):
-            yield Overlap(min(other for other, count in shared.items() if count == most), most, len(members))
-            continue
+        found = _largest_overlap(number, groups, kept_with, limit)
+        if found is None:
+            for member in members:
+                kept_with[member].append(number)
+        yield found
+
+
+def overlaps_with_any(
+    groups: Sequence[Sequence[int]], numbers: Iterable[int], limit: float
+) -> Iterator[Overlap | None]:
+    """Yield the largest overlap of the groups of these numbers with any other one; None if none is above `limit`."""
+    groups_with = defaultdict[int, list[int]](list)
+    for number, members in enumerate(groups):
         for member in members:
-            kept_with[member].append(number)
-        yield None
+            groups_with[member].append(number)
+    for number in numbers:
+        yield _largest_overlap(number, groups, groups_with, limit)
+
+
+def _largest_overlap(
+    number: int, groups: Sequence[Sequence[int]], groups_with: Mapping[int, Sequence[int]], limit: float
+) -> Overlap | None:
+    """Return a group's largest overlap above the limit, with the first of the groups that share as much; exact.
+
+    `groups_with` maps a caption to the groups with it that count. Of m members, one that shares more than `allowed` has
+    one of any m - allowed: those that are in the fewest groups give the fewest candidates (prefix filtering: Chaudhuri,
+    Ganti and Kaushik, ICDE 2006).
+    """
+    members = groups[number]
+    allowed = math.floor(limit * len(members) + ROUNDING)
+    rarest = sorted(members, key=lambda member: len(groups_with[member]))[: len(members) - allowed]
+    candidates = set(chain.from_iterable(groups_with[member] for member in rarest)) - {number}
+    own = set(members)
+    shared, other = max(((len(own.intersection(groups[each])), -each) for each in candidates), default=(0, 0))
+    return Overlap(-other, shared, len(members)) if shared > allowed else None
 
 
 def present(ids: np.ndarray) -> list[int]:

@@ -1,7 +1,7 @@
 """Report: plots and pages of a run's results, made from its tables as far as they are there.
 
 style     the look of plots and pages, and how they become files
-scores, training, funnel, alignment, texts, costs     one kind of result each
+scores, training, funnel, alignment, texts, groups, costs     one kind of result each
 scored_pairs     the pairs and sentences that `alignment` shows
 """
 
@@ -14,6 +14,7 @@ from icsd.config import Config
 from icsd.views.report.alignment import draw_alignment
 from icsd.views.report.costs import draw_costs
 from icsd.views.report.funnel import draw_funnel
+from icsd.views.report.groups import group_tables
 from icsd.views.report.scores import draw_scores
 from icsd.views.report.style import HtmlTable, plot_style, save_page
 from icsd.views.report.texts import draw_similarity, draw_sizes, draw_words, write_examples
@@ -49,7 +50,7 @@ def draw_report(config: Config, prompt: Path, results: Path, folder: Path, finis
         draw_words(run, folder / "words.svg")
         draw_similarity(run, folder / "similarity.svg")
         draw_costs(run, config, prompt, folder / "costs.svg", folder / "costs.html")
-    write_examples(run, folder / "examples.html")
+    write_examples(run, group_tables(run, config.groups), folder / "examples.html")
     _copy_sheets(run, folder / "sheets")
     for table in _write_state(run, folder / "state.html", finished):
         _log.warning("missing: %s of %s files of %s", f"{len(table.missing):,}", f"{len(table.paths):,}", table.title)

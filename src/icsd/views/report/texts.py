@@ -1,6 +1,6 @@
 """Groups and their texts: sizes, words, similarities, and examples to read."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ Counts = NDArray[np.int64]  # how often each whole number is there, from 0
 MOST = 200  # captions or words; more count as so many
 BINS = 2000  # of similarities from -1 to 1: quantiles to a thousandth, and memory that does not grow with the corpus
 SIZES, WORDS, SIMILARITY = "Sizes of groups", "Words of captions and summaries", "Similarity by rank in a group"
-EXAMPLES = "Summaries to read"
+EXAMPLES = "Summaries and groups to read"
 SHOWN = 20  # examples of each kind
 COLUMNS = ["group_id", "summary", "selected", "status", "reason"]
 NO_SUMMARIES = "There are no summaries yet: the jobs summarize_groups are still to come."
@@ -211,13 +211,17 @@ def _summary(counts: Counts) -> str:
 # --- Examples ---------------------------------------------------------------------------------------------------------
 
 
-def write_examples(run: Run, page: Path) -> None:
-    """Write the page with the first groups in the order in which pictures are drawn, and the first dropped ones."""
+def write_examples(run: Run, groups: Iterable[HtmlTable], page: Path) -> None:
+    """Write the page with the first groups in the order in which pictures are drawn, and the first dropped ones.
+
+    Tables of `groups` follow.
+    """
     usable, dropped = _first(run, ("ok", "dropped"))
     texts = _texts(run, [caption_id for row in usable for caption_id in row["selected"]])
     about = [f"The first {SHOWN} of each kind, in the order in which pictures are drawn."]
-    shown = [_usable(usable, texts), *([_dropped(dropped)] if dropped else [])]
-    save_page(page, EXAMPLES, about if usable or dropped else [NO_SUMMARIES], shown if usable or dropped else [])
+    there = usable or dropped
+    shown = [_usable(usable, texts), *([_dropped(dropped)] if dropped else [])] if there else []
+    save_page(page, EXAMPLES, about if there else [NO_SUMMARIES], [*shown, *groups])
 
 
 def _first(run: Run, statuses: Sequence[str]) -> list[list[Row]]:
