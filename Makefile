@@ -8,6 +8,7 @@ OVERLAY :=
 CHANGE :=
 UPGRADE :=
 TESTS :=
+# A target needs an option before it: --configfile and --config take every word that follows.
 RUN = $(BIN)/snakemake $(if $(OVERLAY),--configfile $(OVERLAY)) $(if $(CHANGE),--config '$(CHANGE)')
 MODELS := clip stable-diffusion vision bert probe
 BENCHMARKS := $(sort $(basename $(notdir $(wildcard benchmarks/*.py))))
@@ -30,7 +31,7 @@ report: setup
 		$(RUN) --report $(RESULTS)/report.html; \
 	else \
 		echo "The run is not finished, or its config has changed: the report shows what exists and names what is missing."; \
-		$(RUN) --nolock --force report_so_far && $(RUN) report_so_far --report $(RESULTS)/report.html; \
+		$(RUN) --nolock --force report_so_far && $(RUN) --nolock report_so_far --report $(RESULTS)/report.html; \
 	fi
 	@echo "Open $(RESULTS)/report.html"
 

@@ -198,3 +198,16 @@ def test_the_tests_that_are_named_here_exist() -> None:
         assert Path(page).name in (ROOT / path).read_text(encoding="utf-8")
     for path, name in TESTED.values():
         assert f"def {name}(" in (ROOT / path).read_text(encoding="utf-8")
+
+
+def test_an_overlay_does_not_take_the_target_of_the_report(checkout: Path) -> None:
+    from snakemake.cli import get_argument_parser
+
+    given = ["make", "--dry-run", "report", "OVERLAY=my-run.yaml", "CHANGE=run=mine"]
+    done = subprocess.run(given, cwd=checkout, capture_output=True, text=True, check=True)
+    commands = re.findall(r"\.venv/bin/snakemake ([^;&]*report_so_far[^;&]*)", done.stdout)
+    assert len(commands) == 2
+    for command in commands:
+        options = get_argument_parser().parse_args(shlex.split(command))
+        assert list(options.targets) == ["report_so_far"]
+        assert [path.name for path in options.configfile] == ["my-run.yaml"]

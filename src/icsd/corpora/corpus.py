@@ -160,7 +160,8 @@ class Corpus:
         if counts.splits:
             known = ", ".join(f"{name} ({number:,} records)" for name, number in sorted(counts.splits.items()))
             problem = f"its split {self.split} holds no {what}, where it has {known}"
-            return InputError(self.paths[0], "split", problem, "name another split in config/config.yaml")
+            hint = "name one of them as its split in the config, or all, as in captions: {split: all}"
+            return InputError(self.paths[0], "split", problem, hint)
         return InputError(self.paths[0], "", f"holds no {what}", f"give a file with {what}s")
 
 

@@ -424,3 +424,21 @@ def test_a_caption_cannot_forge_a_line(results: Path, capsys: pytest.CaptureFixt
     assert main(["trace", "caption-4", "--results", str(results)]) == 0
     shown = capsys.readouterr().out
     assert "caption 4\\nimage     forged\\u009b2J" in shown and "\x9b" not in shown
+
+
+def test_without_images_groups_or_captions_are_listed(grouped: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("images", "pictures"):
+        shutil.rmtree(grouped / name)
+    assert main(["trace", "--results", str(grouped)]) == 0
+    assert capsys.readouterr().out == "group           3 known, such as group-4, group-5, group-9\n"
+    shutil.rmtree(grouped / "groups")
+    assert main(["trace", "--results", str(grouped)]) == 0
+    assert capsys.readouterr().out == "caption         20 known, such as caption-0, caption-1, caption-2\n"
+
+
+def test_a_dropped_group_has_its_reason(grouped: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    reason = "most captions are in another group: 2 of 3 in group 4"
+    ledger = [{"stage": "groups", "item_id": "3", "kept": False, "reason": reason}]
+    _write(grouped / "groups" / "ledger.parquet", tables.LEDGER, ledger)
+    assert main(["trace", "group-3", "--results", str(grouped)]) == 1
+    assert f"the group was dropped: {reason}" in capsys.readouterr().err

@@ -36,7 +36,7 @@ def add_trace(commands: Commands) -> None:
         epilog="An image's id is its arm and the id of its group or caption: multi-12, single-407, "
         "single_matched-407, real-33; multi-12_1 is another candidate of the sentence of multi-12. group-12 is the "
         "group with caption 12 as its anchor, caption-12 is the caption, and 12 alone is both. Without an id, each arm "
-        "is listed with some of its images.",
+        "is listed with some of its images; before there are any, groups or captions are.",
     )
     command.add_argument("id", nargs="?", help="such as multi-12, group-12 or caption-12")
     command.add_argument("--json", action="store_true", help="print JSON")
@@ -57,7 +57,7 @@ def describe(results: Path, wanted: str, *, json: bool = False) -> str:
 
 
 def describe_all(results: Path, *, json: bool = False) -> str:
-    """The images in the run's folder `results` by arm; InputError if none is known."""
+    """The images in the run's folder `results` by arm, or groups or captions before; InputError if nothing is known."""
     known = _overview(found_run(results))
     return overview_json(known) if json else overview_lines(known)
 
@@ -88,11 +88,14 @@ def trace(results: Path, wanted: str) -> list[Trace]:
 
 
 def _overview(run: Run) -> Mapping[str, Sequence[str]]:
-    known = {arm: _known_ids(run, arm) for arm in [*_drawn_arms(run), "real"]}
-    if not any(known.values()):
+    known = {arm: ids for arm in [*_drawn_arms(run), "real"] if (ids := _known_ids(run, arm))}
+    for kind, table in (("group", run.groups), ("caption", run.captions)):
+        if not known and (numbers := _ids(table)):
+            return {kind: [f"{kind}-{number}" for number in sorted(numbers)]}
+    if not known:
         hint = "run snakemake first, or give a run's folder with --results"
-        raise InputError(run.folder, "", "no image is known yet", hint)
-    return {arm: ids for arm, ids in known.items() if ids}
+        raise InputError(run.folder, "", "no image, group or caption is known yet", hint)
+    return known
 
 
 def _unknown_image(run: Run, image_id: str) -> InputError:
@@ -111,7 +114,11 @@ def _unknown_image(run: Run, image_id: str) -> InputError:
 
 
 def _unknown_number(run: Run, kind: str, number: int, wanted: str) -> InputError:
-    """The error that names the nearest captions or groups."""
+    """The error that names the nearest captions or groups, or says why a group was dropped."""
+    ledger = run.group_ledger.select([str(number)], key="item_id") if kind == "group" else None
+    if reason := ledger and len(ledger) and ledger["reason"][0].as_py():
+        hint = "keys of groups in the config decide which are kept"
+        return InputError(run.folder, wanted, f"the group was dropped: {reason}", hint)
     known = _ids(run.groups if kind == "group" else run.captions)
     if not known:
         hint = "run snakemake first, or give a run's folder with --results"
