@@ -21,6 +21,7 @@ from icsd.core import files
 from icsd.core.errors import InputError
 from icsd.core.ids import shard_number
 from icsd.core.keys import doubled_key, may_hold
+from icsd.core.picture_index import IndexedWriter, read_index
 from icsd.core.text import truncated
 
 STAMP = b"icsd"
@@ -40,7 +41,8 @@ IMAGE = pa.struct([("bytes", pa.binary()), ("path", TEXT)])  # as the datasets l
 class Table:
     """A kind of table. `key` columns together are unique; `image` names the column that `datasets` shows as images.
 
-    Columns that are `optional` are null in files that were written before they were introduced.
+    Columns that are `optional` are null in files that were written before they were introduced. A file of an `indexed`
+    table tells where each image lies in it.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Table:
     key: tuple[str, ...]
     image: str | None = None
     optional: tuple[str, ...] = ()
+    indexed: bool = False
 
     @property
     def stamp(self) -> bytes:
@@ -78,8 +81,9 @@ def _table(
     version: int = 1,
     image: str | None = None,
     optional: Sequence[str] = (),
+    indexed: bool = False,
 ) -> Table:
-    return Table(name, version, pa.schema(list(columns.items())), tuple(key), image, tuple(optional))
+    return Table(name, version, pa.schema(list(columns.items())), tuple(key), image, tuple(optional), indexed)
 
 
 CAPTIONS = _table("captions", {"caption_id": ID, "image_id": ID, "caption": TEXT, "split": TEXT}, ["caption_id"])
@@ -122,6 +126,7 @@ IMAGES = _table(
     ["image_id"],
     image="image",
     optional=["reason"],
+    indexed=True,
 )
 DOMAINS = _table("domains", {"image_id": ID, "domain": TEXT}, ["image_id"])
 SAFETY = _table("safety", {"image_id": TEXT, "score": pa.float32(), "verdict": TEXT}, ["image_id"])
@@ -188,7 +193,8 @@ def write(path: Path | str, table: Table, rows: Rows, about: Mapping[str, str] |
     _check_distinct(path, table, data)
     with files.atomic_path(path) as unfinished:
         metadata = table.metadata() | ({ABOUT: json.dumps(about).encode()} if about else {})
-        pq.write_table(data.replace_schema_metadata(metadata), unfinished, compression="zstd")
+        with _writer(unfinished, table, table.schema.with_metadata(metadata)) as writer:
+            writer.write_table(data.replace_schema_metadata(metadata))
 
 
 def write_batches(path: Path | str, table: Table, batches: Iterable[Rows]) -> None:
@@ -196,12 +202,18 @@ def write_batches(path: Path | str, table: Table, batches: Iterable[Rows]) -> No
     keys = [table.schema.empty_table().select(table.key)]
     with files.atomic_path(path) as unfinished:
         schema = table.schema.with_metadata(table.metadata())
-        with pq.ParquetWriter(unfinished, schema, compression="zstd") as writer:
+        with _writer(unfinished, table, schema) as writer:
             for rows in batches:
                 data = _data(table, rows)
                 keys.append(data.select(table.key))
                 writer.write_table(data.replace_schema_metadata(schema.metadata), row_group_size=max(len(data), 1))
         _check_distinct(path, table, pa.concat_tables(keys))
+
+
+def _writer(path: Path, table: Table, schema: pa.Schema) -> pq.ParquetWriter | IndexedWriter:
+    if table.indexed and table.image is not None:
+        return IndexedWriter(path, schema, table.image)
+    return pq.ParquetWriter(path, schema, compression="zstd")
 
 
 def _data(table: Table, rows: Rows) -> pa.Table:
@@ -268,6 +280,12 @@ def count(path: Path | str, table: Table) -> int:
     """Number of rows of a file of this kind, without reading them; errors as `read`."""
     with _opened(path, table) as file:
         return int(file.metadata.num_rows)
+
+
+def picture_index(path: Path | str) -> tuple[pa.ChunkedArray, np.ndarray | None]:
+    """The ids of an IMAGES file and the picture_index.ENTRY of each row, None if it has no index; errors as `read`."""
+    with _opened(path, IMAGES) as file:
+        return file.read(["image_id"])["image_id"], read_index(file.metadata.metadata or {})
 
 
 @contextmanager
