@@ -33,6 +33,7 @@ from icsd.stages.captioner.job import Files, Resources, TrainingJob
 from icsd.stages.captioner.model import generate_captions, load_captioner
 from icsd.stages.captioner.processes import Processes
 from icsd.stages.captioner.steps import update
+from icsd.stages.captioner.stream import stream
 from icsd.stages.captioner.training import prepare
 
 WORDS = 30_522  # of bert-base-uncased
@@ -91,19 +92,20 @@ def measure(folder: Path, batch: int, precision: str, checkpoint_activations: bo
     settings = CaptionerConfig(**models, **PAPER, image_size=384, epochs=30, batch_size=batch, precision=precision)
     search = BeamSearch(beams=3, min_tokens=5, max_tokens=30, batch_size=batch)
     resources = Resources(threads, save_every=500, checkpoint_activations=int(checkpoint_activations))
-    with phase("loading, and decoding images", rows):
+    with phase("loading, and reading pairs", rows):
         job = TrainingJob(write_pairs(folder, batch), settings, search, 0, resources)
         training, _, _ = prepare(job, Processes())
     setup = training.setup
     size = sum(value.numel() for value in setup.captioner.model.parameters())
     print(f"{size:,} weights, images of {setup.captioner.square.size} pixels, {batch} pairs, {precision}")
     setup.captioner.model.train()
+    parts = stream(setup, 0, workers=0)
     for step in (0, 1):
         with phase(f"step {step + 1}", rows):
-            loss = update(setup, step)["loss"]
+            loss = update(setup, step, next(parts))["loss"]
         print(f"step {step + 1}: loss {loss:.3f}")
     with phase("a caption of each image", rows):
-        generate_captions(setup.captioner, training.validation.pictures.pixels, settings.prefix, search)
+        generate_captions(setup.captioner, training.validation.squares, settings.prefix, search)
     with phase("saving and loading the checkpoint", rows):
         setup.captioner.save(folder / "checkpoint")
         load_captioner(folder / "checkpoint")

@@ -61,7 +61,7 @@ def files_of(results: Path, arm: str, folder: Path) -> Files:
 
 def score(training: Training) -> tuple[float, str]:
     """CIDEr of the model as it is on the images of val, and the caption of the first."""
-    found = generate_captions(training.setup.captioner, training.validation.pictures.pixels, "", training.job.search)
+    found = generate_captions(training.setup.captioner, training.validation.squares, "", training.job.search)
     words = [metrics.plain_tokens(caption) for caption in found]
     return float(metrics.cider(training.validation.references, words).mean()), found[0]
 

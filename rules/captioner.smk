@@ -8,8 +8,8 @@
 # out: <results>/captioner/{arm}/seed-{seed}/checkpoint/  a transformers folder, safetensors: a
 #                                                      VisionEncoderDecoderModel, or a vision-language model
 #      <results>/captioner/{arm}/seed-{seed}/history.parquet  HISTORY: loss and rate of every step, val's scores
-# own: <results>/captioner/{arm}/seed-{seed}/resume/      the state of an unfinished training and its decoded pictures.
-#      No output, since Snakemake deletes the outputs of a killed job; removed when the training is done.
+# own: <results>/captioner/{arm}/seed-{seed}/resume/      the state of an unfinished training. No output, since
+#      Snakemake deletes the outputs of a killed job; removed when the training is done.
 #
 # Of several processes (captioner.processes, captioner.nodes) the script becomes torchrun: docs/guide/training.md.
 
@@ -37,9 +37,14 @@ rule train_captioner:
         "<results>/benchmarks/train_captioner/{arm}-seed-{seed}.tsv"
     conda:
         "../envs/icsd.yaml"
-    threads: cfg.captioner.processes
+    threads: cfg.captioner.threads
     resources:
-        mem_mb=jobs.memory(4000 * cfg.captioner.processes),
+        # a pair takes about four times its bytes in the table while a process starts
+        mem_mb=jobs.memory(
+            cfg.captioner.processes * (4000 + 500 * cfg.captioner.workers),
+            pairs=4 * cfg.captioner.processes,
+            also=4 * cfg.captioner.processes,
+        ),
         runtime=jobs.minutes(
             60, "pairs", work=cfg.captioner.steps_of, rate=cfg.captioner.steps_per_second(cfg.estimate)
         ),

@@ -9,7 +9,7 @@ with job_log(snakemake.log[0], gpus=snakemake.resources.gpu):
     given, made, config = snakemake.input, snakemake.output, job_config(snakemake)
     paths = {name: str(given[name]) for name in ("pairs", "val_images", "val_captions")}
     paths |= {"checkpoint": made.checkpoint, "history": made.history, "log": snakemake.log[0]}
-    speed = config.captioner.model_dump(include={"checkpoint_activations", "device", "processes", "nodes"})
+    speed = config.captioner.model_dump(include={"checkpoint_activations", "device", "processes", "nodes", "workers"})
     resources = Resources(snakemake.threads, config.captioner.checkpoint_every, **speed)
     search = BeamSearch(**snakemake.params.search, batch_size=config.evaluation.batch_size)
     settings, seed = CaptionerConfig(**snakemake.params.settings), int(snakemake.wildcards.seed)

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -21,7 +21,7 @@ from icsd.core.errors import ConfigError, StoppedError
 from icsd.stages.captioner import state, training
 from icsd.stages.captioner.job import Files, Resources, TrainingJob, launch_command, read_job
 from icsd.stages.captioner.processes import Processes, choose_device, exit_with_parent
-from icsd.stages.captioner.steps import Setup, update
+from icsd.stages.captioner.steps import Part, Setup, update
 from icsd.stages.captioner.training import train, train_captioner
 
 LIMIT_S = 300
@@ -84,13 +84,15 @@ def counted(forward: Callable[..., torch.Tensor], calls: list[torch.nn.Module]) 
     return counting
 
 
-def signalled(update: Callable[[Setup, int], object], last: int, number: signal.Signals) -> Callable[..., object]:
+def signalled(
+    update: Callable[[Setup, int, Sequence[Part]], object], last: int, number: signal.Signals
+) -> Callable[..., object]:
     """Wrap `update` so that the signal arrives during the step `last`."""
 
-    def updating(setup: Setup, step: int) -> object:
+    def updating(setup: Setup, step: int, parts: Sequence[Part]) -> object:
         if step + 1 == last:
             os.kill(os.getpid(), number)
-        return update(setup, step)
+        return update(setup, step, parts)
 
     return updating
 
@@ -118,16 +120,17 @@ def test_two_killed_and_restarted_processes_have_the_curve_of_one(
     paths: Files, settings: CaptionerConfig, tmp_path: Path
 ):
     train(job_of(paths, settings))
-    two = job_of(elsewhere(paths, tmp_path), settings, processes=2, device="cpu", save_every=2)
+    two = job_of(elsewhere(paths, tmp_path), settings, processes=2, workers=1, device="cpu", save_every=2)
     resume = two.files.resume
 
     agent = start(two)
     wait_until((resume / state.FILE).exists, "no state was saved")
-    workers = workers_of(agent.pid)
+    processes = workers_of(agent.pid)
+    decoding = [worker for process in processes for worker in workers_of(process)]
     agent.kill()
     agent.wait()
-    wait_until(lambda: not any(running(pid) for pid in workers), "the processes outlive torchrun")
-    assert len(workers) == 2
+    wait_until(lambda: not any(map(running, processes + decoding)), "the processes outlive torchrun")
+    assert len(processes) == 2 and len(decoding) >= 2
     assert not Path(two.files.history).exists()
 
     said = Path(two.files.log).with_suffix(".said")

@@ -137,6 +137,10 @@ class CaptionerConfig(Section):
     )
     processes: Count = untracked(1, "Processes a node, each on a GPU of its own where GPUs are used.")
     nodes: Count = untracked(1, "Nodes of a Slurm job that train together.")
+    workers: Annotated[int, Field(ge=0)] = untracked(
+        0,
+        "Processes that decode pictures, each on a core of its own, for each one that trains; 0: it decodes them.",
+    )
 
     @property
     def models(self) -> tuple[str | None, ...]:
@@ -159,6 +163,11 @@ class CaptionerConfig(Section):
     def crops_whole_pictures(self) -> bool:
         """Whether the training needs its pictures at their own size."""
         return self.crop is not None and self.crop_from == "picture"
+
+    @property
+    def threads(self) -> int:
+        """The cores that a training uses on a node."""
+        return self.processes * (1 + self.workers)
 
     @property
     def gpus(self) -> int:

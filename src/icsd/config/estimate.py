@@ -64,9 +64,6 @@ class EstimateConfig(Section):
     bytes_per_vector: Rate = untracked(
         3_100.0, "On disk, with alignment.rematch: 768 float32 of a picture or caption, and ids."
     )
-    bytes_per_decoded_image: Rate = untracked(
-        442_368.0, "On disk while a training runs: a decoded picture of 384 by 384 pixels."
-    )
     bytes_per_training: Rate = untracked(1.0e9, "On disk: a checkpoint of 230 M float32 weights.")
     walltime_margin: Rate = untracked(
         3.0, "Minutes that a job requests of a cluster, as a multiple of the minutes by these rates."

@@ -344,17 +344,6 @@ def test_trainings_with_a_history_are_done(run: SmallRun) -> None:
     assert counts.trainings == Amount(4, 1, "config")
 
 
-def test_a_training_decodes_the_pictures_of_its_arm(run: SmallRun) -> None:
-    arms = {"arms": ["multi", "multi_head"], "estimate__captions": 80, "estimate__unusable_share": 0.0}
-    assert run.count(**arms, captioner__seeds=[0, 1]).decoded == Amount(4 * 80, 0)
-    pairs = [{"image_id": f"multi-{n}", "caption_id": c, "caption": "c"} for n in range(3) for c in range(2)]
-    run.write("dataset/multi/pairs.parquet", tables.PAIRS, pairs)
-    run.write("captioner/multi/seed-0/history.parquet", tables.HISTORY, [])
-    assert run.count(**arms, captioner__seeds=[0, 1]).decoded == Amount(2 * 3 + 2 * 80, 3)
-    real = {"pictures__real": DEFAULT["pictures"]["real"], "dataset__real_share": 0.5}
-    assert run.count(arms=["real"], estimate__captions=80, **real).decoded.total == 80 / 5 / 2
-
-
 def test_clip_score_encodes_test_pictures_once_and_each_prediction(run: SmallRun) -> None:
     assert run.count(arms=["multi"]).judged.total == 0
     judging = {"arms": ["multi"], "captioner__seeds": [0, 1], "evaluation__clip_model": "resources/picturebook/clip"}
@@ -381,7 +370,6 @@ COUNTS = Counts(
     comparisons=Amount(0),
     checks=Amount(7_200, 0),
     trainings=Amount(4, 1, "config"),
-    decoded=Amount(20_000, 5_000),
     judged=Amount(0),
     judgements=Amount(0),
     bytes_to_copy=7,
@@ -489,11 +477,17 @@ def test_a_training_of_epochs_takes_longer_with_more_pairs(run: SmallRun) -> Non
     assert costs(COUNTS, config).gpu["captioner"].total == pytest.approx(4 * steps / 0.5 / 3600)
 
 
+def test_a_training_decodes_the_picture_of_each_pair(run: SmallRun) -> None:
+    taken = _costs(run, "openai", captioner__batch_size=10, estimate__decodes_per_second=50.0)
+    assert taken.decoded == Amount(4 * 900 * 10, 900 * 10, "config × rates")
+    assert taken.decode_hours.total == pytest.approx(4 * 900 * 10 / 50 / 3600)
+
+
 def test_disk_counts_present_and_future_bytes(run: SmallRun) -> None:
-    sizes: dict[str, Any] = {"caption": 1.0, "summary": 10.0, "image": 100.0, "training": 1000.0, "decoded_image": 3.0}
+    sizes: dict[str, Any] = {"caption": 1.0, "summary": 10.0, "image": 100.0, "training": 1000.0}
     taken = _costs(run, "openai", **{f"estimate__bytes_per_{name}": size for name, size in sizes.items()})
     assert taken.disk.done == 1_000
-    assert taken.disk.left == 36_000 + 600 * 10 + 3_600 * 100 + 3 * 1_000 + 15_000 * 3 + 7
+    assert taken.disk.left == 36_000 + 600 * 10 + 3_600 * 100 + 3 * 1_000 + 7
     rates = {f"estimate__bytes_per_{name}": size for name, size in sizes.items()} | {"estimate__bytes_per_vector": 5.0}
     vectors = replace(COUNTS, vectors=Amount(20, 4))
     assert costs(vectors, run.config(**(RATES | rates))).disk.left == taken.disk.left + 16 * 5

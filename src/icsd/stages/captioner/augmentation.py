@@ -74,3 +74,23 @@ def augment_squares(squares: np.ndarray | torch.Tensor, views: torch.Tensor | No
         return pixels.cpu().numpy()
     changed = augment(pixels.permute(0, 3, 1, 2).float(), views)
     return changed.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+
+
+def squares(pixels: torch.Tensor, boxes: np.ndarray | None, size: int, device: torch.device) -> torch.Tensor:
+    """Return squares uint8 [b, size, size, 3] on the device: `pixels`, or the crops `boxes` [b, 4] in them, resized.
+
+    Crops lie one after another, RGB by rows. The resizing is PIL's, bicubic and antialiased. PIL also rounds between
+    width and height, and cuts off there what exceeds 255.
+    """
+    pixels = pixels.to(device)
+    if boxes is None:
+        return pixels
+    shapes = [(int(height), int(width), 3) for _, _, width, height in boxes]
+    crops = zip(pixels.split([math.prod(shape) for shape in shapes]), shapes, strict=True)
+    return torch.stack([_resized(crop.view(shape), size) for crop, shape in crops])
+
+
+def _resized(region: torch.Tensor, size: int) -> torch.Tensor:
+    values = region.permute(2, 0, 1)[None].float()
+    values = functional.interpolate(values, size=(size, size), mode="bicubic", align_corners=False, antialias=True)
+    return values[0].round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0)

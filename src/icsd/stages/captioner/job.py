@@ -15,7 +15,12 @@ from icsd.core.languages import ENGLISH
 from icsd.stages.captioner.interface import BeamSearch
 from icsd.stages.captioner.processes import choose_device
 
-JOB, PICTURES, VAL_PICTURES = "job.json", "pictures.npy", "val_pictures.npy"  # beside the state, deleted with it
+JOB = "job.json"  # beside the state, deleted with it
+EARLIER = (
+    "pictures.npy",
+    "pictures_index.npy",
+    "val_pictures.npy",
+)  # pictures, of earlier versions
 # torchrun forwards these signals and waits: the processes finish a step or a validation and save their state
 SIGNALS, SHUTDOWN_S = "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1", 120
 FIRST_PORT, PORTS = 20_000, 20_000  # of the rendezvous of several nodes: the Slurm job's number chooses one
@@ -56,7 +61,10 @@ def prefixes(paths: Iterable[str], datasets: Iterable[Path]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Resources:
-    """Settings that change only speed and memory; `threads` and `processes` are those of one node."""
+    """Settings that change only speed and memory; `threads` and `processes` are those of one node.
+
+    Each process has `workers` that decode its pictures.
+    """
 
     threads: int
     save_every: int
@@ -64,6 +72,7 @@ class Resources:
     device: str = "auto"
     processes: int = 1
     nodes: int = 1
+    workers: int = 0
 
     @property
     def total(self) -> int:
@@ -72,8 +81,8 @@ class Resources:
 
     @property
     def threads_each(self) -> int:
-        """The number of threads of one process."""
-        return max(1, self.threads // self.processes)
+        """The number of threads of one process, beside its workers."""
+        return max(1, self.threads // self.processes - self.workers)
 
 
 @dataclass(frozen=True)

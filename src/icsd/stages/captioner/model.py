@@ -12,6 +12,7 @@ from icsd.core.languages import without_inner_spaces
 from icsd.models.model_code import check_no_code
 from icsd.stages.captioner.encoder_decoder import load_encoder_decoder, new_encoder_decoder
 from icsd.stages.captioner.interface import BeamSearch, Captioner, evaluating
+from icsd.stages.captioner.pictures import Squares
 from icsd.stages.captioner.vision_language import is_vision_language, load_vision_language, new_vision_language
 
 CHECKPOINT = "checkpoint"
@@ -35,14 +36,14 @@ def load_captioner(folder: Path | str) -> Captioner:
 
 def generate_captions(
     captioner: Captioner,
-    pixels: np.ndarray,
+    pixels: np.ndarray | Squares,
     prefix: str,
     search: BeamSearch,
     follow: Callable[[range], Any] = iter,
 ) -> list[str]:
     """Generate a caption, without the prefix, for each of `pixels` [n, size, size, 3] uint8.
 
-    `follow` wraps the first numbers of the batches to show progress.
+    Squares are decoded a batch at a time. `follow` wraps the first numbers of the batches to show progress.
     """
     captions: list[str] = []
     with evaluating(captioner.model), torch.inference_mode():

@@ -1,26 +1,28 @@
-"""Decoded pictures: squares for the encoder, or pictures at their own size, of which a training crops squares."""
+"""The pictures of a training, read from the IMAGES tables and decoded as they are needed."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-import torch
-from numpy.lib.format import open_memmap
+import pyarrow as pa
+import pyarrow.compute as pc
 from PIL import Image
-from torch.nn import functional
 
 from icsd.config.captioner import Fit
-from icsd.core import files, tables
+from icsd.core import tables
 from icsd.core.errors import InputError
-from icsd.core.pictures import naming, read_picture
-from icsd.stages.captioner.processes import Processes
+from icsd.core.picture_index import ENTRY, NOWHERE, entry_of
+from icsd.core.pictures import AGAIN, naming, read_picture
 
-INDEX = "pictures_index.npy"  # beside the file of whole pictures
-AT_ONCE = 64  # decoded pictures in memory that are not yet stored
+KEPT_BYTES = 2**28  # of decoded pictures in memory, where all of them are so few
+HELD_BYTES = 2**31  # of the files of pictures in tables without an index
+Images = Sequence[tuple[Path | str, str]]  # IMAGES tables, each with a prefix of its ids
+_PLACED = ("start", "length", "height", "width")  # of ENTRY
+PLACE = np.dtype([("table", "<i4"), *((name, ENTRY[name]) for name in _PLACED)])
 
 
 @dataclass(frozen=True)
@@ -58,182 +60,158 @@ class Square:
 
 @dataclass(frozen=True)
 class Pictures:
-    """Decoded pictures sorted by id: RGB [n, size, size, 3] uint8, and a digest of their files."""
+    """Pictures in IMAGES tables, sorted by id: where each lies (PLACE [n]), and a digest of their files.
 
-    ids: tuple[str, ...]
-    pixels: np.ndarray
+    `held` has the files, by row, of those in tables without an index.
+    """
+
+    ids: pa.Array
+    tables: Sequence[Path | str]
+    places: np.ndarray
+    held: Mapping[int, bytes]
     digest: str
 
-    def rows_of(self, image_ids: Iterable[str]) -> np.ndarray:
-        """Return the row of each id."""
-        return _rows_of(self.ids, image_ids)
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def shapes(self, rows: np.ndarray) -> np.ndarray:
+        """Return height and width [b, 2] of the pictures `rows` [b]."""
+        places = self.places[rows]
+        return np.stack([places["height"], places["width"]], axis=1).astype(np.int64)
+
+    def picture(self, row: int) -> Image.Image:
+        """Read and decode a picture to RGB. InputError, naming it, for bytes that are no picture."""
+        place, image_id = self.places[row], self.ids[row].as_py()
+        path = self.tables[place["table"]]
+        with naming(path, image_id):
+            picture = read_picture(self.held[row] if row in self.held else _bytes_at(path, place))
+        if picture.size != (place["width"], place["height"]):
+            raise InputError(path, image_id, f"has {picture.size} pixels, and others in the table's index", AGAIN)
+        return picture
+
+
+def _bytes_at(path: Path | str, place: np.void) -> bytes:
+    with Path(path).open("rb", buffering=0) as file:
+        return os.pread(file.fileno(), int(place["length"]), int(place["start"]))
+
+
+def find_pictures(images: Images, wanted: pa.Array, wanted_by: Path | str) -> Pictures:
+    """Find the pictures with the ids `wanted`, which are sorted and unique; none is decoded.
+
+    InputError for an id that no table has, naming the table `wanted_by`, and for too many in tables without an index.
+    """
+    found = [tables.picture_index(path) for path, _ in images]
+    columns = [_prefixed(ids, prefix) for (ids, _), (_, prefix) in zip(found, images, strict=True)]
+    held = _held([table for table, (_, index) in zip(images, found, strict=True) if index is None], wanted)
+    indices = [_index(ids, held) if index is None else index for ids, (_, index) in zip(columns, found, strict=True)]
+    entries = np.concatenate([np.empty(0, ENTRY), *indices])
+    at = pc.index_in(wanted, value_set=pa.chunked_array([c for ids in columns for c in ids.chunks], wanted.type))
+    rows = at.fill_null(0).to_numpy(zero_copy_only=False)
+    missing = at.is_null().to_numpy(zero_copy_only=False)
+    missing |= entries["start"][rows] == NOWHERE if len(entries) else True
+    if missing.any():
+        problem, hint = f"{missing.sum()} pictures are in no images table", "make the images and the dataset again"
+        raise InputError(wanted_by, wanted[int(missing.argmax())].as_py(), problem, f"{hint} from the same run")
+    places = np.empty(len(wanted), PLACE)
+    places["table"] = np.repeat(np.arange(len(images)), [len(index) for index in indices])[rows]
+    for name in _PLACED:
+        places[name] = entries[name][rows]
+    files = {row: held[each] for row, each in enumerate(wanted.to_pylist()) if each in held} if held else {}
+    return Pictures(wanted, [path for path, _ in images], places, files, _digest(wanted, entries["sha256"], rows))
+
+
+def _prefixed(ids: pa.ChunkedArray, prefix: str) -> pa.ChunkedArray:
+    ids = ids.cast(pa.large_string())
+    return pc.binary_join_element_wise(pa.scalar(prefix, ids.type), ids, pa.scalar("", ids.type)) if prefix else ids
+
+
+def _held(images: Images, wanted: pa.Array) -> dict[str, bytes]:
+    """Read the files of those of the pictures `wanted` that are in tables without an index, by id."""
+    held, size = dict[str, bytes](), 0
+    for path, prefix in images:
+        for part in tables.parts(path, tables.IMAGES, ["image_id", "image"]):
+            ids = _prefixed(part["image_id"], prefix)
+            part = part.set_column(0, "image_id", ids).filter(pc.is_in(ids, value_set=wanted))
+            files = {row["image_id"]: row["image"]["bytes"] for row in part.to_pylist() if row["image"] is not None}
+            held, size = held | files, size + sum(map(len, files.values()))
+            if size > HELD_BYTES:
+                problem = "has no index of its pictures, as an earlier version wrote it, and they do not fit in memory"
+                raise InputError(path, "", problem, f"{AGAIN}: kept pictures are not drawn again")
+    return held
+
+
+def _index(ids: pa.ChunkedArray, held: Mapping[str, bytes]) -> np.ndarray:
+    """Return the ENTRY of each id, whose files are those held."""
+    entries = [entry_of(held[each], 0) if each in held else entry_of(b"", NOWHERE) for each in ids.to_pylist()]
+    return np.array(entries, ENTRY)
+
+
+def _digest(ids: pa.Array, sums: np.ndarray, rows: np.ndarray) -> str:
+    digest = hashlib.sha256()
+    for image_id, row in zip(ids, rows, strict=True):
+        digest.update(image_id.as_py().encode() + b"\0" + sums[row].tobytes())
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True)
-class WholePictures:
-    """Decoded pictures at their own size, sorted by id, and a digest of their files.
+class Decoded:
+    """Decoded pictures, uint8 [height, width, 3]: squares, or pictures at their own size if `square` is None.
 
-    `pixels` uint8 has one after another, RGB by rows; `index` int64 [n, 3] has the start, height and width of each.
+    They are decoded when they are asked for. If all of them are at most KEPT_BYTES, each is kept.
     """
 
-    ids: tuple[str, ...]
-    pixels: np.ndarray
-    index: np.ndarray
-    digest: str
+    pictures: Pictures
+    square: Square | None
+    kept: dict[int, np.ndarray] | None = field(default=None, repr=False)
 
-    def rows_of(self, image_ids: Iterable[str]) -> np.ndarray:
-        """Return the row of each id."""
-        return _rows_of(self.ids, image_ids)
+    @classmethod
+    def of(cls, pictures: Pictures, square: Square | None) -> "Decoded":
+        """Keep the pictures if they are few."""
+        pixels = pictures.places["height"].astype(np.int64) * pictures.places["width"]
+        size = 3 * (int(pixels.sum()) if square is None else len(pictures) * square.size**2)
+        return cls(pictures, square, {} if size <= KEPT_BYTES else None)
 
-    def picture(self, row: int) -> np.ndarray:
-        """Return the picture of a row, uint8 [height, width, 3]."""
-        start, height, width = self.index[row].tolist()
-        return self.pixels[start : start + 3 * height * width].reshape(height, width, 3)
-
-    def crops(self, rows: np.ndarray, boxes: np.ndarray, size: int, device: torch.device) -> torch.Tensor:
-        """Cut `boxes` [b, 4] (left, top, width, height) out of the pictures `rows` [b]; uint8 [b, size, size, 3].
-
-        The resizing is PIL's, bicubic and antialiased. PIL also rounds between width and height, and cuts off there
-        what exceeds 255.
-        """
-        cut = []
-        for row, (left, top, width, height) in zip(rows.tolist(), boxes.tolist(), strict=True):
-            region = np.array(self.picture(row)[top : top + height, left : left + width])
-            cut.append(_resized(torch.from_numpy(region).to(device), size))
-        return torch.stack(cut)
+    def __getitem__(self, row: int) -> np.ndarray:
+        if self.kept is not None and row in self.kept:
+            return self.kept[row]
+        picture = self.pictures.picture(row)
+        pixels = np.asarray(picture) if self.square is None else self.square.of(picture)
+        if self.kept is not None:
+            self.kept[row] = pixels
+        return pixels
 
 
-def _rows_of(ids: Sequence[str], wanted: Iterable[str]) -> np.ndarray:
-    row = {image_id: number for number, image_id in enumerate(ids)}
-    return np.asarray([row[image_id] for image_id in wanted], dtype=np.int64)
+@dataclass(frozen=True)
+class Squares:
+    """Some of the pictures as squares, decoded by slices: uint8 [b, size, size, 3], by several threads."""
+
+    decoded: Decoded
+    rows: np.ndarray
+    threads: int = 1
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids of the pictures."""
+        found: list[str] = self.decoded.pictures.ids.take(pa.array(self.rows)).to_pylist()
+        return found
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, which: slice) -> np.ndarray:
+        decode: Callable[[int], np.ndarray] = self.decoded.__getitem__
+        with ThreadPoolExecutor(self.threads) as pool:
+            return np.stack(list(pool.map(decode, self.rows[which].tolist())))
+
+    def share(self, rank: int, count: int) -> "Squares":
+        """Select every `count`-th picture from `rank` on."""
+        return replace(self, rows=self.rows[rank::count])
 
 
-def _resized(region: torch.Tensor, size: int) -> torch.Tensor:
-    values = region.permute(2, 0, 1)[None].float()
-    values = functional.interpolate(values, size=(size, size), mode="bicubic", align_corners=False, antialias=True)
-    return values[0].round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0)
-
-
-Images = Sequence[tuple[Path | str, str]]  # IMAGES tables, each with a prefix of its ids
-
-
-def read_pictures(
-    paths: Sequence[Path | str], square: Square, wanted: Iterable[str], wanted_by: Path | str
-) -> Pictures:
-    """Decode the pictures with the ids `wanted` into memory, as squares.
-
-    InputError for an id that no shard has, naming the table `wanted_by`, and for bytes that are no picture.
-    """
-    ids = tuple(sorted(set(wanted)))
-    pixels = np.empty((len(ids), square.size, square.size, 3), dtype=np.uint8)
-    return Pictures(ids, pixels, _fill(pixels, [(path, "") for path in paths], square, ids, wanted_by, threads=1))
-
-
-def map_pictures(
-    images: Images,
-    square: Square,
-    wanted: Iterable[str],
-    wanted_by: Path | str,
-    file: Path,
-    processes: Processes,
-    threads: int,
-) -> Pictures:
-    """Decode the pictures into a file that the first process writes and all processes map into memory.
-
-    `images` are the IMAGES tables, each with a prefix of its ids. 100,000 pictures of 384 pixels take 44 GB, too much
-    for the memory of each process.
-    """
-    ids = tuple(sorted(set(wanted)))
-    digest = ""
-    if processes.first:
-        with files.atomic_path(file) as unfinished:
-            shape = (len(ids), square.size, square.size, 3)
-            pixels = open_memmap(unfinished, mode="w+", dtype=np.uint8, shape=shape)
-            digest = _fill(pixels, images, square, ids, wanted_by, threads)
-            pixels.flush()
-    digest = processes.broadcast(digest)  # the others wait here for the file
-    return Pictures(ids, np.load(file, mmap_mode="r"), digest)
-
-
-def map_whole_pictures(
-    images: Images,
-    wanted: Iterable[str],
-    wanted_by: Path | str,
-    file: Path,
-    processes: Processes,
-    threads: int,
-) -> WholePictures:
-    """Decode the pictures at their own size into a file, as `map_pictures` does, and their index beside it.
-
-    100,000 pictures of 512 pixels take 79 GB.
-    """
-    ids = tuple(sorted(set(wanted)))
-    digest, index = "", np.empty((len(ids), 3), dtype=np.int64)
-    if processes.first:
-        with files.atomic_path(file) as unfinished, unfinished.open("wb") as stream:
-            sums: dict[str, bytes] = {}
-            row_of = {image_id: row for row, image_id in enumerate(ids)}
-            for image_id, pixels, sums[image_id] in _decoded(images, row_of.keys(), threads, np.asarray):
-                index[row_of[image_id]] = stream.tell(), *pixels.shape[:2]
-                stream.write(pixels.tobytes())
-            digest = _digest(ids, sums, wanted_by)
-        with files.atomic_path(file.with_name(INDEX)) as unfinished, unfinished.open("wb") as stream:
-            np.save(stream, index)
-    digest = processes.broadcast(digest)  # the others wait here for the files
-    return WholePictures(ids, np.memmap(file, dtype=np.uint8, mode="r"), np.load(file.with_name(INDEX)), digest)
-
-
-def _fill(
-    pixels: np.ndarray,
-    images: Images,
-    square: Square,
-    ids: Sequence[str],
-    wanted_by: Path | str,
-    threads: int,
-) -> str:
-    """Decode the pictures `ids` into `pixels`; return the digest of their files."""
-    row_of = {image_id: row for row, image_id in enumerate(ids)}
-    sums: dict[str, bytes] = {}
-    for image_id, decoded, sums[image_id] in _decoded(images, row_of.keys(), threads, square.of):
-        pixels[row_of[image_id]] = decoded
-    return _digest(ids, sums, wanted_by)
-
-
-def _decoded(
-    images: Images,
-    wanted: Iterable[str],
-    threads: int,
-    convert: Callable[[Image.Image], np.ndarray],
-) -> Iterator[tuple[str, np.ndarray, bytes]]:
-    """Yield id, pixels and SHA-256 of each picture that is wanted, one shard of files in memory at a time."""
-    ids = frozenset(wanted)
-
-    def decode(file: tuple[str, bytes, Path | str]) -> tuple[str, np.ndarray, bytes]:
-        image_id, data, path = file
-        with naming(path, image_id):
-            return image_id, convert(read_picture(data)), hashlib.sha256(data).digest()
-
-    with ThreadPoolExecutor(threads) as pool:
-        for path, prefix in images:
-            files_in = ((prefix + image_id, data, path) for image_id, data in _files_in(path))
-            found = (file for file in files_in if file[0] in ids)
-            while some := list(islice(found, AT_ONCE)):
-                yield from pool.map(decode, some)
-
-
-def _files_in(path: Path | str) -> Iterator[tuple[str, bytes]]:
-    shard = tables.read(path, tables.IMAGES, columns=["image_id", "image"])
-    for image_id, image in zip(shard["image_id"].to_pylist(), shard["image"], strict=True):
-        yield image_id, image["bytes"].as_py()
-
-
-def _digest(ids: Sequence[str], sums: dict[str, bytes], wanted_by: Path | str) -> str:
-    """Hash the files of the pictures `ids`; InputError for one that no shard has."""
-    missing = [image_id for image_id in ids if image_id not in sums]
-    if missing:
-        hint = "make the images and the dataset again from the same run"
-        raise InputError(wanted_by, missing[0], f"{len(missing)} pictures are in no images table", hint)
-    digest = hashlib.sha256()
-    for image_id in ids:
-        digest.update(image_id.encode() + b"\0" + sums[image_id])
-    return digest.hexdigest()
+def find_squares(
+    paths: Sequence[Path | str], square: Square, wanted: Sequence[str], wanted_by: Path | str, threads: int = 1
+) -> Squares:
+    """Find the pictures with the ids `wanted`, sorted; errors as those of `find_pictures`."""
+    ids = pa.array(sorted(set(wanted)), pa.large_string())
+    pictures = find_pictures([(path, "") for path in paths], ids, wanted_by)
+    return Squares(Decoded.of(pictures, square), np.arange(len(pictures)), threads)

@@ -16,7 +16,7 @@ from icsd.corpora.coco_results import write_results
 from icsd.stages.captioner.folder import read_generation_settings
 from icsd.stages.captioner.interface import BeamSearch
 from icsd.stages.captioner.model import generate_captions, load_captioner
-from icsd.stages.captioner.pictures import Square, read_pictures
+from icsd.stages.captioner.pictures import Square, find_squares
 
 
 def predict_captions(
@@ -37,11 +37,11 @@ def predict_captions(
     references = read_references(captions)
     _check_described(images, references.keys(), captions)
     captioner = load_captioner(checkpoint)
-    pictures = read_pictures([images], captioner.square, references, captions)
+    squares = find_squares([images], captioner.square, list(references), captions, threads)
     texts = generate_captions(
-        captioner, pictures.pixels, prefix, search, lambda starts: progress(starts, len(starts), "batches")
+        captioner, squares, prefix, search, lambda starts: progress(starts, len(starts), "batches")
     )
-    predicted = dict(zip(pictures.ids, texts, strict=True))
+    predicted = dict(zip(squares.ids, texts, strict=True))
     rows = [{"image_id": each, "caption": text} for each, text in predicted.items()]
     tables.write(predictions, tables.PREDICTIONS, rows)
     write_results(results, {corpus_image_id(each): text for each, text in predicted.items()})

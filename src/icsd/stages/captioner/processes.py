@@ -15,7 +15,7 @@ from torch import distributed
 
 from icsd.core.errors import ConfigError
 
-TIMEOUT = timedelta(hours=6)  # the other processes wait while the first one decodes all pictures
+TIMEOUT = timedelta(hours=1)  # the other processes wait while the first one scores a validation
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 

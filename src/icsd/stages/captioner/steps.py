@@ -17,25 +17,15 @@ from torch.nn.parallel import DistributedDataParallel
 from icsd.config import CaptionerConfig
 from icsd.core.errors import ModelError
 from icsd.core.ids import item_seed
-from icsd.stages.captioner.augmentation import Augmentation, random_boxes, random_views
+from icsd.stages.captioner.augmentation import Augmentation, random_boxes, random_views, squares
 from icsd.stages.captioner.data import Pairs
 from icsd.stages.captioner.interface import IGNORED, Captioner
 from icsd.stages.captioner.loading import precision
-from icsd.stages.captioner.pictures import WholePictures
+from icsd.stages.captioner.pictures import Decoded
 from icsd.stages.captioner.processes import Processes
 from icsd.stages.captioner.text import TokenizedCaptions
 
-
-def step_rows(step: int, batch_size: int, rows: int, seed: int) -> np.ndarray:
-    """Choose the rows [batch_size] of a step counted from 0.
-
-    Every epoch has each row once, in an order drawn from seed and epoch. A batch may hold the end of one epoch and
-    the start of the next.
-    """
-    places = np.arange(step * batch_size, (step + 1) * batch_size)
-    epochs = places // rows
-    orders = {epoch: np.random.default_rng([seed, int(epoch)]).permutation(rows) for epoch in np.unique(epochs)}
-    return np.asarray([orders[epoch][place % rows] for epoch, place in zip(epochs, places, strict=True)])
+NO_PIXELS = torch.empty(0, dtype=torch.uint8)
 
 
 @dataclass(frozen=True)
@@ -46,7 +36,7 @@ class Setup:
     network: torch.nn.Module
     optimizer: torch.optim.AdamW
     pairs: Pairs
-    tokens: TokenizedCaptions
+    decoded: Decoded
     settings: CaptionerConfig
     steps: int
     seed: int
@@ -57,24 +47,28 @@ class Setup:
 class Part:
     """Pairs that are computed at once, their share of the step's tokens, and the seed of their dropout.
 
-    `boxes` are crops of pictures at their own size; None for squares.
+    `captions` are the cleaned ones of the pairs `rows`, and `tokens` theirs. `boxes` are crops of pictures at their own
+    size; None for squares. `pixels` are those of the squares or of the crops (augmentation.squares).
     """
 
     rows: np.ndarray
+    captions: list[str]
+    tokens: TokenizedCaptions
     boxes: np.ndarray | None
     views: torch.Tensor | None
     share: float
     seed: int
+    pixels: torch.Tensor = NO_PIXELS
 
 
-def update(setup: Setup, step: int) -> dict[str, object]:
-    """Update the weights, on all processes together; return the row of HISTORY."""
+def update(setup: Setup, step: int, parts: Sequence[Part]) -> dict[str, object]:
+    """Update the weights, on all processes together, by this one's parts of a step; return the row of HISTORY."""
     settings, optimizer = setup.settings, setup.optimizer
     rate = settings.learning_rate * learning_rate(step, setup.steps, settings.warmup_steps)
     for group in optimizer.param_groups:
         group["lr"] = rate * group["share"]
     optimizer.zero_grad()
-    loss = setup.processes.sum(_gradients(setup, setup.processes.share(step_parts(setup, step))))
+    loss = setup.processes.sum(_gradients(setup, parts))
     if not math.isfinite(loss):
         problem = f"the loss of step {step + 1} is {loss}"
         raise ModelError(f"{problem}: captioner.learning_rate={settings.learning_rate} may be too high")
@@ -91,20 +85,23 @@ def learning_rate(step: int, steps: int, warmup: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
 
-def step_parts(setup: Setup, step: int) -> list[Part]:
-    """Split the pairs of a step, in their order, into equal parts."""
+def step_parts(setup: Setup, step: int, rows: np.ndarray) -> list[Part]:
+    """Split the pairs `rows` of a step, in their order, into equal parts."""
     settings = setup.settings
     seeds = [item_seed(f"step-{step}", setup.seed)]
     seeds += [item_seed(f"step-{step}-part-{number}", setup.seed) for number in range(1, settings.batch_parts)]
-    rows = step_rows(step, settings.batch_size, len(setup.pairs.captions), setup.seed)
     generator = np.random.default_rng(seeds[0])
     boxes = _boxes(setup, rows, generator)
     crop = settings.crop if boxes is None else None
     views = random_views(len(rows), Augmentation(settings.flip, crop), generator)
-    counts = setup.tokens.lengths[rows] - setup.tokens.prompt  # tokens in the loss, with the end token
+    captions = setup.pairs.captions(rows)
+    tokens = setup.captioner.tokenize(captions, settings)
+    counts = tokens.lengths - tokens.prompt  # tokens in the loss, with the end token
     return [
         Part(
             rows[places],
+            [captions[place] for place in places],
+            TokenizedCaptions(tokens.ids[places], tokens.lengths[places], tokens.prompt),
             None if boxes is None else boxes[places],
             None if views is None else views[places],
             float(counts[places].sum() / counts.sum()),
@@ -116,9 +113,9 @@ def step_parts(setup: Setup, step: int) -> list[Part]:
 
 def _boxes(setup: Setup, rows: np.ndarray, generator: np.random.Generator) -> np.ndarray | None:
     pairs, smallest = setup.pairs, setup.settings.crop
-    if smallest is None or not isinstance(pairs.pictures, WholePictures):
+    if smallest is None or not setup.settings.crops_whole_pictures:
         return None
-    return random_boxes(pairs.pictures.index[pairs.rows[rows], 1:], smallest, generator)
+    return random_boxes(pairs.pictures.shapes(pairs.picture_rows[rows]), smallest, generator)
 
 
 def caption_loss(
@@ -159,18 +156,11 @@ def _with_gradient_sync(
     yield parts[-1], nullcontext()
 
 
-def _pixels(setup: Setup, part: Part) -> np.ndarray | torch.Tensor:
-    """Return the squares of a part, uint8 [b, size, size, 3]."""
-    pictures, rows = setup.pairs.pictures, setup.pairs.rows[part.rows]
-    if isinstance(pictures, WholePictures) and part.boxes is not None:
-        return pictures.crops(rows, part.boxes, setup.captioner.square.size, setup.processes.device)
-    return pictures.pixels[rows]
-
-
 def _loss(setup: Setup, part: Part) -> torch.Tensor:
     captioner, settings, device = setup.captioner, setup.settings, setup.processes.device
     torch.manual_seed(part.seed)  # for dropout
-    batch = captioner.batch(_pixels(setup, part), part.views, setup.tokens, part.rows)
+    pixels = squares(part.pixels, part.boxes, captioner.square.size, device)
+    batch = captioner.batch(pixels, part.views, part.tokens, np.arange(len(part.rows)))
     enabled = precision(settings, device) == "bfloat16"
     with torch.autocast(device.type, torch.bfloat16, enabled=enabled):
         logits = setup.network(**batch.inputs).logits[:, -batch.labels.shape[1] :]

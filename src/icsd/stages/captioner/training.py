@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 
 import torch
@@ -16,13 +17,14 @@ from icsd.core.logs import progress
 from icsd.stages.captioner import state
 from icsd.stages.captioner.data import Validation, read_pairs, read_validation
 from icsd.stages.captioner.interface import Captioner
-from icsd.stages.captioner.job import JOB, PICTURES, VAL_PICTURES, TrainingJob, become_torchrun
+from icsd.stages.captioner.job import EARLIER, JOB, TrainingJob, become_torchrun
 from icsd.stages.captioner.loading import precision
 from icsd.stages.captioner.model import generate_captions, new_captioner
-from icsd.stages.captioner.pictures import INDEX
+from icsd.stages.captioner.pictures import Decoded
 from icsd.stages.captioner.processes import Processes, process_group
 from icsd.stages.captioner.state import TrainingProgress, watch_stop_signals
 from icsd.stages.captioner.steps import Setup, update
+from icsd.stages.captioner.stream import stream
 
 _log = logging.getLogger(__name__)
 
@@ -62,7 +64,7 @@ def train_captioner(job: TrainingJob, processes: Processes) -> None:
     processes.gather("done")
     if processes.first:
         _write(training.setup.captioner, done, job)
-        state.remove(job.files.resume, (JOB, PICTURES, INDEX, VAL_PICTURES))
+        state.remove(job.files.resume, (JOB, *EARLIER))
 
 
 def prepare(job: TrainingJob, processes: Processes) -> tuple[Training, str, TrainingProgress]:
@@ -75,14 +77,12 @@ def prepare(job: TrainingJob, processes: Processes) -> tuple[Training, str, Trai
     if job.resources.checkpoint_activations:
         captioner.model.activation_checkpointing_enable({"use_reentrant": False})
     square, threads = captioner.square, job.resources.threads_each
-    trained_on = None if settings.crops_whole_pictures else square
-    language, at_most = job.language, settings.validation_pictures
-    pairs = read_pairs(job.files, trained_on, settings.max_words, processes, threads, language)
-    validation = read_validation(job.files, square, at_most, processes, threads, language)
+    pairs = read_pairs(job.files, settings.max_words, job.language)
+    decoded = Decoded.of(pairs.pictures, None if settings.crops_whole_pictures else square)
+    validation = read_validation(job.files, square, settings.validation_pictures, threads, job.language)
     optimizer = _optimizer(captioner, settings)
-    tokens = captioner.tokenize(pairs.captions, settings)
-    steps = settings.steps_of(len(pairs.captions))
-    setup = Setup(captioner, captioner.model, optimizer, pairs, tokens, settings, steps, job.seed, processes)
+    steps = settings.steps_of(len(pairs))
+    setup = Setup(captioner, captioner.model, optimizer, pairs, decoded, settings, steps, job.seed, processes)
     _log_setup(setup, validation)
     key = processes.broadcast(_key(job, setup, validation))
     done = state.restore(job.files.resume, key, captioner.model, optimizer)
@@ -96,10 +96,10 @@ def _train(training: Training, key: str, done: TrainingProgress) -> None:
     """
     job, setup = training.job, training.setup
     model, processes = setup.captioner.model.train(), setup.processes
-    with watch_stop_signals() as stop_signal:
-        for step in progress(range(done.step, setup.steps), setup.steps - done.step, "captioner steps"):
-            done.history.append(update(setup, step))
-            done.step = step + 1
+    with watch_stop_signals() as stop_signal, closing(stream(setup, done.step, job.resources.workers)) as steps:
+        for parts in progress(steps, setup.steps - done.step, "captioner steps"):
+            done.history.append(update(setup, done.step, parts))
+            done.step += 1
             if done.step % job.settings.validate_every == 0 or done.step == setup.steps:
                 _validate(training, done)
             stop = processes.any(stop_signal.received)
@@ -129,11 +129,11 @@ def _log_setup(setup: Setup, validation: Validation) -> None:
     _log.info(
         "%d pairs of %d pictures; %d steps of %d pairs, %.1f epochs; %s on %s, %d processes, %d parts a step; "
         "%d pictures to validate on",
-        len(pairs.captions),
-        len(pairs.pictures.ids),
+        len(pairs),
+        len(pairs.pictures),
         setup.steps,
         settings.batch_size,
-        setup.steps * settings.batch_size / len(pairs.captions),
+        setup.steps * settings.batch_size / len(pairs),
         precision(settings, setup.processes.device),
         setup.processes.device,
         setup.processes.count,
@@ -188,8 +188,8 @@ def _validate(training: Training, done: TrainingProgress) -> None:
 
 def _predicted(training: Training) -> Sequence[str]:
     """Generate the captions of the val pictures, shared among the processes."""
-    setup, pixels = training.setup, training.validation.pictures.pixels
-    mine = pixels[setup.processes.rank :: setup.processes.count]
+    setup = training.setup
+    mine = training.validation.squares.share(setup.processes.rank, setup.processes.count)
     captions = generate_captions(setup.captioner, mine, training.job.settings.prefix, training.job.search)
     return setup.processes.interleave([json.loads(text) for text in setup.processes.gather(json.dumps(captions))])
 
@@ -206,6 +206,7 @@ def _key(job: TrainingJob, setup: Setup, validation: Validation) -> str:
     weights = hashlib.sha256()
     for name, value in setup.captioner.model.named_parameters():
         weights.update(name.encode() + value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    first = setup.captioner.tokenize(setup.pairs.texts[:1].to_pylist(), job.settings)
     about = [
         job.settings.model_dump(mode="json"),
         asdict(job.search),
@@ -214,6 +215,6 @@ def _key(job: TrainingJob, setup: Setup, validation: Validation) -> str:
         setup.pairs.digest(),
         validation.digest(),
         weights.hexdigest(),
-        setup.tokens.ids.tolist()[:1],
+        first.ids.tolist(),
     ]
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()

@@ -38,8 +38,7 @@ SOURCES = """\
 - *spent*: the requests and answers of this run so far, by its events in {store}. Repeated requests and repairs count.
   *done* may include replies that another run paid for.
 - *folder*: bytes on disk now, in the run's folder and, for the pictures that it drew, in {pictures}.
-- A training decodes all pictures of its arm before its first step, and keeps them on disk until it ends: GB on disk
-  has those of all trainings at once.
+- A training decodes the picture of each pair as it comes, by captioner.workers beside the GPU, and keeps none on disk.
 - Hours of requests are those of all jobs together, GPU hours those of one GPU.
 - Pictures: {arms}.{candidates}
   All pictures that the run has drawn are done; a picture whose sentence changes is drawn again.{served}
@@ -104,7 +103,7 @@ def _rows(counts: Counts, taken: Costs, spent: Spending, paid: Spending, *, serv
         yield _row("hours of comparisons on one core", taken.match_hours, digits=2)
     yield _row("pictures to check", counts.checks)
     yield _row("captioners to train", counts.trainings)
-    yield _row("pictures that trainings decode", counts.decoded)
+    yield _row("pictures that trainings decode", taken.decoded)
     yield _row("hours of decoding on one core", taken.decode_hours, digits=2)
     if counts.judged.total:
         yield _row("captions to judge by CLIPScore", counts.judgements)

@@ -20,7 +20,8 @@ class Costs:
 
     `usd` and `request_hours` are those of summaries, `image_usd` and `image_hours` those of a server's pictures.
 
-    `match_hours` are those of alignment.rematch on one core, `decode_hours` those in which trainings decode pictures.
+    `match_hours` are those of alignment.rematch on one core. `decoded` are the pictures that the steps of all trainings
+    decode, `decode_hours` those of one core for them.
     """
 
     repairs: Amount
@@ -33,6 +34,7 @@ class Costs:
     gpu: Mapping[str, Amount]
     disk: Amount
     match_hours: Amount
+    decoded: Amount
     decode_hours: Amount
 
 
@@ -51,6 +53,7 @@ def costs(counts: Counts, config: Config) -> Costs:
     prompts = prompts.plus(repairs.total * rates.answer_tokens, repairs.done * rates.answer_tokens)
     thought = config.summaries.openai.max_reasoning_tokens if config.summaries.section == "openai" else 0
     answers = sent.times(rates.answer_tokens + thought)
+    decoded = counts.trainings.times(_steps(config, counts) * config.captioner.batch_size)
     return Costs(
         repairs=repairs,
         prompt_tokens=prompts,
@@ -62,7 +65,8 @@ def costs(counts: Counts, config: Config) -> Costs:
         gpu=_gpu_hours(config, counts, sent),
         disk=_disk(counts, rates),
         match_hours=counts.comparisons.times(1 / rates.comparisons_per_second / HOUR_S),
-        decode_hours=counts.decoded.times(1 / rates.decodes_per_second / HOUR_S),
+        decoded=decoded,
+        decode_hours=decoded.times(1 / rates.decodes_per_second / HOUR_S),
     )
 
 
@@ -139,16 +143,12 @@ def _pairs(arm: str, config: Config, counts: Counts) -> float:
 
 
 def _disk(counts: Counts, rates: EstimateConfig) -> Amount:
-    """The bytes in the run's folder, and those still to come to it and to the store of replies.
-
-    The pictures that a training decodes are there until it ends; all trainings that are left count at once.
-    """
+    """The bytes in the run's folder, and those still to come to it and to the store of replies."""
     left = counts.bytes_to_copy + (
         counts.captions.left * rates.bytes_per_caption
         + counts.groups.left * rates.bytes_per_summary
         + counts.pictures.left * rates.bytes_per_image
         + counts.vectors.left * rates.bytes_per_vector
         + counts.trainings.left * rates.bytes_per_training
-        + counts.decoded.left * rates.bytes_per_decoded_image
     )
     return Amount(counts.bytes_on_disk, counts.bytes_on_disk, "folder").times(1).plus(left)

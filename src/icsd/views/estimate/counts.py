@@ -19,7 +19,7 @@ from icsd.stages.images import image_store
 from icsd.stages.summaries.prompts import Prompt
 from icsd.views.estimate.amounts import CONFIG, CORPUS, GUESS, TABLES, Amount, Texts
 from icsd.views.estimate.requests import Summarized, count_requests, summarized_groups
-from icsd.views.estimate.trainings import decoded, judged, judgements, trainings
+from icsd.views.estimate.trainings import judged, judgements, trainings
 from icsd.views.run import Run
 
 
@@ -28,10 +28,9 @@ class Counts:
     """The work of a run, in items.
 
     `prompts` counts the characters of the `requests`, `arms` the sentences to draw by arm, `drawn` the pictures of them
-    by arm, all candidates. `vectors` and `comparisons` are those of alignment.rematch. `decoded` are the pictures that
-    trainings decode, each those of its arm; `judged` and `judgements` the test pictures and the predicted captions of
-    CLIPScore. `bytes_to_copy` are those of real pictures, `bytes_on_disk` those of the run's folder and of the pictures
-    that it drew.
+    by arm, all candidates. `vectors` and `comparisons` are those of alignment.rematch. `judged` and
+    `judgements` are the test pictures and the predicted captions of CLIPScore. `bytes_to_copy` are those of real
+    pictures, `bytes_on_disk` those of the run's folder and of the pictures that it drew.
     """
 
     captions: Amount
@@ -46,7 +45,6 @@ class Counts:
     comparisons: Amount
     checks: Amount
     trainings: Amount
-    decoded: Amount
     judged: Amount
     judgements: Amount
     bytes_to_copy: int
@@ -80,7 +78,6 @@ def count(config: Config, prompt: Prompt, run: Run, *, rendered: bool = True) ->
         comparisons=comparisons,
         checks=replace(pictures, done=min(checked, pictures.total)),
         trainings=trainings(run),
-        decoded=decoded(config, run, corpus, arms),
         judged=judged(config, run),
         judgements=judgements(config, run),
         bytes_to_copy=_bytes_to_copy(config, run),

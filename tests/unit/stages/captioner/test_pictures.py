@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from captioner_world import elsewhere, job_of, settings_of, write_world
@@ -17,10 +19,10 @@ from icsd.config import CaptionerConfig
 from icsd.config.captioner import Fit
 from icsd.core import tables
 from icsd.core.errors import InputError
-from icsd.stages.captioner.augmentation import random_boxes
+from icsd.stages.captioner.augmentation import random_boxes, squares
 from icsd.stages.captioner.folder import GenerationSettings, write_folder
 from icsd.stages.captioner.model import load_captioner, new_captioner
-from icsd.stages.captioner.pictures import Pictures, Square, WholePictures, map_whole_pictures, read_pictures
+from icsd.stages.captioner.pictures import Decoded, Pictures, Square, find_pictures, find_squares
 from icsd.stages.captioner.predicting import _read
 from icsd.stages.captioner.processes import Processes
 from icsd.stages.captioner.training import prepare, train
@@ -53,7 +55,7 @@ def write_images(path: Path, pictures: Sequence[Image.Image]) -> list[str]:
 
 def test_pictures_of_other_sizes_become_squares(tmp_path: Path):
     (wide,) = write_images(tmp_path / "images.parquet", [Image.new("RGB", (48, 20), (10, 200, 30))])
-    pixels = read_pictures([tmp_path / "images.parquet"], Square(16), [wide], "pairs.parquet").pixels
+    pixels = find_squares([tmp_path / "images.parquet"], Square(16), [wide], "pairs.parquet")[:]
     assert pixels.shape == (1, 16, 16, 3)
     assert (pixels == [10, 200, 30]).all()
 
@@ -110,38 +112,83 @@ def test_a_checkpoint_without_a_fit_crops(settings: CaptionerConfig, tmp_path: P
 # --- Crops of pictures at their own size ------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def whole(tmp_path: Path) -> WholePictures:
-    """Noise of each of SIZES, in two shards."""
-    pictures = [noise(*size) for size in SIZES]
-    ids = write_images(tmp_path / "images.parquet", pictures)
-    shards = [tmp_path / "second.parquet", tmp_path / "first.parquet"]
-    table = tables.read(tmp_path / "images.parquet", tables.IMAGES)
+def ids_of(image_ids: Sequence[str]) -> pa.Array:
+    return pa.array(sorted(image_ids), pa.large_string())
+
+
+def in_two_shards(folder: Path, *, indexed: bool) -> list[tuple[Path, str]]:
+    """Noise of each of SIZES; unless `indexed` the second shard is of a version without an index."""
+    write_images(folder / "images.parquet", [noise(*size) for size in SIZES])
+    shards = [folder / "second.parquet", folder / "first.parquet"]
+    table = tables.read(folder / "images.parquet", tables.IMAGES)
     for shard, part in zip(shards, (table[4:], table[:4]), strict=True):
         tables.write(shard, tables.IMAGES, part)
-    return map_whole_pictures(
-        [(path, "") for path in shards], ids, "pairs.parquet", tmp_path / "pictures.npy", Processes(), 2
-    )
+    if not indexed:
+        pq.write_table(pq.read_table(shards[0]), shards[0])
+    return [(shard, "") for shard in shards]
 
 
-def test_whole_pictures_are_kept_as_they_are(whole: WholePictures):
+@pytest.fixture
+def whole(tmp_path: Path) -> Pictures:
+    """Noise of each of SIZES, in two shards."""
+    ids = ids_of([f"multi-{number}" for number in range(len(SIZES))])
+    return find_pictures(in_two_shards(tmp_path, indexed=True), ids, "pairs.parquet")
+
+
+def test_whole_pictures_are_read_as_they_are(whole: Pictures, tmp_path: Path):
+    (tmp_path / "mixed").mkdir()
+    mixed = find_pictures(in_two_shards(tmp_path / "mixed", indexed=False), whole.ids, "pairs.parquet")
+    assert len(mixed.held) == 2 and mixed.digest == whole.digest
     for number, size in enumerate(SIZES):
-        (row,) = whole.rows_of([f"multi-{number}"])
-        assert (whole.picture(row) == np.asarray(noise(*size))).all()
+        row = whole.ids.to_pylist().index(f"multi-{number}")
+        assert whole.shapes(np.array([row])).tolist() == [list(size[::-1])]
+        for pictures in (whole, mixed):
+            assert (np.asarray(pictures.picture(row)) == np.asarray(noise(*size))).all()
 
 
-def test_a_picture_that_no_shard_has_is_named(whole: WholePictures, tmp_path: Path):
-    with pytest.raises(InputError, match=r"pairs\.parquet.*multi-7"):
-        map_whole_pictures(
-            [(tmp_path / "first.parquet", "")], ["multi-7"], "pairs.parquet", tmp_path / "p", Processes(), 1
-        )
+def test_a_picture_that_no_shard_has_is_named(whole: Pictures):
+    with pytest.raises(InputError, match="multi-7: 2 pictures are in no images table"):
+        find_pictures([(whole.tables[1], "")], ids_of(["multi-0", "multi-7", "multi-8"]), "pairs.parquet")
 
 
-def test_crops_are_those_of_pil(whole: WholePictures):
+def test_a_picture_that_was_not_drawn_is_named(tmp_path: Path):
+    rows = [{"image_id": "multi-0", "image": None, "sentence": "", "seed": 0, "model": "", "reason": "refused"}]
+    tables.write(tmp_path / "images.parquet", tables.IMAGES, rows)
+    with pytest.raises(InputError, match="multi-0: 1 pictures are in no images table"):
+        find_pictures([(tmp_path / "images.parquet", "")], ids_of(["multi-0"]), "pairs.parquet")
+
+
+def test_a_shard_written_anew_during_a_training_is_named(whole: Pictures, tmp_path: Path):
+    tables.write(
+        tmp_path / "first.parquet", tables.IMAGES, tables.read(tmp_path / "first.parquet", tables.IMAGES)[::-1]
+    )
+    with pytest.raises(InputError, match=r"first\.parquet, multi-0"):
+        whole.picture(0)
+
+
+def test_files_without_an_index_must_fit_in_memory(whole: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("icsd.stages.captioner.pictures.HELD_BYTES", 100)
+    with pytest.raises(InputError, match=r"second\.parquet: has no index of its pictures"):
+        find_pictures(in_two_shards(tmp_path, indexed=False), whole.ids, "pairs.parquet")
+
+
+def test_few_pictures_are_decoded_once_and_many_each_time(whole: Pictures, monkeypatch: pytest.MonkeyPatch):
+    few = Decoded.of(whole, None)
+    assert few[0] is few[0]
+    monkeypatch.setattr("icsd.stages.captioner.pictures.KEPT_BYTES", 6 * 3 * 16**2)
+    assert Decoded.of(whole, None).kept is None
+    assert Decoded.of(whole, Square(16)).kept == {}
+
+
+def test_crops_are_those_of_pil(whole: Pictures):
     """The published code crops and resizes by PIL; here only the rounding of a value may differ."""
     rows = np.arange(len(SIZES))
-    boxes = random_boxes(whole.index[:, 1:], 0.5, np.random.default_rng(1))
-    found = whole.crops(rows, boxes, 24, CPU).numpy().astype(int)
+    boxes = random_boxes(whole.shapes(rows), 0.5, np.random.default_rng(1))
+    crops = [
+        np.asarray(whole.picture(row))[top : top + height, left : left + width].reshape(-1)
+        for row, (left, top, width, height) in zip(rows.tolist(), boxes.tolist(), strict=True)
+    ]
+    found = squares(torch.from_numpy(np.concatenate(crops)), boxes, 24, CPU).numpy().astype(int)
     for crop, size, (left, top, width, height) in zip(found, SIZES, boxes.tolist(), strict=True):
         region = noise(*size).crop((left, top, left + width, top + height))
         expected = np.asarray(region.resize((24, 24), Image.Resampling.BICUBIC)).astype(int)
@@ -180,12 +227,11 @@ def test_training_crops_whole_pictures_and_repeats(settings: CaptionerConfig, tm
         update={"steps": 4, "flip": True, "crop": 0.5, "crop_from": "picture", "fit": "squash"}
     )
     training, _, _ = prepare(job_of(paths, varied), Processes())
-    assert isinstance(training.setup.pairs.pictures, WholePictures)
-    assert isinstance(training.validation.pictures, Pictures)
+    assert training.setup.decoded.square is None
+    assert training.validation.squares.decoded.square == Square(16, "squash")
     histories = []
     for each in (paths, elsewhere(paths, tmp_path)):
         train(job_of(each, varied))
-        assert not each.resume.exists()  # with the pictures
         histories.append(tables.read(each.history, tables.HISTORY).to_pylist())
     assert histories[0] == histories[1]
     assert load_captioner(paths.checkpoint).square == Square(16, "squash")

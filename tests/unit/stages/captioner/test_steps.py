@@ -2,7 +2,7 @@ import numpy as np
 import torch
 
 from icsd.stages.captioner.augmentation import Augmentation, augment, random_views
-from icsd.stages.captioner.steps import step_rows
+from icsd.stages.captioner.stream import step_rows
 
 
 def test_every_epoch_has_each_row_once():

@@ -21,7 +21,7 @@ from icsd.cli import main
 from icsd.core import tables
 from icsd.stages.captioner.folder import GenerationSettings
 from icsd.stages.captioner.model import generate_captions, load_captioner
-from icsd.stages.captioner.pictures import read_pictures
+from icsd.stages.captioner.pictures import find_squares
 from icsd.stages.captioner.training import train
 from icsd.views.export.captioner import Trained, captioner_card, export_captioner
 
@@ -68,8 +68,8 @@ def of_the_pipeline(trained: Trained, pictures: list[Path], folder: Path) -> lis
     ]  # fmt: skip
     tables.write(folder / "asked.parquet", tables.IMAGES, rows)
     captioner = load_captioner(trained.checkpoint)
-    read = read_pictures([folder / "asked.parquet"], captioner.square, [path.stem for path in pictures], "")
-    return generate_captions(captioner, read.pixels, GENERATION.prefix, SEARCH)
+    read = find_squares([folder / "asked.parquet"], captioner.square, [path.stem for path in pictures], "")
+    return generate_captions(captioner, read, GENERATION.prefix, SEARCH)
 
 
 def test_transformers_alone_writes_the_pipelines_captions(
