@@ -123,6 +123,9 @@ class ImagesConfig(Section):
     offload: Literal["none", "model", "sequential"] = untracked(
         "none", "Parts that wait in the machine's memory: model moves whole parts to the GPU, sequential single layers."
     )
+    untried: bool = untracked(
+        False, "Load a pipeline class too that no test draws with, judged by the arguments of its call."
+    )
     store: str = untracked("results/drawn", "All pictures, shared by runs; deleting it costs time, and money.")
     max_drop_share: Share = untracked(
         0.1, "A larger share of sentences without a picture of the server, those not refused, fails the shard."

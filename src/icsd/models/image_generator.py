@@ -160,13 +160,14 @@ def load_image_generator(
     loras: Sequence[Lora] = (),
     quantize: str = "none",
     offload: str = "none",
+    untried: bool = False,
 ) -> ImageGenerator:
     """Load the pipeline in `folder` with `load_pipeline`, for pictures of `size` (height and width).
 
     With `compiled`, torch compiles the denoiser at the first batch. `parameters` are further arguments of the call.
     ConfigError for a `size` that the model cannot draw.
     """
-    pipeline = load_pipeline(folder, dtype, scheduler, loras=loras, quantize=quantize, offload=offload)
+    pipeline = load_pipeline(folder, dtype, scheduler, loras=loras, quantize=quantize, offload=offload, untried=untried)
     step = max(8, getattr(pipeline, "vae_scale_factor", 8))
     for side in size or ():
         if side % step:

@@ -16,7 +16,7 @@ from transformers.utils import logging as transformers_logging
 from icsd.core.errors import ConfigError, ModelError
 from icsd.models.image_lora import Lora, load_loras
 from icsd.models.model_folder import INDEX, has_vocabulary, read_index
-from icsd.models.pipeline_kinds import pipeline_class, refusal
+from icsd.models.pipeline_kinds import DRAWN, pipeline_class, refusal
 from icsd.models.quantization import quantization
 
 CHECKER = ("safety_checker", "feature_extractor")  # not loaded: the safety check is a stage of its own
@@ -35,15 +35,16 @@ def load_pipeline(
     loras: Sequence[Lora] = (),
     quantize: str = "none",
     offload: str = "none",
+    untried: bool = False,
 ) -> Any:
     """Load the text-to-image pipeline in `folder`, without its safety checker, on the GPU if there is one.
 
     ModelError if the folder has no such pipeline, is incomplete, or has weights that are not safetensors. ConfigError
-    for a `dtype`, `quantize` or `offload` that the machine does not support, a `scheduler` that does not fit the
-    model, and LoRA weights that it does not take.
+    for a class that is not in `DRAWN`, unless `untried`, a `dtype`, `quantize` or `offload` that the machine does not
+    support, a `scheduler` that does not fit the model, and LoRA weights that it does not take.
     """
     device = _device(dtype, offload)
-    index = _index(folder)
+    index = _index(folder, untried)
     _keep_quiet()
     options = _left_out(index) | quantization(quantize, index, dtype) | _variant(folder, index)
     # a model file is outside data: any error becomes a message with its name
@@ -92,14 +93,20 @@ def _placed(pipeline: Any, device: str, offload: str) -> Any:
     return pipeline
 
 
-def _index(folder: Path) -> dict[str, Any]:
-    """Read the folder's index of parts; ModelError unless it is that of a text-to-image pipeline."""
+def _index(folder: Path, untried: bool) -> dict[str, Any]:
+    """Read the folder's index of parts; ModelError unless it is that of a text-to-image pipeline.
+
+    ConfigError for a class that is not in `DRAWN`, unless `untried`.
+    """
     index, path = read_index("images.model", folder), folder / INDEX
     name = index.get("_class_name")
     kind = pipeline_class(name) if isinstance(name, str) else None
     reason = "is no text-to-image pipeline of diffusers" if kind is None else refusal(kind)
     if reason:
         raise ModelError(f"images.model: {path} names {name}, which {reason}; {WAY_OUT}")
+    if name not in DRAWN and not untried:
+        problem = f"{path} names {name}, which no test ever drew with"
+        raise ConfigError(f"images.model: {problem}; set images.untried: true to load it, or {WAY_OUT}")
     _check_parts(folder, index)
     return index
 

@@ -15,6 +15,17 @@ IMAGE_OPTIONAL = (
     "FluxKontextPipeline", "GlmImagePipeline", "QwenImage21Pipeline", "StableCascadeCombinedPipeline",
     "ZImageOmniPipeline",
 )  # fmt: skip
+# drawn from folders of random weights by tests/unit/models/test_pipeline_classes.py; others only with images.untried
+DRAWN = (
+    "AuraFlowPipeline", "BriaPipeline", "ChromaPipeline", "CogView3PlusPipeline", "CogView4Pipeline",
+    "Flux2KleinKVPipeline", "Flux2KleinPipeline", "FluxKontextPipeline", "FluxPipeline", "HiDreamImagePipeline",
+    "HunyuanDiTPAGPipeline", "HunyuanDiTPipeline", "HunyuanImagePipeline", "IFPipeline", "Kandinsky3Pipeline",
+    "Krea2Pipeline", "LDMTextToImagePipeline", "LatentConsistencyModelPipeline", "Lumina2Pipeline", "LuminaPipeline",
+    "OmniGenPipeline", "OvisImagePipeline", "PRXPixelPipeline", "PixArtAlphaPipeline", "PixArtSigmaPAGPipeline",
+    "PixArtSigmaPipeline", "QwenImagePipeline", "SanaPAGPipeline", "SanaPipeline", "SanaSprintPipeline",
+    "StableDiffusion3PAGPipeline", "StableDiffusion3Pipeline", "StableDiffusionPAGPipeline",
+    "StableDiffusionPipeline", "StableDiffusionXLPAGPipeline", "StableDiffusionXLPipeline", "ZImagePipeline",
+)  # fmt: skip
 # drawn one by one: CogView 4 pads sentences to the longest of a batch, and PRX's call fails for two
 ONE_AT_A_TIME = ("CogView4Pipeline", "PRXPixelPipeline")
 
@@ -28,7 +39,7 @@ def pipeline_class(name: str) -> Any:
 
 
 def refusal(kind: Any) -> str | None:
-    """Return why the pipeline class `kind` does not draw an image from a sentence alone; None if it does."""
+    """Return why the pipeline class `kind` does not draw an image from a sentence alone; None if its call does."""
     if missing := getattr(kind, "_backends", None):  # diffusers' stand-in for a class whose packages are missing
         return f"needs the packages {', '.join(missing)}, of which at least one is not installed"
     if ".deprecated." in kind.__module__:

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from icsd.core.errors import ModelError
+from icsd.core.errors import ConfigError, ModelError
 from icsd.models.image_generator import ImageGenerator, load_image_generator
-from icsd.models.image_pipeline import load_pipeline
-from icsd.models.pipeline_kinds import IMAGE_OPTIONAL, accepts, pipeline_class, refusal
+from icsd.models.image_pipeline import WAY_OUT, load_pipeline
+from icsd.models.pipeline_kinds import DRAWN, IMAGE_OPTIONAL, accepts, pipeline_class, refusal
 from tests.support.pipelines import PARTS, save_pipeline
 
 pytestmark = [
@@ -20,7 +20,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),
 ]
 GUIDE = Path(__file__).parents[3] / "docs" / "guide" / "images.md"
-# accepted for the arguments of their calls, and not drawn from here
+# their calls take a sentence alone, and no folder of them is made here: refused without images.untried
 UNTRIED = {
     "BriaFiboPipeline", "Cosmos2TextToImagePipeline", "DreamLiteMobilePipeline", "DreamLitePipeline",
     "ErnieImagePipeline", "Flux2Pipeline", "GlmImagePipeline", "Ideogram4Pipeline", "Kandinsky5T2IPipeline",
@@ -42,7 +42,7 @@ def _draw(generator: ImageGenerator, batch_size: int) -> np.ndarray:
     return np.stack([np.asarray(Image.open(io.BytesIO(png))).astype(int) for png in pngs])
 
 
-@pytest.mark.parametrize("name", sorted(PARTS))
+@pytest.mark.parametrize("name", DRAWN)
 def test_a_pipeline_draws_a_sentence_whatever_its_batch(name: str, tmp_path: Path) -> None:
     size = SIZES.get(name, (32, 32))
     generator = load_image_generator(save_pipeline(name, tmp_path), size, scheduler="model")
@@ -52,11 +52,31 @@ def test_a_pipeline_draws_a_sentence_whatever_its_batch(name: str, tmp_path: Pat
     assert (drawn[0] != drawn[1]).any()
 
 
+def test_each_class_is_drawn_here_or_untried() -> None:
+    assert sorted(PARTS) == sorted(DRAWN)
+    assert not UNTRIED & {*DRAWN}
+
+
+@pytest.mark.parametrize("name", sorted(UNTRIED))
+def test_an_untried_class_is_refused_unless_the_config_allows_it(name: str, tmp_path: Path) -> None:
+    # the folder of a part is missing, which is checked after the class
+    index = tmp_path / "model_index.json"
+    index.write_text(f'{{"_class_name": "{name}", "scheduler": ["diffusers", "DDIMScheduler"]}}')
+    with pytest.raises(ConfigError) as caught:
+        load_pipeline(tmp_path, "float32", "model")
+    assert str(caught.value) == (
+        f"images.model: {index} names {name}, which no test ever drew with; set images.untried: true to load it, or "
+        f"{WAY_OUT}"
+    )
+    with pytest.raises(ModelError, match="it holds no folder scheduler"):
+        load_image_generator(tmp_path, None, scheduler="model", untried=True)
+
+
 def test_every_other_class_is_refused_with_one_message(tmp_path: Path) -> None:
     names = [name for name in dir(diffusers) if name.endswith("Pipeline")]
     assert len(names) > 200
     accepted = {name for name in names if (kind := pipeline_class(name)) and refusal(kind) is None}
-    assert accepted == PARTS.keys() | UNTRIED
+    assert accepted == {*DRAWN} | UNTRIED
     assert set(IMAGE_OPTIONAL) <= accepted
     for name in sorted({*names} - accepted):
         (tmp_path / "model_index.json").write_text(f'{{"_class_name": "{name}"}}')
@@ -86,8 +106,10 @@ def test_a_refusal_names_its_reason(name: str, reason: str) -> None:
 
 
 def test_the_guide_names_the_classes_that_are_tried_and_not() -> None:
-    tried, untried = re.findall(r"^\| (?:tried|accepted, not tried) \| (.*) \|$", GUIDE.read_text(), re.MULTILINE)
-    assert _named(tried) == PARTS.keys()
+    tried, untried = re.findall(
+        r"^\| (?:drawn|only with `images.untried: true`) \| (.*) \|$", GUIDE.read_text(), re.MULTILINE
+    )
+    assert _named(tried) == {*DRAWN}
     assert _named(untried) == UNTRIED
 
 

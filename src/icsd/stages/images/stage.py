@@ -98,7 +98,7 @@ def draw_images(
     """
     store = image_store(Path(config.store), results.name)
     if config.provider == "diffusers":
-        load = load_generator(compiled=config.compile, offload=config.offload)
+        load = load_generator(compiled=config.compile, offload=config.offload, untried=config.untried)
         drawing = Drawing(**settings)
         generate_images(sentences, images, contact_sheet_path, drawing, config.batch_size, store, load, shard)
         return
@@ -156,8 +156,11 @@ def _row(row: Row, outcome: ImageOutcome, model: str) -> dict[str, Any]:
     return {**row, "image": {"bytes": outcome, "path": f"{row['image_id']}.png"}, "model": model, "reason": None}
 
 
-def load_generator(*, compiled: bool = False, offload: str = "none") -> Load:
-    """Return a loader of a diffusers pipeline; with `compiled` the first batch compiles its denoiser."""
+def load_generator(*, compiled: bool = False, offload: str = "none", untried: bool = False) -> Load:
+    """Return a loader of a diffusers pipeline; with `compiled` the first batch compiles its denoiser.
+
+    With `untried`, classes that no test draws with are loaded too.
+    """
 
     def load(folder: Path, settings: Drawing) -> Generator:
         from icsd.models.image_generator import load_image_generator  # late: stored pictures need no torch
@@ -172,6 +175,7 @@ def load_generator(*, compiled: bool = False, offload: str = "none") -> Load:
             loras=_loras(settings),
             quantize=settings.quantize,
             offload=offload,
+            untried=untried,
         )
 
     return load
