@@ -5,7 +5,7 @@
 # out: <results>/pictures/{split}/images.parquet    IMAGES: the files as they are, ids "real-<id>"
 #      <results>/pictures/{split}/captions.parquet  CAPTIONS of those pictures
 #      <results>/pictures/{split}/domains.parquet   DOMAINS: of the pictures that have one, as NoCaps' have
-#      <results>/pictures/{split}/ledger.parquet    LEDGER: the pictures kept, and those that cannot be decoded
+#      <results>/pictures/{split}/ledger.parquet    LEDGER: the pictures kept, and those that cannot be read or decoded
 #      <results>/pictures/{split}/dropped.parquet   LEDGER of records that cannot be used, only where there are any
 #
 # A split is real, val, or the name of a test set.
@@ -24,7 +24,7 @@ rule read_pictures:
         split="|".join(cfg.pictures.splits),
     params:
         revision=REVISIONS["pictures"],
-        corpus=lambda wildcards: cfg.pictures.splits[wildcards.split].reading(),
+        corpus=lambda wildcards: cfg.pictures.splits[wildcards.split].reading() | cfg.captions.params("max_drop_share"),
         max_drop_share=cfg.pictures.max_drop_share,
     log:
         "<results>/logs/read_pictures/{split}.log",

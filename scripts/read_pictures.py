@@ -1,5 +1,6 @@
 from pathlib import Path
 
+from icsd.config import job_config
 from icsd.core.logs import job_log
 from icsd.corpora import Corpus
 from icsd.stages.photos import PictureTables, read_pictures
@@ -9,4 +10,5 @@ with job_log(snakemake.log[0]):
     corpus = Corpus.of(snakemake.input.annotations, params.corpus)
     folder = next((Path(path) for path in snakemake.input.folder), None)
     tables = PictureTables(Path(output.images), Path(output.captions), Path(output.domains), Path(output.ledger))
-    read_pictures(corpus, folder, snakemake.wildcards.split, tables, params.max_drop_share)
+    split, records = snakemake.wildcards.split, job_config(snakemake).captions.max_drop_share
+    read_pictures(corpus, folder, split, tables, params.max_drop_share, records)

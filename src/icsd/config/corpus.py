@@ -74,7 +74,7 @@ class CaptionsConfig(Section):
     )
     max_characters: Count = tracked(1000, "A longer caption is dropped: no sentence that people say of a picture.")
     max_drop_share: Share = added(
-        0.01, "A larger share of records that cannot be used is an error; with 0, the first one is."
+        0.01, "A larger share of records that cannot be used, also of pictures, is an error; with 0, the first one is."
     )
     missing: list[str] = added([], "Texts that stand for no caption, such as NA.")
 
@@ -130,7 +130,7 @@ class PicturesConfig(Section):
         {}, "Further test sets by name, such as those of other corpora; every captioner is scored on each."
     )
     max_drop_share: Share = tracked(
-        0.1, "A larger share of pictures that cannot be decoded, or of unusable records, is an error."
+        0.1, "A larger share of pictures that are missing or cannot be decoded is an error."
     )
 
     @property

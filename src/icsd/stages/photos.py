@@ -1,5 +1,6 @@
 """Photographs with their captions, as a corpus publishes them."""
 
+import errno
 import logging
 import os
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,11 @@ from icsd.corpora.dropped import DroppedRecords
 
 MODEL = "photograph"  # in place of a model in IMAGES
 BATCH = 64  # pictures in memory at once
+SHOWN = 10  # dropped pictures in the log
+# errors of one file; any other one, such as EIO or EACCES, is of the disk or of the rights, and is mended
+OF_THE_FILE = {
+    errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL, errno.EFBIG, errno.ENXIO,
+}  # fmt: skip
 Row = dict[str, Any]
 _log = logging.getLogger(__name__)
 
@@ -33,19 +39,27 @@ class PictureTables:
     ledger: Path
 
 
-def read_pictures(corpus: Corpus, folder: Path | None, split: str, paths: PictureTables, max_drop_share: float) -> None:
+def read_pictures(
+    corpus: Corpus,
+    folder: Path | None,
+    split: str,
+    paths: PictureTables,
+    max_drop_share: float,
+    max_record_share: float = 0.0,
+) -> None:
     """Write the IMAGES of a corpus, with the bytes in `folder` or in the corpus, its CAPTIONS, DOMAINS and LEDGER.
 
-    A picture that cannot be decoded is dropped with its captions, and the ledger has the reason. A picture without a
-    caption is kept, and the log counts it. A record that cannot be used is in a second LEDGER, beside the captions.
-    InputError, naming file and record, for a picture file that is missing or outside `folder`; TooManyDroppedError for
-    more dropped pictures, or records, than `max_drop_share` of all.
+    A picture that cannot be decoded, whose file is missing or none, or lies outside `folder`, is dropped with its
+    captions, and the ledger has the reason. A picture without a caption is kept, and the log counts it. A record that
+    cannot be used is in a second LEDGER, beside the captions. TooManyDroppedError for more dropped pictures than
+    `max_drop_share` of all, or more records than `max_record_share`. InputError, naming file and record, for a picture
+    file that is there and cannot be read.
     """
-    dropped = DroppedRecords(max_drop_share, "pictures.max_drop_share")
+    dropped = DroppedRecords(max_record_share, "captions.max_drop_share")
     captions: list[Row] = []
     domains: list[Row] = []
     ledger: list[Row] = []
-    found = _images(corpus, folder, captions, domains, ledger, dropped)
+    found = _images(corpus, folder, captions, domains, ledger, dropped, max_drop_share)
     tables.write_batches(paths.images, tables.IMAGES, found)
     rows = [row | {"split": split} for row in sorted(captions, key=lambda row: row["caption_id"])]
     tables.write(paths.captions, tables.CAPTIONS, rows)
@@ -61,14 +75,14 @@ def _images(
     domains: list[Row],
     ledger: list[Row],
     dropped: DroppedRecords,
+    max_drop_share: float,
 ) -> Iterator[list[Row]]:
     """Yield batches of rows of IMAGES, and add the rows of CAPTIONS, DOMAINS and LEDGER to the lists."""
     pictures, bare = corpus.pictures(dropped.drop), 0
     while batch := list(islice(pictures, BATCH)):
         images = []
         for picture in batch:
-            data = _file(corpus, folder, picture)
-            problem = _decoding_problem(data)
+            data, problem = _checked(corpus, folder, picture)
             image_id = real_image_id(picture.image_id)
             ledger.append({"stage": "pictures", "item_id": image_id, "kept": not problem, "reason": problem or None})
             if not problem:
@@ -83,27 +97,34 @@ def _images(
     if bare:
         _log.info("%s pictures have no caption", f"{bare:,}")
     dropped.check(len(captions), corpus.paths[0])
-    _check_drops(corpus.paths[0], ledger, dropped.limit)
+    _check_drops(corpus.paths[0], ledger, max_drop_share)
 
 
-def _file(corpus: Corpus, folder: Path | None, picture: Picture) -> bytes:
+def _checked(corpus: Corpus, folder: Path | None, picture: Picture) -> tuple[bytes, str]:
+    """Return the bytes of a picture, and the reason why it cannot be used; empty for a picture that can."""
     if picture.data is not None:
-        return picture.data
-    place = f"image {picture.image_id}"
-    if folder is None:
+        data, problem = picture.data, ""
+    elif folder is None:
         problem = f"its picture {picture.name} is a file, and no folder is given"
-        raise InputError(corpus.paths[0], place, problem, "name the folder as its images in config/config.yaml")
+        hint = "name the folder as its images in config/config.yaml"
+        raise InputError(corpus.paths[0], f"image {picture.image_id}", problem, hint)
+    else:
+        data, problem = _file(corpus.paths[0], folder, picture)
+    return data, problem or _decoding_problem(data)
+
+
+def _file(annotations: Path, folder: Path, picture: Picture) -> tuple[bytes, str]:
+    """Return the bytes of a picture's file, and the reason why there are none."""
     path = folder / picture.name
     try:
         if not _is_inside(folder, picture.name):
-            problem = f"its picture {shown(picture.name)} leads out of the folder {folder}"
-            hint = "give names of files in that folder; a link to a file outside is not followed"
-            raise InputError(corpus.paths[0], place, problem, hint)
-        return read_regular(path, MAX_BYTES)
+            return b"", f"leads out of the folder: {shown(picture.name)} in {folder}"
+        return read_regular(path, MAX_BYTES), ""
     except OSError as error:
+        if error.errno in OF_THE_FILE:
+            return b"", f"cannot be read: {shown(str(path))}: {error.strerror}"
         problem = f"its picture {path} cannot be read ({error.strerror})"
-        hint = "put the file there, or mend pictures in config/config.yaml"
-        raise InputError(corpus.paths[0], place, problem, hint) from error
+        raise InputError(annotations, f"image {picture.image_id}", problem, "mend that and run again") from error
 
 
 def _is_inside(folder: Path, name: str) -> bool:
@@ -135,7 +156,7 @@ def _captions(picture: Picture) -> list[Row]:
 
 def _check_drops(path: Path, ledger: Sequence[Row], limit: float) -> None:
     dropped = {row["item_id"]: row["reason"] for row in ledger if not row["kept"]}
-    for item, reason in dropped.items():
+    for item, reason in islice(dropped.items(), SHOWN):
         _log.warning("%s of %s is dropped: it %s", item, path, reason)
     check_drop_share(
         dropped,
@@ -143,5 +164,5 @@ def _check_drops(path: Path, ledger: Sequence[Row], limit: float) -> None:
         items=f"pictures of {path}",
         setting="pictures.max_drop_share",
         limit=limit,
-        hint="Replace the files or remove their records",
+        hint="Name the right folder, replace the files or remove their records",
     )

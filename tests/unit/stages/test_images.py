@@ -1,21 +1,28 @@
 import io
+import json
 import logging
 import shutil
 from dataclasses import replace
 from functools import wraps
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from icsd.config.revisions import REVISIONS
 from icsd.core import tables
 from icsd.core.contact_sheet import CELL, GAP, contact_sheet
 from icsd.core.errors import ConfigError, InputError, ModelError
+from icsd.core.files import FileDigests
 from icsd.core.ids import item_seed, shard_names, shard_of
 from icsd.core.store import Store
+from icsd.models.model_folder import folder_digest
 from icsd.stages.images import Drawing, generate_images, image_store
+from icsd.stages.images.stage import PIPELINE_SUFFIXES, UNUSED_PARTS, _keys
 from icsd.stages.sentences import Drawn, select_anchor_captions, select_matched_sentences, select_sentences
 
 ARMS = ["multi", "single", "single_matched"]
@@ -279,6 +286,34 @@ def test_all_that_determines_a_picture_is_in_its_key(tmp_path: Path, settings: D
         _generate(tmp_path, [1], replace(square, **same))
     _generate(tmp_path, [1], replace(square, dtype="auto"))
     assert _kept(tmp_path).count() == len(changes) + 1 + torch.cuda.is_available()
+
+
+def test_later_settings_change_a_key_only_where_they_are_set(tmp_path: Path, settings: Drawing) -> None:
+    digests, folder = FileDigests(tmp_path / "digests.json"), Path(settings.model)
+    row = {"sentence": "A dog.", "seed": 7}
+    files = [tmp_path / f"{name}.safetensors" for name in ("red", "blue", "copy")]
+    for path, content in zip(files, (b"red", b"blue", b"red"), strict=True):
+        path.write_bytes(content)
+
+    def key(**changes: Any) -> str:
+        return _keys([row], replace(settings, **changes), folder, digests)[0]
+
+    def lora(path: Path, scale: float = 1.0) -> dict[str, Any]:
+        return {"model": str(path), "file": None, "scale": scale}
+
+    weights = folder_digest(folder, UNUSED_PARTS, PIPELINE_SUFFIXES, digests.sha256)
+    before = row | {
+        "model": weights, "steps": 3, "guidance_scale": 3.0, "size": None, "negative_prompt": "", "dtype": "float32",
+        "scheduler": "dpmsolver++", "revision": REVISIONS["images"],
+    }  # fmt: skip
+    assert key() == sha256(json.dumps(before, sort_keys=True).encode()).hexdigest()
+    red, blue, copy = files
+    changes: list[dict[str, Any]] = [
+        {}, {"parameters": {"eta": 0.5}}, {"parameters": {"eta": 1.0}}, {"quantize": "8bit"}, {"quantize": "4bit"},
+        {"lora": [lora(red)]}, {"lora": [lora(blue)]}, {"lora": [lora(red, 0.5)]}, {"lora": [lora(red), lora(blue)]},
+    ]  # fmt: skip
+    assert len({key(**change) for change in changes}) == len(changes)
+    assert key(lora=[lora(copy)]) == key(lora=[lora(red)])  # weights count by content, not by name
 
 
 def test_new_weights_draw_anew_and_a_new_checker_does_not(

@@ -1,3 +1,4 @@
+import errno
 import io
 import json
 import os
@@ -14,6 +15,7 @@ from icsd.config import Columns
 from icsd.core import tables
 from icsd.core.errors import InputError, TooManyDroppedError
 from icsd.corpora import Corpus
+from icsd.stages import photos
 from icsd.stages.photos import PictureTables, read_pictures
 
 IMAGES = [{"id": 7, "file_name": "seven.png"}, {"id": 3, "file_name": "three.jpg"}]
@@ -40,9 +42,11 @@ def _annotate(folder: Path, document: object) -> None:
     (folder / "annotations.json").write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
 
 
-def _read(folder: Path, max_drop_share: float = 0.0) -> tuple[list[dict], list[dict]]:
+def _read(folder: Path, max_drop_share: float = 0.0, max_record_share: float = 0.0) -> tuple[list[dict], list[dict]]:
     paths = PictureTables(*(folder / "out" / f"{name}.parquet" for name in ("images", "captions", "domains", "ledger")))
-    read_pictures(Corpus((folder / "annotations.json",)), folder / "images", "val", paths, max_drop_share)
+    read_pictures(
+        Corpus((folder / "annotations.json",)), folder / "images", "val", paths, max_drop_share, max_record_share
+    )
     return tables.read(paths.images, tables.IMAGES).to_pylist(), tables.read(
         paths.captions, tables.CAPTIONS
     ).to_pylist()
@@ -102,15 +106,34 @@ def _assert_one_message(corpus: Path, *parts: str) -> None:
     assert not list((corpus / "out").glob("*"))  # nor what is unfinished
 
 
-def test_a_missing_picture_file_is_named(corpus: Path) -> None:
+def _assert_dropped(corpus: Path, *parts: str) -> None:
+    """The image 7 is dropped with its captions, and its reason has these parts; strictness makes it an error."""
+    images, captions = _read(corpus, max_drop_share=0.5)
+    assert ([row["image_id"] for row in images], [row["image_id"] for row in captions]) == (["real-3"], [3])
+    reason = dict(_ledger(corpus))["real-7"]
+    assert all(part in reason for part in parts), reason
+    with pytest.raises(TooManyDroppedError, match=r"1 of 2 pictures .*pictures\.max_drop_share=0\.4.*the right folder"):
+        _read(corpus, max_drop_share=0.4)
+
+
+def test_a_missing_picture_file_is_dropped_with_its_captions(corpus: Path, caplog: pytest.LogCaptureFixture) -> None:
     (corpus / "images" / "seven.png").unlink()
-    _assert_one_message(corpus, "annotations.json", "image 7", "seven.png", "No such file")
+    _assert_dropped(corpus, "cannot be read: ", "seven.png: No such file")
+    assert "real-7 of" in caplog.text and "is dropped: it cannot be read" in caplog.text
+
+
+def test_a_file_that_the_disk_does_not_give_ends_the_job(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(path: Path, limit: int) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+
+    monkeypatch.setattr(photos, "read_regular", failing)
+    _assert_one_message(corpus, "annotations.json", "image 3", "three.jpg cannot be read (Input/output error)")
 
 
 @pytest.mark.parametrize(
-    "name", ["../seven.png", "a/../../seven.png", "{folder}/seven.png", "out.png", "out/seven.png"]
+    "name", ["../seven.png", "a/../../seven.png", "{folder}/seven.png", "out.png", "out/seven.png", "seven.png\0"]
 )
-def test_a_picture_outside_the_folder_is_refused(corpus: Path, name: str) -> None:
+def test_a_picture_outside_the_folder_is_dropped(corpus: Path, name: str) -> None:
     outside = corpus / "outside"
     outside.mkdir()
     (corpus / "images" / "seven.png").rename(outside / "seven.png")
@@ -119,9 +142,7 @@ def test_a_picture_outside_the_folder_is_refused(corpus: Path, name: str) -> Non
     (corpus / "images" / "out").symlink_to(outside)
     image = {"id": 7, "file_name": name.format(folder=outside)}
     _annotate(corpus, {"images": [image, IMAGES[1]], "annotations": ANNOTATIONS})
-    _assert_one_message(
-        corpus, "annotations.json", "image 7", "leads out of the folder", "names of files in that folder"
-    )
+    _assert_dropped(corpus, "leads out of the folder: ", "seven.png" if "seven" in name else name)
 
 
 def test_a_link_inside_the_folder_and_a_linked_folder_are_followed(corpus: Path) -> None:
@@ -132,14 +153,14 @@ def test_a_link_inside_the_folder_and_a_linked_folder_are_followed(corpus: Path)
     assert len(_read(corpus)[0]) == 2
 
 
-def test_pipes_and_links_in_a_circle_are_refused(corpus: Path) -> None:
+def test_pipes_and_links_in_a_circle_are_dropped(corpus: Path) -> None:
     path = corpus / "images" / "seven.png"
     path.unlink()
     os.mkfifo(path)
-    _assert_one_message(corpus, "image 7", "cannot be read (not a regular file)")
+    _assert_dropped(corpus, "cannot be read: ", "seven.png: not a regular file")
     path.unlink()
     path.symlink_to("seven.png")
-    _assert_one_message(corpus, "image 7", "cannot be read (Too many levels of symbolic links)")
+    _assert_dropped(corpus, "cannot be read: ", "Too many levels of symbolic links")
 
 
 @pytest.mark.parametrize("name", ["seven.png", "three.jpg"])
@@ -199,12 +220,12 @@ def test_a_wrong_record_is_named(corpus: Path, images: object, annotations: obje
 def test_a_few_unusable_records_are_dropped_with_their_reasons(corpus: Path) -> None:
     wrong = [{"id": 13, "image_id": 8, "caption": "x"}, {"id": 14, "image_id": 7, "caption": None}]
     _annotate(corpus, {"images": IMAGES, "annotations": [*ANNOTATIONS, *wrong]})
-    images, captions = _read(corpus, max_drop_share=0.4)
+    images, captions = _read(corpus, max_record_share=0.4)
     assert (len(images), [row["caption_id"] for row in captions]) == (2, [10, 11, 12])
     rows = tables.read(corpus / "out" / "dropped.parquet", tables.LEDGER).to_pylist()
     assert [row["reason"] for row in rows] == ["its caption is null, not a text", "its image 8 is not among the images"]
-    with pytest.raises(TooManyDroppedError, match=r"2 of 5 records of .*pictures\.max_drop_share=0\.3"):
-        _read(corpus, max_drop_share=0.3)
+    with pytest.raises(TooManyDroppedError, match=r"2 of 5 records of .*captions\.max_drop_share=0\.3"):
+        _read(corpus, max_drop_share=0.9, max_record_share=0.3)
 
 
 def test_a_file_of_another_shape_is_named(corpus: Path) -> None:

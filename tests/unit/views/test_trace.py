@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 import shlex
 import shutil
 import subprocess
@@ -180,6 +182,17 @@ def test_without_an_id_and_without_images_is_one_message(tmp_path: Path, capsys:
 def test_a_missing_run_is_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["trace", "multi-4", "--results", str(tmp_path / "nowhere")]) == 1
     assert "nowhere" in capsys.readouterr().err
+
+
+def test_an_error_of_a_file_is_one_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def failing(folder: Path) -> None:
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES), str(folder / "a\x1b[31m\nb.parquet"))
+
+    monkeypatch.setattr("icsd.views.trace.found_run", failing)
+    assert main(["trace", "multi-4", "--results", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == f"icsd: {tmp_path}/a\\u001b[31m\\nb.parquet: Permission denied\n"
 
 
 def test_help_names_the_command(capsys: pytest.CaptureFixture[str]) -> None:
