@@ -3,23 +3,29 @@
 A folder of entries, 000000.json, 000001.json, …: amounts reserved (above zero) or released (below zero). Their sum is
 an upper bound of the spending, and never passes the ceiling: a job adds an entry after reading all before it, because
 `link` gives a name to one writer only, on network file systems too. A killed job's reservation counts as spent.
+Where a file system has no hard links, an entry is a folder with the file in it.
 """
 
+import errno
 import json
 import logging
 import os
 import secrets
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
 from icsd.core.errors import ICSDError
+from icsd.core.lock import NO_LINKS
 from icsd.llm.request import Request, Response
 
 REQUESTS_PER_ENTRY = 64  # a job reserves for many requests at once
 LARGEST_SHARE = 1 / 16  # of the rest of the budget: other jobs need some too
 BATCH_PRICE = 0.5  # of a request in a batch, as a share of the price of one that is answered at once
 ROUNDING_USD = 1e-9
+INSIDE = "entry.json"  # of a folder that is an entry
+TAKEN = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}  # errors of a rename to an entry of another job
 RAISE = (
     "The server charges for hidden tokens: raise summaries.openai.max_hidden_tokens, which changes no request, "
     "in config/config.yaml"
@@ -45,7 +51,8 @@ class Budget:
     def used(self) -> float:
         """The USD reserved and spent."""
         while (path := self._path(len(self._entries))).exists():
-            self._entries.append(float(json.loads(path.read_text())["usd"]))
+            entry = path / INSIDE if path.is_dir() else path
+            self._entries.append(float(json.loads(entry.read_text())["usd"]))
         return sum(self._entries)
 
     def reserve(self, least_usd: float) -> float:
@@ -95,13 +102,33 @@ class Budget:
             json.dump({"usd": usd}, file)
             file.flush()
             os.fsync(file.fileno())
+        path = self._path(len(self._entries))
         try:
-            self._path(len(self._entries)).hardlink_to(own)
+            path.hardlink_to(own)
         except FileExistsError:
             return own.stat().st_nlink == 2  # the answer to a link that succeeded may have been lost on the network
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            return _put_as_folder(own, path)
         finally:
-            own.unlink()
+            own.unlink(missing_ok=True)
         return True
+
+
+def _put_as_folder(own: Path, path: Path) -> bool:
+    """Move the file `own` to an entry that is a folder; False if there is one, which a rename does not replace."""
+    folder = own.with_name(f"{own.name}.folder")
+    folder.mkdir()
+    own.rename(folder / INSIDE)
+    try:
+        folder.rename(path)
+    except OSError as error:
+        shutil.rmtree(folder)
+        if error.errno not in TAKEN:
+            raise
+        return False
+    return True
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """The cache of responses, the budget that jobs share, and the throttle of requests."""
 
 import asyncio
+import errno
 import json
 import multiprocessing
 import shutil
@@ -117,7 +118,15 @@ def _spend(folder: Path, ceiling: float, spent: "multiprocessing.Queue[int]") ->
             spent.put(bought)
 
 
-def test_jobs_that_spend_at_once_never_pass_the_ceiling(tmp_path: Path) -> None:
+@pytest.mark.parametrize("links", [True, False])
+def test_jobs_that_spend_at_once_never_pass_the_ceiling(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    def refuse(self: Path, target: Path) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")  # as of a file system without hard links
+
+    if not links:
+        monkeypatch.setattr(Path, "hardlink_to", refuse)
     context = multiprocessing.get_context("fork")
     spent: multiprocessing.Queue[int] = context.Queue()
     jobs = [context.Process(target=_spend, args=(tmp_path, 3.0, spent)) for _ in range(6)]
@@ -128,6 +137,7 @@ def test_jobs_that_spend_at_once_never_pass_the_ceiling(tmp_path: Path) -> None:
         job.join()
     assert 280 <= bought <= 300  # the last cents may lie in a reservation that another job cannot reach
     assert Budget(tmp_path, 3.0).used() == pytest.approx(bought / 100)
+    assert not list(tmp_path.glob(".*")) and all(path.is_file() == links for path in tmp_path.iterdir())
 
 
 def test_what_is_not_spent_is_given_back(tmp_path: Path) -> None:
