@@ -1,10 +1,5 @@
-"""A run's folder: where its tables lie, which shards count, and how they are read.
+"""A run's folder: where its tables and other files lie, and how they are read."""
 
-This is the only module of the library that spells the paths of a run's tables; rules spell the same ones for Snakemake.
-All views read a run through it, and a run need not be finished: a table that is not there yet has no rows.
-"""
-
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -15,18 +10,14 @@ import pyarrow.compute as pc
 from icsd.config import ARMS, Config
 from icsd.config.arms import drawing_names
 from icsd.core import tables
-from icsd.core.errors import InputError
-from icsd.core.ids import candidate_number, shard_names, shard_number, shard_of
+from icsd.core.ids import candidate_number, shard_of
 from icsd.core.languages import ENGLISH
 from icsd.core.tables import Table
 from icsd.views.run_table import RunTable
 
 RESULTS = Path("results")
 DEFAULT_RUN = RESULTS / "picturebook"
-SHARD = "????-of-????.parquet"
-SHARDED = ("embeddings", "groups/neighbors", "summaries", "images/*", "safety/*")  # folders of tables in shards
 NO_TEST = {"real", "val"}  # photographs that no captioner is tested on
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -284,44 +275,3 @@ def configured_run(config: Config, folder: Path | None = None) -> Run:
         config.captioner.seeds, list(config.pictures.tests), config.images.candidates, config.guard.is_on,
         config.alignment.scores, skip_damaged=True, language=config.captions.language,
     )  # fmt: skip
-
-
-# --- A run found by what is in its folder -----------------------------------------------------------------------------
-
-
-def found_run(folder: Path) -> Run:
-    """The run whose tables lie in `folder`, as far as it has come; InputError where there is no such folder.
-
-    Where a run was repeated with another number of shards, old tables lie beside the new ones: the newest file tells
-    which shards count, in all tables. Where nothing tells arms, seeds or tests, those of the simplest run are expected.
-    """
-    if not folder.is_dir():
-        raise InputError(folder, "", "there is no such folder", "give a run's folder with --results")
-    trained = folder.glob("captioner/*/seed-*")
-    seeds = sorted({int(path.name.removeprefix("seed-")) for path in trained})
-    tests = [path.name for path in sorted(folder.glob("pictures/*/")) if path.name not in NO_TEST]
-    drawn = [arm for arm in ARMS if ARMS[arm].sentences and (folder / "images" / arm).is_dir()]
-    return Run(
-        folder, _found_arms(folder), drawn or ["multi"], _found_shards(folder), seeds or [0], tests or ["test"],
-        _found_candidates(folder), (folder / "captions/guard.parquet").is_file(), (folder / "alignment").is_dir(),
-    )  # fmt: skip
-
-
-def _found_candidates(folder: Path) -> int:
-    numbers = [int(path.name.removeprefix("candidate-")) for path in folder.glob("images/*/candidate-*")]
-    return max(numbers, default=0) + 1
-
-
-def _found_arms(folder: Path) -> list[str]:
-    stages = ("images", "dataset", "captioner", "evaluation")
-    found = [arm for arm in ARMS if any((folder / stage / arm).is_dir() for stage in stages)]
-    return found or ["multi"]
-
-
-def _found_shards(folder: Path) -> list[str]:
-    found = [path for name in SHARDED for path in folder.glob(f"{name}/{SHARD}")]
-    counts = {shard_number(path.stem)[1] for path in found}
-    if len(counts) > 1:  # the times of thousands of files are slow to read
-        newest = max(found, key=lambda path: (path.stat().st_mtime, path.stem))
-        counts = {shard_number(newest.stem)[1]}
-    return shard_names(counts.pop()) if counts else []

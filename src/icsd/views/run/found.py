@@ -1,0 +1,49 @@
+"""A run that is found by what is in its folder: the arms, shards, seeds and test sets that it has."""
+
+from pathlib import Path
+
+from icsd.config import ARMS
+from icsd.core.errors import InputError
+from icsd.core.ids import shard_names, shard_number
+from icsd.views.run.folder import NO_TEST, Run
+
+SHARD = "????-of-????.parquet"
+SHARDED = ("embeddings", "groups/neighbors", "summaries", "images/*", "safety/*")  # folders of tables in shards
+
+
+def found_run(folder: Path) -> Run:
+    """The run whose tables lie in `folder`, as far as it has come; InputError where there is no such folder.
+
+    Where a run was repeated with another number of shards, old tables lie beside the new ones: the newest file tells
+    which shards count, in all tables. Where nothing tells arms, seeds or tests, those of the simplest run are expected.
+    """
+    if not folder.is_dir():
+        raise InputError(folder, "", "there is no such folder", "give a run's folder with --results")
+    trained = folder.glob("captioner/*/seed-*")
+    seeds = sorted({int(path.name.removeprefix("seed-")) for path in trained})
+    tests = [path.name for path in sorted(folder.glob("pictures/*/")) if path.name not in NO_TEST]
+    drawn = [arm for arm in ARMS if ARMS[arm].sentences and (folder / "images" / arm).is_dir()]
+    return Run(
+        folder, _found_arms(folder), drawn or ["multi"], _found_shards(folder), seeds or [0], tests or ["test"],
+        _found_candidates(folder), (folder / "captions/guard.parquet").is_file(), (folder / "alignment").is_dir(),
+    )  # fmt: skip
+
+
+def _found_candidates(folder: Path) -> int:
+    numbers = [int(path.name.removeprefix("candidate-")) for path in folder.glob("images/*/candidate-*")]
+    return max(numbers, default=0) + 1
+
+
+def _found_arms(folder: Path) -> list[str]:
+    stages = ("images", "dataset", "captioner", "evaluation")
+    found = [arm for arm in ARMS if any((folder / stage / arm).is_dir() for stage in stages)]
+    return found or ["multi"]
+
+
+def _found_shards(folder: Path) -> list[str]:
+    found = [path for name in SHARDED for path in folder.glob(f"{name}/{SHARD}")]
+    counts = {shard_number(path.stem)[1] for path in found}
+    if len(counts) > 1:  # the times of thousands of files are slow to read
+        newest = max(found, key=lambda path: (path.stat().st_mtime, path.stem))
+        counts = {shard_number(newest.stem)[1]}
+    return shard_names(counts.pop()) if counts else []
