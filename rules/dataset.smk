@@ -36,7 +36,7 @@ rule build_dataset:
         "../envs/icsd.yaml"
     threads: 1
     resources:
-        mem_mb=jobs.memory(4000, alignment=15, matches=15),
+        mem_mb=jobs.memory(1500, sentences=8, alignment=15, matches=15),
         runtime=jobs.minutes(30),
     script:
         "../scripts/build_dataset.py"

@@ -40,7 +40,7 @@ rule select_sentences:
         "../envs/icsd.yaml"
     threads: 1
     resources:
-        mem_mb=jobs.memory(4000),
+        mem_mb=jobs.memory(1500, summaries=3, captions=3),
         runtime=jobs.minutes(30),
     script:
         "../scripts/select_sentences.py"

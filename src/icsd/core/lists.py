@@ -29,12 +29,24 @@ def with_first(rows: Whole, values: Whole, first: pa.Array) -> tuple[Whole, Whol
 
 def distinct(rows: Whole, values: Whole, at_most: int | None = None) -> tuple[Whole, Whole]:
     """Keep the first of equal values in a row, and `at_most` so many values of it."""
-    order = np.lexsort((values, rows))
-    again = (np.diff(rows[order]) == 0) & (np.diff(values[order]) == 0)
-    kept = np.ones(len(rows), np.bool_)
-    kept[order[1:][again]] = False
-    rows, values = rows[kept], values[kept]
+    if _has_doubles(rows, values):
+        order = np.lexsort((values, rows))
+        again = (np.diff(rows[order]) == 0) & (np.diff(values[order]) == 0)
+        kept = np.ones(len(rows), np.bool_)
+        kept[order[1:][again]] = False
+        rows, values = rows[kept], values[kept]
     if at_most is None:
         return rows, values
     near = np.arange(len(rows)) - np.searchsorted(rows, rows) < at_most
     return rows[near], values[near]
+
+
+def _has_doubles(rows: Whole, values: Whole) -> bool:
+    """Return whether a row may have equal values; one number for both sorts in a quarter of the time of two."""
+    if not len(rows):
+        return False
+    least, greatest = int(values.min()), int(values.max())
+    span = greatest - least + 1
+    if span * (int(rows[-1]) + 1) >= 1 << 62:
+        return True
+    return bool((np.diff(np.sort(rows * span + (values - least))) == 0).any())

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from icsd.core import files
 from icsd.core.errors import InputError
-from icsd.core.ids import shard_number
+from icsd.core.ids import shard_number, shard_of
 from icsd.core.keys import doubled_key, may_hold
 from icsd.core.picture_index import IndexedWriter, read_index
 from icsd.core.text import truncated
@@ -236,15 +236,29 @@ def read(path: Path | str, table: Table, columns: Sequence[str] | None = None, *
 def select(
     path: Path | str, table: Table, key: str, wanted: pa.Array, columns: Sequence[str] | None = None
 ) -> pa.Table:
-    """The rows whose column `key` has one of the `wanted` values; other row groups are not read. Errors as `read`."""
+    """The rows whose column `key` has one of the `wanted` values; other row groups are not read. Errors as `read`.
+
+    Where the key is unique, the row groups are read first that have the values if each is a shard.
+    """
     names = list(columns) if columns else table.schema.names
-    found = [table.schema.empty_table().select(names)]
     with _opened(path, table) as file:
-        for number in range(file.num_row_groups):
-            if may_hold(file.metadata.row_group(number), key, wanted):
-                rows = pc.is_in(file.read_row_group(number, [key])[key], value_set=wanted)
-                if pc.any(rows).as_py():
-                    found.append(_cast(file.read_row_group(number, names), table, names).filter(rows))
+        groups = [i for i in range(file.num_row_groups) if may_hold(file.metadata.row_group(i), key, wanted)]
+        if (key,) == table.key and len(wanted) < len(groups):
+            own = {shard_of(value, file.num_row_groups) for value in wanted.to_pylist()}
+            found = _selected(file, table, key, wanted, names, [i for i in groups if i in own])
+            if len(found) == len(wanted):
+                return found
+        return _selected(file, table, key, wanted, names, groups)
+
+
+def _selected(
+    file: pq.ParquetFile, table: Table, key: str, wanted: pa.Array, names: list[str], groups: Sequence[int]
+) -> pa.Table:
+    found = [table.schema.empty_table().select(names)]
+    for number in groups:
+        rows = pc.is_in(file.read_row_group(number, [key])[key], value_set=wanted)
+        if pc.any(rows).as_py():
+            found.append(_cast(file.read_row_group(number, names), table, names).filter(rows))
     return pa.concat_tables(found)
 
 

@@ -27,7 +27,7 @@ GIGABYTE = 1e9
 UNPAID = Spending()
 SAMPLED = f"""
 - *sample*: {MOST_RENDERED:,} prompts as they are sent, at even distances in the table of groups, count for all; a
-  share that is done is known to about one per cent."""
+  share that is done is known to about two per cent."""
 HEADER = ("", "from", "in all", "done", "left", "spent")
 SOURCES = """\
 - *tables*: counted in the tables of the run, each prompt as it is sent. *corpus*: counted in the captions file.{sample}

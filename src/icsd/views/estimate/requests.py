@@ -20,7 +20,7 @@ from icsd.views.estimate.amounts import CONFIG, SAMPLE, TABLES, Amount, Texts
 from icsd.views.run import Run
 
 AGAIN = "delete it and run snakemake again"
-MOST_RENDERED = 10_000  # prompts: the mean length of so many is known to less than a per cent
+MOST_RENDERED = 2_000  # prompts: the mean length of so many is known to less than a per cent
 
 
 @dataclass(frozen=True)
