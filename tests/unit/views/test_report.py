@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import yaml
 from PIL import Image
@@ -276,7 +277,7 @@ def test_the_line_is_the_lowest_score_that_a_pair_may_have(
 ) -> None:
     config = small_config(images=SCORED["images"], alignment={"model": "a/model"} | settings)
     pairs = scored_pairs(configured_run(config, scored_run(tmp_path)), "multi", config.alignment)
-    assert pairs.items == ["multi-1_1/1", "multi-1_1/2"]
+    assert pairs.items.to_pylist() == ["multi-1_1/1", "multi-1_1/2"]
     assert pairs.line == line
     assert pairs.limits == pytest.approx(limits)
     sides = ["just below the line, dropped", "just above the line, kept"] if settings else ["the lowest scores"]
@@ -287,7 +288,9 @@ def test_captions_of_one_text_stand_once_beside_the_line() -> None:
     items = [f"multi-{image}/{number}" for image, number in [(1, 1), (1, 2), (1, 3), (2, 4), (1, 5)]]
     scores = np.array([0.5, 0.4, 0.4, 0.4, 0.3])
     reasons = [None, "low", "low", "low", "low"]
-    pairs = ScoredItems("multi", "pairs", items, scores, reasons, np.full(5, 0.45), 0.45)
+    pairs = ScoredItems(
+        "multi", "pairs", pa.array(items), scores, pa.array(reasons, pa.string()), np.full(5, 0.45), 0.45
+    )
     assert pairs.beside_the_line == {"just below the line, dropped": [1, 3, 4], "just above the line, kept": [0]}
 
 
