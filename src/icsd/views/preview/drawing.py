@@ -51,7 +51,7 @@ def draw_sentences(
     before, started = store.count(), time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         own = Path(folder) / preview_name(run)
-        sentences, images, sheet = (own / name for name in ("sentences.parquet", "images.parquet", "sheet.png"))
+        sentences, images, sheet = (own / name for name in ("drawn.parquet", "images.parquet", "sheet.png"))
         tables.write(sentences, tables.SENTENCES, rows)
         draw_images(sentences, images, sheet, config.images.drawing, _settings(config.images, run), own)
         found = tables.read(images, tables.IMAGES, ["image_id", "image", "reason"]).to_pylist()
