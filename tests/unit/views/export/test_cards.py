@@ -99,6 +99,12 @@ def test_the_card_names_sources_counts_funnel_and_cost(facts: Facts) -> None:
     assert not any("check safety" in line for line in lines)
 
 
+def test_addresses_in_the_card_have_no_user_and_no_query(facts: Facts) -> None:
+    source = SOURCE | {"captions": {"a.json": "https://user:hunter2@example.org/a.json?token=hunter2#hunter2"}}
+    card = dataset_card("multi", "coco", facts, source)
+    assert "- `a.json`, from `https://example.org/a.json?…`" in card.splitlines() and "hunter2" not in card
+
+
 def test_an_llms_prompt_is_in_the_card_and_the_mergers_is_not(facts: Facts, tmp_path: Path) -> None:
     prompt = tmp_path / "prompt.txt"
     prompt.write_text("Captions:\n```\n{{ captions }}\n```\n")
