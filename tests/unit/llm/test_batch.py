@@ -15,7 +15,7 @@ from chat_behaviours import Body, Kind, Problem
 from chat_server import OK, Behaviour, ChatServer, always, digest, status
 
 from icsd.config import BatchConfig, SummariesConfig
-from icsd.core.errors import ConfigError
+from icsd.core.errors import ConfigError, InputError
 from icsd.llm import client
 from icsd.llm.batch import requester
 from icsd.llm.batch import server as batch_server
@@ -372,6 +372,16 @@ def test_without_metadata_a_batch_is_found_by_its_file_or_may_be_paid_twice_and_
     assert _submitted(server) == (1 if files_have_names else 2) and not _open_records()
     used, spent = Budget(Path("run/budget"), 1.0).used(), spending(_events(), "run").usd
     assert ("cannot be known" in caplog.text) == (not files_have_names) == (used > 1.01 * spent)
+
+
+@pytest.mark.parametrize("content", ["", "[1]", '{"name": "a"}', '{"name": "a", "prices": 7}', "\xff"])
+def test_a_damaged_record_of_a_batch_is_one_message(server: ChatServer, content: str) -> None:
+    path = Path("replies/batches/a.json")
+    path.parent.mkdir(parents=True)
+    path.write_text(content, encoding="latin-1")
+    with pytest.raises(InputError, match=r"batches/a\.json: is no record of a batch .*; move it away"):
+        _ask(server, _requests(1))
+    assert not server.batches.batched
 
 
 def test_a_batch_that_a_living_job_creates_is_left_alone(server: ChatServer) -> None:

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from icsd.core.errors import InputError
 from icsd.core.files import atomic_path
 from icsd.core.lock import living_owner, locked
 from icsd.llm.budget import BATCH_PRICE, ROUNDING_USD, OutOfBudget, Prices, Reservation, counted
@@ -77,12 +78,15 @@ class BatchRecords:
 
 
 def _read(path: Path) -> BatchRecord | None:
-    """The record; None if another job has just closed it."""
+    """The record; None if another job has just closed it. InputError for a damaged one: its batch may be paid for."""
     try:
         values = json.loads(path.read_text())
+        return BatchRecord(**{**values, "prices": Prices(**values["prices"])})
     except FileNotFoundError:
         return None
-    return BatchRecord(**{**values, "prices": Prices(**values["prices"])})
+    except (ValueError, TypeError, KeyError) as error:
+        problem = f"is no record of a batch ({type(error).__name__})"
+        raise InputError(path, "", problem, "move it away: the requests of its batch are then sent again") from error
 
 
 def _sync(path: Path) -> None:
