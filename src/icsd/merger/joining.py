@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
+from icsd.merger import nouns as n
 from icsd.merger import words as w
+from icsd.merger.another import fits_beside, is_another, is_short, is_worn
 from icsd.merger.draft import Draft, same_place
 from icsd.merger.inflection import article, stem
 from icsd.merger.mentions import Mention, contradict, covers
@@ -20,7 +22,7 @@ def extend(phrase: Reading, reading: Reading, draft: Draft) -> Reading | None:
     if phrase.is_finite or reading.is_finite or not _tail_is_plain(reading) or others & set(subjects):
         return None
     added = [segment for segment in reading.segments if not _is_said(phrase, reading, segment, draft)]
-    if not _are_whole(reading, added):
+    if not _are_whole(reading, added) or not is_short(phrase, reading, added, draft):
         return None
     if len(added) < len(reading.segments) and reading.refers_back(reading.segments[0][0], len(reading.tokens)):
         return None
@@ -43,14 +45,23 @@ def _may_join(phrase: Reading, reading: Reading, segment: tuple[int, int]) -> bo
     start, end = segment
     named = {mention.noun for mention in phrase.mentions}
     nouns = [mention.noun for mention in reading.mentions if start <= mention.start < end]
-    if nouns and named.issuperset(nouns):
+    if nouns and named.issuperset(nouns) or not fits_beside(phrase, reading, segment):
         return False
     if reading.tokens[start] in ("up", "down") and stem(reading.tokens[start - 1].lower()) not in _MOTIONS:
         return False
     if reading.tags[start] != "V":
         return reading.tokens[start] not in phrase.tokens
     verb = stem(reading.tokens[start].lower())
-    return "V" not in phrase.tags or verb in _ACCOMPANYING and verb not in phrase.verbs
+    return "V" not in phrase.tags or verb not in phrase.verbs and _accompanies(verb, phrase)
+
+
+def _accompanies(verb: str, phrase: Reading) -> bool:
+    """Tell whether the subject can do it beside what it does. One such verb is joined by "and", no second."""
+    if "CV" in phrase.tags or verb in n.WATCHING and not phrase.verbs <= n.RESTING:
+        return False
+    if verb in n.HOLDING and not phrase.verbs <= n.RESTING | n.STROLLING:
+        return False
+    return verb in _ACCOMPANYING
 
 
 _MOTIONS = frozenset(stem(verb) for verb in w.MOTIONS)
@@ -102,7 +113,9 @@ def _insertions(
     for segment in added:
         before = next((m for m in reversed(reading.mentions) if m.end == segment[0]), None)
         position = len(phrase.tokens)
-        if before is not None and before.start > 0 and reading.tags[segment[0]] == "P":
+        if is_worn(reading, segment):
+            position = phrase.mentions[phrase.subjects - 1].end
+        elif before is not None and before.start > 0 and reading.tags[segment[0]] == "P":
             position = next((m.end for m in phrase.mentions if m.noun == before.noun), position)
         insertions.append((position, segment))
     order = sorted(range(len(insertions)), key=lambda number: (-insertions[number][0], -number))
@@ -150,13 +163,15 @@ _RANKS = {"plain": 1, "size": 2, "age": 3, "shape": 4, "colour": 5, "material": 
 def _qualified(phrase: Reading, mention: Mention, reading: Reading, claim: Mention) -> tuple[str, ...] | None:
     """Return the tokens of `phrase` with the adjectives of `claim` that `mention` lacks, in the usual order."""
     inside = list(phrase.tokens[mention.start : mention.end])
-    if "of" in inside:
+    if "of" in inside or not n.GLUED.isdisjoint((*inside, *reading.tokens[claim.start : claim.end])):
         return None
     if len(mention.kinds) + len(claim.kinds.keys() - mention.kinds.keys()) > MAX_ADJECTIVES:
         return None
     missing = {kind for kind, values in claim.kinds.items() if not values <= mention.kinds.get(kind, frozenset())}
     for kind in sorted(missing, key=lambda kind: _RANKS.get(kind, 1)):
         words = _words_of_kind(reading, claim, kind)
+        if set(words) & set(inside) - {"and"}:
+            return None
         if kind in mention.kinds and kind not in ("plain", "noun"):
             return None
         position = next((i for i, word in enumerate(inside[:-1]) if _rank(word) > _RANKS.get(kind, 1)), len(inside) - 1)
@@ -191,13 +206,15 @@ def new_phrase(reading: Reading, draft: Draft) -> Reading | None:
     """
     named = {mention.noun for mention in draft.mentions()}
     subjects, rest = reading.mentions[: reading.subjects], reading.mentions[reading.subjects :]
-    if reading.is_finite or any(mention.noun in named for mention in subjects):
+    if reading.is_finite or any(mention.noun in named for mention in subjects) or not is_another(reading, draft):
         return None
     if any(mention.noun in named and not _is_definable(reading, mention) for mention in rest):
         return None
     end = len(reading.tokens)
     while (cut := _repeated_place(reading, end, draft)) is not None:
         end = cut
+    while reading.tags[end - 1] in ",C":
+        end -= 1
     return reread(tuple(_with_definite(reading, (0, end), draft)))
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from icsd.merger import nouns as n
 from icsd.merger import words as w
 from icsd.merger.inflection import canonical, implied, is_plural
 from icsd.merger.tagging import Tagged
@@ -167,13 +168,18 @@ _STATE_AXIS = {value: " ".join(sorted(axis)) for axis in w.OPPOSITE_STATES for v
 def _relation(phrase: Tagged, start: int, earlier: list[Mention]) -> tuple[str | None, frozenset[str]]:
     """Return the relation of a noun phrase to those before it, and their nouns.
 
-    They are the last one and, where that is the object of a verb, the subject too.
+    They are the last one and, where that is the object of a verb or worn, the subject too.
     """
     before = start - 1
     if before < 0 or phrase.tags[before] != "P" or not earlier:
         return None, frozenset()
     related = {earlier[-1].noun}
     last = earlier[-1].start
-    if last > 0 and phrase.tags[last - 1] == "V":
+    if last > 0 and (phrase.tags[last - 1] == "V" or _is_worn(phrase, earlier[-1], before)):
         related.add(earlier[0].noun)
     return w.RELATIONS.get(phrase.words[before]), frozenset(related)
+
+
+def _is_worn(phrase: Tagged, mention: Mention, before: int) -> bool:
+    """Tell whether a verb after clothes is the subject's: "a woman in a red hat sitting on a bench"."""
+    return mention.noun in n.WORN and "V" in phrase.tags[mention.end : before]

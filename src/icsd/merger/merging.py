@@ -1,7 +1,9 @@
 """Merge the captions of a group that agree into one sentence, and select the captions that are true of it.
 
-The anchor, a group's first caption, gives the first phrase. The others follow by falling similarity:
+The first caption that describes a scene gives the first phrase; most often it is the anchor, a group's first caption.
+The others follow by falling similarity:
 
+- A caption that is no description of a scene, or has a grammar that the merger does not know, is left out.
 - A caption that contradicts the draft is left out.
 - A caption about the same subject extends its phrase: "a man riding a wave" and "a man on a yellow surfboard" become
   "a man riding a wave on a yellow surfboard".
@@ -11,14 +13,16 @@ At the end a caption is selected if the sentence says all that it says. The pict
 selected captions are training texts, so they must be true of the picture.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 from icsd.merger.draft import Draft, same_subject
 from icsd.merger.joining import extend, new_phrase
+from icsd.merger.markers import description_problem
 from icsd.merger.mentions import contradict
-from icsd.merger.reading import Reading, read
+from icsd.merger.reading import Reading, read_description
 
 
 @dataclass(frozen=True)
@@ -40,12 +44,12 @@ class Merged:
 
 
 def merge(captions: Sequence[str], limits: Limits) -> Merged | None:
-    """Merge captions that agree into one sentence, which begins with the first. None if no caption fits the limits.
+    """Merge captions that agree into one sentence, which begins with the first of them. None if no caption fits.
 
     The result depends on the captions and their order alone. The sentence has at most `max_words` words, and no noun
     has two colours. If more captions are true of it than may be selected, those whose text is in it come first.
     """
-    readings = [read(caption) for caption in captions]
+    readings = [read_description(caption) for caption in captions]
     draft = _first_draft(readings, limits)
     if draft is None:
         return None
@@ -54,6 +58,17 @@ def merge(captions: Sequence[str], limits: Limits) -> Merged | None:
     # captions whose text is in the sentence come first: a selected caption must name all that is drawn
     covered.sort(key=lambda position: position not in written)
     return Merged(draft.sentence(), tuple(sorted(covered[: limits.max_selected]))) if covered else None
+
+
+def why_nothing(captions: Sequence[str], limits: Limits) -> str:
+    """Tell why `merge` made nothing of these captions."""
+    if any(read_description(caption) is not None for caption in captions):
+        return f"no caption that describes a scene has at most {limits.max_words} words"
+    problems = Counter(
+        description_problem(caption) or "a grammar that the merger does not know" for caption in captions
+    )
+    counts = ", ".join(f"{count:,} {problem}" for problem, count in problems.most_common())
+    return f"no caption describes a scene in words that the merger understands: {counts}"
 
 
 def _first_draft(readings: Sequence[Reading | None], limits: Limits) -> Draft | None:
@@ -95,7 +110,7 @@ def _extensions(draft: Draft, reading: Reading) -> Iterator[Draft]:
     for position, phrase in enumerate(draft.phrases):
         if same_subject(phrase, reading):
             joined = extend(phrase, reading, draft)
-            if joined is not None:
+            if joined is not None and joined.is_whole():
                 yield Draft((*draft.phrases[:position], joined, *draft.phrases[position + 1 :]))
             return
     added = new_phrase(reading, draft)

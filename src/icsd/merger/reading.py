@@ -4,11 +4,14 @@ The reading is shallow: it uses the closed classes of `words` and no parser. Tha
 start with their subject. In doubt it finds more claims, so that a caption is left out rather than wrongly selected.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
 from icsd.merger import words as w
-from icsd.merger.inflection import base_of, canonical, stem
+from icsd.merger.grammar import is_whole
+from icsd.merger.inflection import article, base_of, canonical, stem
+from icsd.merger.markers import description_problem
 from icsd.merger.mentions import Mention, is_near, mentions_of
 from icsd.merger.tagging import Tagged, tag
 
@@ -40,7 +43,11 @@ class Reading:
 
     def text(self) -> str:
         """Return the phrase as it is printed."""
-        return " ".join(self.tokens).replace("_", " ").replace(" ,", ",")
+        return " ".join(_with_articles(self.tokens)).replace("_", " ").replace(" ,", ",")
+
+    def is_whole(self) -> bool:
+        """Tell whether the merger understands all of the phrase, as `grammar` defines."""
+        return is_whole(Tagged(self.tokens, tuple(token.lower() for token in self.tokens), self.tags))
 
     def refers_back(self, start: int, end: int) -> bool:
         """Tell whether a word in [start, end) refers to another part of the caption, such as "it"."""
@@ -51,6 +58,15 @@ class Reading:
 def read(caption: str) -> Reading | None:
     """Read a caption. None if it has no noun phrase."""
     return understand(tag(caption))
+
+
+@lru_cache(maxsize=2**15)
+def read_description(caption: str) -> Reading | None:
+    """Read a caption that describes a scene in words that the merger understands. None for any other text."""
+    if description_problem(caption) is not None:
+        return None
+    phrase = tag(caption)
+    return understand(phrase) if is_whole(phrase) else None
 
 
 @lru_cache(maxsize=2**12)
@@ -82,6 +98,12 @@ def understand(phrase: Tagged) -> Reading | None:
         is_finite=mentions[0].start > 0 or _is_finite(phrase),
         is_negative=any(word in ("no", "not", "without", "nobody", "nothing", "none") for word in phrase.words),
     )
+
+
+def _with_articles(tokens: tuple[str, ...]) -> Iterator[str]:
+    """Yield the tokens with "a" or "an" as the next word needs it. Abbreviations stay: "an SUV"."""
+    for token, following in zip(tokens, (*tokens[1:], ""), strict=True):
+        yield article(following) if token in ("a", "an") and following.islower() else token
 
 
 def _acted_on(phrase: Tagged, mentions: tuple[Mention, ...]) -> set[str]:

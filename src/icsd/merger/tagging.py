@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from icsd.merger import words as w
 from icsd.merger.inflection import base_of, is_plural, participle
 
-_TOKEN = re.compile(r"[^\W_]+(?:['’\-][^\W_]+)*|[,.;:!?]")
+_TOKEN = re.compile(r"[^\W_]+(?:['\-][^\W_]+)*(?:(?<=s)'(?=\s\w))?|[,.;:!?]")  # "dogs' heads" keeps its apostrophe
+_APART = re.compile(r"(?<=\w) '(?=(?:s|re|ve|ll|d|m)\b)", re.IGNORECASE)  # "there 's", as some corpora split it
 _CLOSED = {
     **dict.fromkeys(w.ADVERBS, "R"), **dict.fromkeys(w.PREPOSITIONS, "P"), **dict.fromkeys(w.PRONOUNS, "O"),
     **dict.fromkeys(w.CLAUSE_WORDS, "W"), **dict.fromkeys(w.CONJUNCTIONS, "C"), **dict.fromkeys(w.AUXILIARIES, "X"),
@@ -60,7 +61,7 @@ def _tagged(tokens: list[str]) -> Tagged:
 def _tokens(caption: str) -> list[str]:
     """Split a caption into words and commas. A sentence's end within the caption becomes a comma."""
     text = caption.lower() if caption.isupper() else caption
-    tokens = [token if token[0].isalnum() else "," for token in _TOKEN.findall(text.replace("’", "'"))]
+    tokens = [token if token[0].isalnum() else "," for token in _TOKEN.findall(_APART.sub("'", text.replace("’", "'")))]
     while tokens and tokens[-1] == ",":
         tokens.pop()
     while tokens and tokens[0] == ",":
@@ -197,6 +198,8 @@ def _is_main_verb(word: str, following: str, words: tuple[str, ...], tags: list[
     plural = is_plural(words[len(tags) - 1])
     if word in w.VERBS and following in _OBJECT_STARTS:
         return True  # two noun phrases never stand side by side
+    if word in w.NOUNS_FIRST and following not in _OBJECT_STARTS:
+        return False  # "a maple leaves", "a doll heads"
     is_subject = not clause.strip("DQANSCF")
     if is_subject and ("C" in clause or plural or words[len(tags) - 1] == "couple"):
         return word in w.VERBS or plural and base_of(word) is not None

@@ -5,8 +5,12 @@ captions. None is taken from a corpus or from the picture book, so that any Engl
 """
 
 
-def _set(text: str) -> frozenset[str]:
+def word_set(text: str) -> frozenset[str]:
+    """Return the words of a text."""
     return frozenset(text.split())
+
+
+_set = word_set
 
 
 def _classes(*lines: str) -> dict[str, str]:
@@ -170,6 +174,8 @@ VERBS = _set(
     "browse roam wander stroll march skip hop trot gallop jog speed cruise soar glide hover taxi sprint squint smell "
     "taste open close shine glow"
 )
+# Plurals that are more often nouns than verbs: a verb only before an article or a possessive.
+NOUNS_FIRST = _set("leaves heads faces waves parks rows lines places points hands boats pots")
 DOUBLING = _set(
     "sit run swim cut get hit stop put set jog grab chop pet nap hug spin skip hop trot dig flip drop clap shop squat "
     "ship slip step wrap strum grin"

@@ -17,7 +17,7 @@ from icsd.core.logs import Progress, progress
 from icsd.llm.budget import Budget, Prices, Reservation
 from icsd.llm.cache import CacheWriter, ResponseCache
 from icsd.llm.request import Outcome, Receive, Request, Response, Sampling
-from icsd.merger import Limits, merge
+from icsd.merger import Limits, merge, why_nothing
 from icsd.stages.summaries.answers import read_outcome
 from icsd.stages.summaries.prompts import Prompt
 from icsd.stages.summaries.quality import Group, QualityFilter, Summary, dropped
@@ -184,5 +184,5 @@ def _local_model(config: SummariesConfig, cache: ResponseCache, segment: CacheWr
 def _merged(group: Group, limits: Limits) -> Summary:
     merged = merge(group.captions, limits)
     if merged is None:
-        return dropped("nothing-to-merge", f"no caption names a thing in at most {limits.max_words} words")
+        return dropped("nothing-to-merge", why_nothing(group.captions, limits))
     return Summary(merged.sentence, merged.selected)

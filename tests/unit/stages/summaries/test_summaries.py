@@ -12,7 +12,7 @@ from icsd.stages.summaries.quality import Summary, dropped
 
 PAPER = Path(__file__).parents[4] / "config" / "prompts" / "paper.txt"
 CAPTIONS = {
-    1: "A red ball on the beach.", 2: "A man flying a kite.", 3: "A blue ball.", 4: "a small dog near the water",
+    1: "A red ball on the beach.", 2: "A yellow kite.", 3: "A blue ball.", 4: "a small dog near the water",
     5: "...",
 }  # fmt: skip
 
@@ -44,7 +44,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
 def test_every_group_is_a_row_kept_or_dropped(files: dict[str, Any]) -> None:
     summarize_groups(**files, results=files["summaries"].parents[1], config=SummariesConfig())
     first, second, last = _rows(files["summaries"])
-    assert first["summary"] == "A red ball on the beach, a man flying a kite, and a small dog near the water."
+    assert first["summary"] == "A red ball on the beach, a yellow kite, and a small dog near the water."
     assert first["selected"] == [1, 2, 4] and first["status"] == "ok" and first["reason"] is None
     assert second["summary"] == "A small dog near the water and a blue ball." and second["selected"] == [4, 3]
     assert last["summary"] is None and last["selected"] == [] and last["status"] == "dropped"
