@@ -29,8 +29,9 @@ def is_another(reading: Reading, draft: Draft) -> bool:
         return False
     if not all(map(_kind, (*subjects, *heads))) or not _is_tied(reading, draft):
         return False
-    acted_on = {mention.noun for mention in heads} & {mention.noun for mention in reading.mentions}
-    return not acted_on or reading.verbs <= n.RESTING | n.WATCHING  # "a bike parked" is not ridden
+    acted_on = [mention for mention in reading.mentions if mention.noun in {head.noun for head in heads}]
+    used = any(mention.relation in ("on", "in") for mention in acted_on)  # "a bike parked" is not ridden
+    return not acted_on or not used and reading.verbs <= n.RESTING | n.WATCHING
 
 
 def share_a_kind(some: Iterable[Mention], others: Iterable[Mention], *, strict: bool = False) -> bool:
@@ -115,6 +116,8 @@ def fits_beside(phrase: Reading, reading: Reading, segment: tuple[int, int]) -> 
     if not n.UNCLEAR_OWNERS.isdisjoint(token.lower() for token in reading.tokens[start:end]):
         return False
     first = reading.tokens[start].lower()
+    if reading.tags[start] == "V" and claims and claims[0].noun in named:
+        return False  # "a man on a bike riding the bike"
     if reading.tags[start] == "P" and first not in n.ADDING_PREPOSITIONS:
         return False
     if first == "with" and not is_worn(reading, segment) and not phrase.verbs <= n.RESTING | n.STROLLING:

@@ -40,7 +40,8 @@ _KINDS = {
     "building": "building tower church clock steeple skyscraper structure castle cathedral bridge station monument "
     "statue sculpture fountain facade",
     "board": "surfboard skateboard snowboard ski board",
-    "ground": "corner area neighborhood village countryside slab rock ledge cliff street road city town sidewalk "
+    "ground": "mall cafe restaurant "
+    "corner area neighborhood village countryside slab rock ledge cliff street road city town sidewalk "
     "intersection highway lane crosswalk block avenue downtown alley alleyway square plaza parking_lot "
     "lot freeway overpass bridge boardwalk canal tunnel driveway walkway path field grass meadow pasture "
     "hill mountain slope beach sea ocean wave lake river shore park forest snow sky trail track plain "
@@ -99,7 +100,7 @@ PAST_TENSES = _set(
 ) - _set("made held left posed")
 ODD_WORDS = (
     _set(
-        "it's ones same right during because_of via about like etc im thats theres its' s t something "
+        "it's ones same another right during because_of via about like etc im thats theres its' s t something "
         "anything everything nothing someone's others other_people what whose none nobody no not without "
         "another's else too also even only just still quite almost so however actually really around_it once "
         "already soon ever yet apparently probably perhaps maybe bc various-sized thing things stuff item "

@@ -274,7 +274,7 @@ def _without_copula(sentence: Tagged, position: int) -> Tagged:
     while sentence.tags[after : after + 1] == "X":
         after += 1
     following = sentence.tags[after : after + 1]
-    if word in ("has", "have", "having") and after == position + 1 and following and following in "DQAN":
+    if word in ("has", "have") and after == position + 1 and following and following in "DQAN":
         return _tagged([*tokens[:position], "with", *tokens[after:]])
     if word in ("is", "are", "was", "were", "has", "have") and following and following in "VPR":
         return _tagged(tokens[:position] + tokens[after:])

@@ -213,8 +213,9 @@ POSTURES = {  # a subject has one at a time
 OUTDOORS, INDOORS = "outdoors", "indoors"
 PLACES: dict[str, str] = _classes(
     "beach sand seashore shore coast", "sea ocean water", "lake pond river stream", "harbor harbour marina dock pier",
-    "pool", "snow snowy", "street road highway intersection roadway crosswalk sidewalk town city downtown",
-    "field grass meadow pasture lawn grassy savanna savannah grassland", "forest woods jungle", "park", "desert",
+    "pool", "snow snowy", "street road highway intersection roadway crosswalk town city downtown",
+    "sidewalk pavement", "field grass meadow pasture lawn grassy savanna savannah grassland",
+    "forest woods jungle", "park", "desert",
     "mountain cliff", "yard backyard garden", "farm barn", "airport runway tarmac", "station platform", "zoo",
     "stadium court ballpark", "skatepark",
     "kitchen", "bathroom restroom", "bedroom", "office", "restaurant cafe diner", "store supermarket", "classroom",
