@@ -31,7 +31,8 @@ STREAMED: dict[str, tuple[str, Reader]] = {
     "parquet": ("a Parquet table with a column of captions", _read_parquet),
 }
 BY_SUFFIX = {".csv": "csv", ".token": "flickr", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
-HEADER = frozenset({"caption", "captions", "image", "image_name", "file_name", "image_id", "caption_id", "split", "id"})
+OF_CAPTIONS = frozenset({"caption", "captions", "comment"})  # the last one of copies of Flickr30k
+HEADER = OF_CAPTIONS | {"image", "image_name", "file_name", "image_id", "caption_id", "split", "id", "comment_number"}
 DETECTED = ("coco", "karpathy", "blip")  # nocaps is read as coco, with its domains
 
 
@@ -61,15 +62,22 @@ def _by_suffix(path: Path, columns: Columns) -> str:
 
 
 def _of_text(path: Path, columns: Columns) -> str:
-    """Return text, or the layout of a table with this suffix, as Flickr8k is published: its first line tells."""
+    """Return text, or the layout of a table with this suffix, as Flickr8k is published: its first line tells.
+
+    InputError for a table with bars between its fields, as some copies of Flickr30k have them.
+    """
     line = _first_line(path)
     if FLICKR.fullmatch(line):
         return "flickr"
-    for layout, separator in (("csv", ","), ("tsv", "\t")):
-        fields = [each.strip('" ') for each in line.split(separator)]
-        named = {each for each in columns.model_dump().values() if each}
-        if len(fields) > 1 and {"caption", "captions", columns.caption} & {*fields} and {*fields} <= HEADER | named:
-            return layout
+    named = {each for each in columns.model_dump().values() if each}
+    for layout, separator in (("csv", ","), ("tsv", "\t"), ("", "|")):
+        fields = {each.strip('" ') for each in line.split(separator)}
+        if len(fields) == 1 or not (OF_CAPTIONS | {columns.caption}) & fields or not fields <= HEADER | named:
+            continue
+        if not layout:
+            hint = "write it as CSV, or set its layout to text if each line is a caption"
+            raise InputError(path, "line 1", "is the header of a table with | between its fields", hint)
+        return layout
     return "text"
 
 

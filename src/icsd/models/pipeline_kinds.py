@@ -26,8 +26,8 @@ DRAWN = (
     "StableDiffusion3PAGPipeline", "StableDiffusion3Pipeline", "StableDiffusionPAGPipeline",
     "StableDiffusionPipeline", "StableDiffusionXLPAGPipeline", "StableDiffusionXLPipeline", "ZImagePipeline",
 )  # fmt: skip
-# drawn one by one: CogView 4 pads sentences to the longest of a batch, and PRX's call fails for two
-ONE_AT_A_TIME = ("CogView4Pipeline", "PRXPixelPipeline")
+# drawn one by one: CogView 4 and OmniGen pad sentences to the longest of a batch, and PRX's call fails for two
+ONE_AT_A_TIME = ("CogView4Pipeline", "OmniGenPipeline", "PRXPixelPipeline")
 
 
 def pipeline_class(name: str) -> Any:

@@ -442,8 +442,16 @@ def test_a_text_file_that_is_a_table_is_read_as_one(write: Callable, name: str, 
     assert pictures == [(1, "1.jpg", ["a dog", "a ball"]), (3, "2.jpg", ["a café"])]
 
 
+def test_a_table_of_another_form_is_named(write: Callable) -> None:
+    path = write("captions.txt", "image_name,comment_number,comment\n1.jpg,0,a dog\n")
+    assert "has no column caption, only" in _message(lambda: _captions(path))
+    assert [row[2] for row in _captions(path, caption="comment")] == ["a dog"]
+    path = write("bars.txt", "image_name| comment_number| comment\n1.jpg| 0| a dog\n")
+    assert "bars.txt, line 1: is the header of a table with |" in _message(lambda: _captions(path))
+
+
 def test_captions_with_commas_and_tabs_are_no_table(write: Callable) -> None:
-    for text in ("image,of a caption\n", "a caption, a dog\n", "caption\n"):
+    for text in ("image,of a caption\n", "a caption, a dog\n", "caption\n", "a comment | a dog\n"):
         assert _used(write("x.txt", text)) == ([(1, text.strip())], [])
 
 
