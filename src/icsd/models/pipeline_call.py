@@ -8,7 +8,7 @@ from icsd.core.errors import ConfigError
 from icsd.models.pipeline_kinds import accepts, default_of
 
 # passed to pipelines that have them, so that the sentence stays as it is and the size is the requested one
-FIXED = {"clean_caption": False, "use_resolution_binning": False, "use_pe": False}
+FIXED = {"clean_caption": False, "use_resolution_binning": False, "use_pe": False, "enable_prompt_rewrite": False}
 # of the call, set by other keys of the config or by the stage
 OWN = (
     "prompt", "negative_prompt", "num_inference_steps", "guidance_scale", "height", "width", "generator",

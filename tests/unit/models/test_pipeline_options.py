@@ -40,6 +40,7 @@ class _Pipeline:
     def __call__(
         self, prompt=None, negative_prompt=None, true_cfg_scale=1.0, num_inference_steps=28, guidance_scale=3.5,
         height=None, width=None, generator=None, output_type="pil", max_sequence_length=512, use_pe=True,
+        enable_prompt_rewrite=True,
     ):  # fmt: skip
         return SimpleNamespace(images=[Image.new("RGB", (16, 16))] * len(prompt))
 
@@ -54,14 +55,14 @@ class _Plain:
 # --- The call ---------------------------------------------------------------------------------------------------------
 def test_a_call_gets_what_is_set_and_no_more() -> None:
     assert call_arguments(_Pipeline(True), (16, 24), 4, 2.5, "", {"max_sequence_length": 256}) == {
-        "use_pe": False, "max_sequence_length": 256, "num_inference_steps": 4, "height": 16, "width": 24,
-        "guidance_scale": 2.5,
+        "use_pe": False, "enable_prompt_rewrite": False, "max_sequence_length": 256, "num_inference_steps": 4,
+        "height": 16, "width": 24, "guidance_scale": 2.5,
     }  # fmt: skip
     assert call_arguments(_Plain(), None, 4, None, "", {}) == {"num_inference_steps": 4}
     guided = call_arguments(_Pipeline(False), None, 4, 0.0, "fog", {"true_cfg_scale": 4.0})
     assert guided == {
-        "use_pe": False, "true_cfg_scale": 4.0, "num_inference_steps": 4, "guidance_scale": 0.0,
-        "negative_prompt": "fog",
+        "use_pe": False, "enable_prompt_rewrite": False, "true_cfg_scale": 4.0, "num_inference_steps": 4,
+        "guidance_scale": 0.0, "negative_prompt": "fog",
     }  # fmt: skip
 
 
