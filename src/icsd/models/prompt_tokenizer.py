@@ -23,7 +23,8 @@ WAY_OUT = "give the folder of a text-to-image pipeline, in config/config.yaml"
 # tokens that pipelines read whose code has the number and whose call has no max_sequence_length
 READ = {
     "HunyuanDiTPipeline": 256, "HunyuanDiTPAGPipeline": 256, "HunyuanImagePipeline": 1000, "IFPipeline": 77,
-    "Kandinsky3Pipeline": 128, "LDMTextToImagePipeline": 77, "LongCatImagePipeline": 512,
+    "Kandinsky3Pipeline": 128, "KandinskyCombinedPipeline": 77, "LDMTextToImagePipeline": 77,
+    "LongCatImagePipeline": 512,
 }  # fmt: skip
 
 
@@ -60,7 +61,8 @@ def widest(tokenizers: Sequence[Any], length: int | None) -> TokenCounter | None
     `length` is the most tokens that the call takes, `max_sequence_length`. CLIP's encoder reads as many as its
     tokenizer says, since it has no more positions; the others read `length`.
     """
-    counters = [TokenCounter(each, _limit(each, length)) for each in tokenizers]
+    found = [getattr(each, "tokenizer", each) for each in tokenizers]  # some are processors, with a tokenizer inside
+    counters = [TokenCounter(each, _limit(each, length)) for each in found]
     return max(counters, key=lambda counter: counter.limit, default=None)
 
 
