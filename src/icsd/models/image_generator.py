@@ -220,5 +220,14 @@ def _free() -> None:
 
 def _png(picture: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, format="PNG")
+    _opaque(picture).save(buffer, format="PNG")
     return buffer.getvalue()
+
+
+def _opaque(picture: Image.Image) -> Image.Image:
+    """Return the picture in front of white, if it has transparency, as those of Qwen-Image 2.1 have."""
+    if picture.mode != "RGBA":
+        return picture
+    white = Image.new("RGB", picture.size, "white")
+    white.paste(picture, mask=picture.getchannel("A"))
+    return white
