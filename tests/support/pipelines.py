@@ -25,11 +25,12 @@ CHAT = (
 CLIP_TOKENS = 77
 
 
-def save_pipeline(name: str, folder: Path) -> Path:
-    """Write the folder of the pipeline class `name`; return it."""
+def save_pipeline(name: str, folder: Path, make: Callable[[], Parts] | None = None) -> Path:
+    """Write the folder of the pipeline class `name`, with the parts of `make` or of `PARTS`; return it."""
     torch.manual_seed(0)
     kind = getattr(diffusers, name)
-    parts = {part: value for part, value in PARTS[name]().items() if part in inspect.signature(kind).parameters}
+    made = (make or PARTS[name])()
+    parts = {part: value for part, value in made.items() if part in inspect.signature(kind).parameters}
     kind(**parts).save_pretrained(folder)
     return folder
 
@@ -91,11 +92,11 @@ def language_model(family: str, kind: str, width: int = 16, layers: int = 2, **s
     return getattr(transformers, kind)(config)
 
 
-def qwen_vl(kind: str = "Qwen2_5_VLForConditionalGeneration", width: int = 16) -> Any:
+def qwen_vl(kind: str = "Qwen2_5_VLForConditionalGeneration", width: int = 16, layers: int = 2) -> Any:
     rope = {"mrope_section": [1, 1, width // 4 - 2], "rope_type": "default", "type": "default"}
     small = {"hidden_size": width, "intermediate_size": 16}
     marks = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
-    heads = {"num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2}
+    heads = {"num_hidden_layers": layers, "num_attention_heads": 2, "num_key_value_heads": 2}
     text = {**small, **heads, **marks, "vocab_size": 300, "rope_scaling": rope}
     if kind.startswith("Qwen3"):
         text |= {"head_dim": width // 2}

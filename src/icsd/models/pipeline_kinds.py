@@ -12,22 +12,28 @@ _NO_IMAGES = re.compile(r"num_frames|num_videos_per_prompt|(\w+_)?video(_\w+)?|a
 # their calls take images too, and draw without one
 IMAGE_OPTIONAL = (
     "DreamLiteMobilePipeline", "DreamLitePipeline", "Flux2KleinKVPipeline", "Flux2KleinPipeline", "Flux2Pipeline",
-    "FluxKontextPipeline", "GlmImagePipeline", "QwenImage21Pipeline", "StableCascadeCombinedPipeline",
-    "ZImageOmniPipeline",
+    "FluxKontextPipeline", "GlmImagePipeline", "QwenImage21Pipeline", "ZImageOmniPipeline",
 )  # fmt: skip
 # drawn from folders of random weights by tests/unit/models/test_pipeline_classes.py; others only with images.untried
 DRAWN = (
     "AuraFlowPipeline", "BriaPipeline", "ChromaPipeline", "CogView3PlusPipeline", "CogView4Pipeline",
-    "Flux2KleinKVPipeline", "Flux2KleinPipeline", "FluxKontextPipeline", "FluxPipeline", "HiDreamImagePipeline",
-    "HunyuanDiTPAGPipeline", "HunyuanDiTPipeline", "HunyuanImagePipeline", "IFPipeline", "Kandinsky3Pipeline",
-    "Krea2Pipeline", "LDMTextToImagePipeline", "LatentConsistencyModelPipeline", "Lumina2Pipeline", "LuminaPipeline",
-    "OmniGenPipeline", "OvisImagePipeline", "PRXPixelPipeline", "PixArtAlphaPipeline", "PixArtSigmaPAGPipeline",
-    "PixArtSigmaPipeline", "QwenImagePipeline", "SanaPAGPipeline", "SanaPipeline", "SanaSprintPipeline",
-    "StableDiffusion3PAGPipeline", "StableDiffusion3Pipeline", "StableDiffusionPAGPipeline",
-    "StableDiffusionPipeline", "StableDiffusionXLPAGPipeline", "StableDiffusionXLPipeline", "ZImagePipeline",
+    "ErnieImagePipeline", "Flux2KleinKVPipeline", "Flux2KleinPipeline", "Flux2Pipeline", "FluxKontextPipeline",
+    "FluxPipeline", "HiDreamImagePipeline", "HunyuanDiTPAGPipeline", "HunyuanDiTPipeline", "HunyuanImagePipeline",
+    "IFPipeline", "Kandinsky3Pipeline", "Kandinsky5T2IPipeline", "KandinskyCombinedPipeline",
+    "KandinskyV22CombinedPipeline", "Krea2Pipeline", "LDMTextToImagePipeline", "LatentConsistencyModelPipeline",
+    "LongCatImagePipeline", "Lumina2Pipeline", "LuminaPipeline", "NucleusMoEImagePipeline", "OmniGenPipeline",
+    "OvisImagePipeline", "PRXPipeline", "PRXPixelPipeline", "PixArtAlphaPipeline", "PixArtSigmaPAGPipeline",
+    "PixArtSigmaPipeline", "QwenImage21Pipeline", "QwenImagePipeline", "SanaPAGPipeline", "SanaPipeline",
+    "SanaSprintPipeline", "StableDiffusion3PAGPipeline", "StableDiffusion3Pipeline", "StableDiffusionPAGPipeline",
+    "StableDiffusionPipeline", "StableDiffusionXLPAGPipeline", "StableDiffusionXLPipeline", "StableUnCLIPPipeline",
+    "ZImageOmniPipeline", "ZImagePipeline",
 )  # fmt: skip
-# drawn one by one: CogView 4 and OmniGen pad sentences to the longest of a batch, and PRX's call fails for two
-ONE_AT_A_TIME = ("CogView4Pipeline", "OmniGenPipeline", "PRXPixelPipeline")
+# drawn one by one: CogView 4, Kandinsky 5 and OmniGen pad sentences to the longest of a batch, PRX's call fails for
+# two, and GLM-Image draws the tokens of all with the first seed
+ONE_AT_A_TIME = (
+    "CogView4Pipeline", "GlmImagePipeline", "Kandinsky5T2IPipeline", "OmniGenPipeline", "PRXPipeline",
+    "PRXPixelPipeline",
+)  # fmt: skip
 
 
 def pipeline_class(name: str) -> Any:
@@ -42,7 +48,7 @@ def refusal(kind: Any) -> str | None:
     """Return why the pipeline class `kind` does not draw an image from a sentence alone; None if its call does."""
     if missing := getattr(kind, "_backends", None):  # diffusers' stand-in for a class whose packages are missing
         return f"needs the packages {', '.join(missing)}, of which at least one is not installed"
-    if ".deprecated." in kind.__module__:
+    if ".deprecated." in kind.__module__ or hasattr(kind, "_last_supported_version"):
         return "is deprecated: diffusers does not maintain it"
     if not any("__call__" in vars(base) for base in kind.__mro__):
         return "cannot be called"
