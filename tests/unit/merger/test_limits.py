@@ -25,6 +25,12 @@ def test_titles_news_advice_and_credits_are_not_selected() -> None:
     assert merged is not None and merged.sentence == "A red ball on the beach." and merged.selected == (25,)
 
 
+def test_most_lines_written_after_the_rules_are_left_out() -> None:
+    lines = NO_SCENES.with_name("no_scenes_later.txt").read_text().splitlines()
+    assert len(lines) == 40
+    assert len([line for line in lines if read_description(line) is not None]) <= 5
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
