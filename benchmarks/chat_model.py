@@ -42,7 +42,7 @@ def read_groups(captions: Path, encoder: str, corpus: int, count: int, members: 
 def ask(groups: Sequence[Group], model: str, prompt: str, *, constrained: bool) -> tuple[list[Summary], float]:
     """Return the summaries of the groups, without repairs and out of an empty store, and the seconds that they took."""
     with tempfile.TemporaryDirectory() as folder:
-        settings = {"model": model, "max_tokens": 150, "batch_size": 4, "constrained": constrained}
+        settings = {"model": model, "max_tokens": 300, "batch_size": 4, "constrained": constrained}
         config = SummariesConfig(
             provider="transformers",
             repair=False,

@@ -125,6 +125,23 @@ def test_a_constrained_model_has_replies_of_its_own(folder: Path) -> None:
     assert len(list(ResponseCache(Path("results/replies")).events())) == 2
 
 
+def test_a_bounded_schema_ends_the_list_and_the_sentence() -> None:
+    schema = Rules(max_words=10, min_selected=2, max_selected=4).bounded_schema(3)
+    assert schema["properties"] == {
+        "index": {
+            "type": "array",
+            "items": {"type": "integer", "minimum": 1, "maximum": 3},
+            "minItems": 2,
+            "maxItems": 3,
+        },
+        "summary": {"type": "string", "maxLength": 80},
+    }
+    assert {key: schema[key] for key in schema if key != "properties"} == {
+        key: SCHEMA[key] for key in SCHEMA if key != "properties"
+    }
+    assert "maxItems" not in SCHEMA["properties"]["index"]
+
+
 def test_a_schema_that_decoding_cannot_keep_to_is_named(folder: Path) -> None:
     request = replace(_requests(1)[0], schema=CHOICE | {"minProperties": 2, "unevaluatedProperties": False})
     with pytest.raises(ModelError, match=r"constrained: the prompt's schema cannot be kept to: .*unevaluated.*false"):

@@ -31,6 +31,7 @@ SCHEMA: dict[str, Any] = {
 }
 _REFUSED_CATEGORIES = frozenset(("Cc", "Cf", "Cs"))  # controls, invisible formatting, halves of surrogate pairs
 _JOINERS = "\u200c\u200d"  # of words in Persian and Hindi
+CHARACTERS_A_WORD = 8  # of a bounded answer, with its space; English captions have 5.5
 MAX_CHARACTERS_A_WORD = 20  # on average: "words" without spaces do not slip past the limit
 
 
@@ -59,6 +60,19 @@ class Rules(BaseModel):
     def validator(self) -> Draft202012Validator:
         """The validator of the schema."""
         return Draft202012Validator(self.json_schema)
+
+    def bounded_schema(self, captions: int) -> dict[str, Any]:
+        """Return the schema for a group of so many captions, with an end to the list of numbers and to the sentence.
+
+        Held to the schema alone while it decodes, a weak model lists numbers or goes on until it is cut off.
+        """
+        parts = self.json_schema.get("properties", {})
+        index, summary = (dict(parts.get(name, {})) for name in ("index", "summary"))
+        index["items"] = index.get("items", {}) | {"minimum": 1, "maximum": captions}
+        index["minItems"] = min(self.min_selected, captions)
+        index["maxItems"] = min(self.max_selected or captions, captions)
+        summary["maxLength"] = CHARACTERS_A_WORD * self.max_words
+        return self.json_schema | {"properties": parts | {"index": index, "summary": summary}}
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from icsd.config import OpenAIConfig, SummariesConfig
@@ -97,7 +97,10 @@ class _SummaryRequester:
 
     def _first(self, group: Group) -> Request:
         # rendered each time it is needed: the prompts of a shard are many times its captions
-        return first_request(self.prompt, self.sampling, group)
+        request = first_request(self.prompt, self.sampling, group)
+        if self.config.provider == "transformers" and self.config.transformers.constrained:
+            return replace(request, schema=self.prompt.rules.bounded_schema(len(group.captions)))
+        return request
 
     def _repair(self, group: Group, outcome: Outcome, summary: Summary) -> Request:
         content = outcome.content if isinstance(outcome, Response) else ""
