@@ -197,10 +197,12 @@ def collect(plan: Plan, root: Path = ROOT) -> tuple[str, str]:
 
 
 def best_pairs(plan: Plan, results: Results) -> list[Question]:
-    """Return multi and single in the settings best on val: of one picture a sentence, then of any number."""
-    names = [name for name, each in plan.settings.items() if not each.control]
-    once = [name for name in names if plan.settings[name].candidates == 1]
-    found = [[(best_setting(results, arm, each), arm) for arm in PAIR] for each in (once, names)]
+    """Return multi and single in the settings best on val, at equal pictures a sentence: of one, then of several."""
+    by_candidates: dict[int, list[str]] = {}
+    for name, each in plan.settings.items():
+        if not each.control:
+            by_candidates.setdefault(each.candidates, []).append(name)
+    found = [[(best_setting(results, arm, names), arm) for arm in PAIR] for _, names in sorted(by_candidates.items())]
     return [((multi, "multi"), (single, "single")) for (multi, _), (single, _) in found if multi and single]
 
 
@@ -213,7 +215,7 @@ def questions(plan: Plan, best: Sequence[Question]) -> dict[str, list[Question]]
     controls = [("filtered", "random"), ("oracle", "filtered")]
     parts = [("multi_head", "single"), ("multi", "multi_head")]
     return {
-        "The settings that val finds best: with one picture a sentence, then with any number": list(best),
+        "The settings that val finds best: with one picture a sentence, then with several": list(best),
         "Many contexts or one, in the same setting": pairs,
         "Many contexts, or a picture for each caption": matched,
         "What a setting changes": changes,
