@@ -61,7 +61,6 @@ CORPORA: dict[str, tuple[Callable[[bytes], bytes], list[str]]] = {
         lambda content: b'{"annotations": {}}',
         ["read as coco, images is missing", "give a file of a layout of JSON"],
     ),
-    "missing-id": (_dumped(lambda records: records[7].pop("id")), ["annotations[7]", "has no id"]),
     "doubled-id": (
         _dumped(lambda records: records.append(records[0])),
         ["annotations[60]", "repeats the id 0"],
@@ -69,7 +68,7 @@ CORPORA: dict[str, tuple[Callable[[bytes], bytes], list[str]]] = {
     "empty-caption": (_dumped(lambda records: records[7].update(caption=" ")), ["annotations[7] (id 12)", "is empty"]),
     "long-caption": (
         _dumped(lambda records: records[7].update(caption="word " * 1_000)),
-        ["annotations[7] (id 12), caption 12", "5,000 characters", "captions.max_characters=1,000", "raise the limit"],
+        ["annotations[7] (id 12), caption 12", "5,000 characters", "captions.max_characters=1,000", "raise the share"],
     ),
     "not-utf-8": (lambda content: content.replace(b"boat", b"bo\xe4t", 1), ["byte ", "is not UTF-8", "convert"]),
     "no-captions": (_dumped(lambda records: records.clear()), ["holds no caption"]),

@@ -43,6 +43,10 @@ TESTED = {  # beginning of a command -> file and name of the test that runs it
         "tests/slurm/test_cluster.py",
         "test_the_partitions_can_be_written_down_by_the_command_of_the_docs",
     ),
+    "pip install 'snakemake-executor-plugin-cluster-generic": (
+        "tests/slurm/test_other_executor.py",
+        "test_groups_are_formed_by_a_submit_command_and_a_cancelled_job_is_submitted_again",
+    ),
     "snakemake --report ": (
         "tests/workflow/test_reporting.py",
         "test_a_whole_run_ends_in_a_report_of_every_result",
