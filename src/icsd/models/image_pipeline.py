@@ -177,11 +177,14 @@ class _Missing(logging.Handler):
 def _missing_weights() -> Iterator[list[str]]:
     """Yield a list that gets the names of weights of text encoders that no file holds."""
     log, handler = logging.getLogger("transformers.modeling_utils"), _Missing()
+    level = log.level
+    log.setLevel(logging.WARNING)  # whatever TRANSFORMERS_VERBOSITY says
     log.addHandler(handler)
     try:
         yield handler.names
     finally:
         log.removeHandler(handler)
+        log.setLevel(level)
 
 
 def _check_weights(folder: Path, pipeline: Any, missing: Sequence[str]) -> None:

@@ -3,6 +3,7 @@
 import json
 import logging
 import shutil
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 import transformers
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from transformers.utils import logging as transformers_logging
 
 from icsd.core.errors import ConfigError, ModelError
 from icsd.models import prompt_tokenizer
@@ -149,7 +151,9 @@ def test_a_tokenizer_without_its_config_is_named(copy: Path) -> None:
 
 
 @pytest.mark.parametrize("file", ["unet/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors"])
-def test_a_missing_weight_is_named(copy: Path, file: str) -> None:
+def test_a_missing_weight_is_named(copy: Path, file: str, request: pytest.FixtureRequest) -> None:
+    request.addfinalizer(partial(transformers_logging.set_verbosity, transformers_logging.get_verbosity()))
+    transformers_logging.set_verbosity_error()  # as a user's TRANSFORMERS_VERBOSITY does
     weights = load_file(copy / file)
     name = sorted(weights)[0]
     save_file({key: value for key, value in weights.items() if key != name}, copy / file, {"format": "pt"})
