@@ -30,6 +30,7 @@ from icsd.stages.images import draw_images, image_store
 
 KEY, VARIABLE = "sk-secret-0123456789", "ICSD_TEST_KEY"
 RESULTS = Path("results/run")
+BOTH = ("model", "parameters")  # keys of the section openai and of images: here of openai
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +41,7 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _config(url: str, **changes: Any) -> ImagesConfig:
     """`changes` of the section openai, and of images where a key is of that."""
-    own = {key: changes.pop(key) for key in list(changes) if key in ImagesConfig.model_fields and key != "model"}
+    own = {key: changes.pop(key) for key in list(changes) if key in ImagesConfig.model_fields and key not in BOTH}
     openai = {"base_url": url, "model": "m", "timeout_s": 5, "retries": 2, "concurrency": 4} | changes
     return ImagesConfig(**{"provider": "openai", "model": "unused", "size": [16, 24], "openai": openai} | own)
 
