@@ -34,7 +34,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for text in [output] if isinstance(output, str) else output:
             print(printable(text), flush=True)
     except ICSDError as error:
-        print(f"icsd: {printable(one_line(str(error)))}", file=sys.stderr)
+        # further lines are indented, so that a line end in a text from outside forges no message
+        first, *others = printable(str(error)).splitlines() or [""]
+        print(
+            f"icsd: {first}",
+            *(line if line.startswith(" ") else f"  {line}" for line in others),
+            sep="\n",
+            file=sys.stderr,
+        )
         return 1
     except BrokenPipeError:  # the reader has closed the pipe, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

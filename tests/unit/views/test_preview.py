@@ -126,7 +126,7 @@ def test_a_batch_run_is_previewed_at_once_and_reckoned_at_half(tmp_path: Path, s
 
 
 def test_what_was_wrong_is_shown_with_what_it_cost(tmp_path: Path, server: ChatServer) -> None:
-    server.script = lambda number, attempt, body: OK if number == 0 else Behaviour(Kind.PROSE)
+    server.script = lambda number, attempt, body: OK if number == 0 else Behaviour(Kind.TRUNCATED)
     content, _ = _previewed(tmp_path, server)
     [tried] = content.tried
     assert tried.usable == 1
