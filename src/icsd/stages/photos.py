@@ -122,7 +122,7 @@ def _file(annotations: Path, folder: Path, picture: Picture) -> tuple[bytes, str
         return read_regular(path, MAX_BYTES), ""
     except OSError as error:
         if error.errno in OF_THE_FILE:
-            return b"", f"cannot be read: {shown(str(path))}: {error.strerror}"
+            return b"", f"cannot be read: {shown(picture.name)} in {folder}: {error.strerror}"
         problem = f"its picture {path} cannot be read ({error.strerror})"
         raise InputError(annotations, f"image {picture.image_id}", problem, "mend that and run again") from error
 

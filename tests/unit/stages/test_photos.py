@@ -118,7 +118,7 @@ def _assert_dropped(corpus: Path, *parts: str) -> None:
 
 def test_a_missing_picture_file_is_dropped_with_its_captions(corpus: Path, caplog: pytest.LogCaptureFixture) -> None:
     (corpus / "images" / "seven.png").unlink()
-    _assert_dropped(corpus, "cannot be read: ", "seven.png: No such file")
+    _assert_dropped(corpus, "cannot be read: seven.png in ", ": No such file")
     assert "real-7 of" in caplog.text and "is dropped: it cannot be read" in caplog.text
 
 
@@ -142,7 +142,8 @@ def test_a_picture_outside_the_folder_is_dropped(corpus: Path, name: str) -> Non
     (corpus / "images" / "out").symlink_to(outside)
     image = {"id": 7, "file_name": name.format(folder=outside)}
     _annotate(corpus, {"images": [image, IMAGES[1]], "annotations": ANNOTATIONS})
-    _assert_dropped(corpus, "leads out of the folder: ", "seven.png" if "seven" in name else name)
+    # a long name is cut
+    _assert_dropped(corpus, "leads out of the folder: ", f" in {corpus / 'images'}")
 
 
 def test_a_link_inside_the_folder_and_a_linked_folder_are_followed(corpus: Path) -> None:
@@ -157,7 +158,7 @@ def test_pipes_and_links_in_a_circle_are_dropped(corpus: Path) -> None:
     path = corpus / "images" / "seven.png"
     path.unlink()
     os.mkfifo(path)
-    _assert_dropped(corpus, "cannot be read: ", "seven.png: not a regular file")
+    _assert_dropped(corpus, "cannot be read: seven.png in ", ": not a regular file")
     path.unlink()
     path.symlink_to("seven.png")
     _assert_dropped(corpus, "cannot be read: ", "Too many levels of symbolic links")
