@@ -142,6 +142,15 @@ def parse_answer(
     """
     check = partial(_checked, members=members, rules=rules, limit_words=accepted.limit_words, language=language)
     try:
+        return _answer_in(text, reasoning, rules, accepted, check)
+    except RecursionError:  # JSON parses deeper nesting than the validator and its messages can show
+        raise BadAnswer("not-json", shown(text.strip())) from None
+
+
+def _answer_in(
+    text: str, reasoning: str | None, rules: Rules, accepted: AnswersConfig, check: Callable[[Any], Answer]
+) -> Answer:
+    try:
         return check(_parse(text, python=accepted.form == "python"))
     except BadAnswer as error:
         if error.code not in ("not-json", "schema", "empty-answer"):

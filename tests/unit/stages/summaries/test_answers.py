@@ -64,6 +64,17 @@ def test_parse_answer_refuses_with_a_stable_code(text: str, code: str) -> None:
     assert len(error.value.detail) < 200
 
 
+@pytest.mark.parametrize("form", ["json", "python"])
+def test_nesting_of_any_depth_is_a_bad_answer(form: str) -> None:
+    accepted = AnswersConfig(form=form)
+    for depth in (2, 100, *range(900, 1011)):
+        nested = "[" * depth + "1" + "]" * depth
+        for text in (f'{{"index": {nested}, "summary": "a"}}', f'It is {{"index": [1], "summary": {nested}}}'):
+            with pytest.raises(BadAnswer) as error:
+                parse_answer(text, 3, Rules(), accepted)
+            assert error.value.code in ("schema", "not-json")
+
+
 def test_parse_answer_counts_words_to_the_limit() -> None:
     assert parse_answer(_answer([1], "word " * 50), members=3, rules=Rules()).summary.count("word") == 50
     with pytest.raises(BadAnswer, match="51 words, where at most 50"):
