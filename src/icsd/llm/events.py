@@ -7,7 +7,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Generic
 
-from icsd.core.errors import DiskFullError
 from icsd.core.logs import EVERY_S
 from icsd.llm.request import Failure
 from icsd.llm.service import R, Segment
@@ -28,13 +27,13 @@ class EventQueue(Generic[R]):
         self._waiting.append(self._segment.event(key, outcome, usd, over_usd))
 
     async def flush(self) -> None:
-        """Return when all added events are durable. DiskFullError if there is no room."""
+        """Return when all added events are durable. DiskFullError if there is no room, OSError if the disk fails."""
         async with self._writing:  # while one task writes, others add, and the next one writes for all of them
             events, self._waiting = self._waiting, []
             try:
                 if events:
                     await asyncio.to_thread(self._segment.append, events)
-            except DiskFullError:
+            except BaseException:  # what was paid for is written by the next flush
                 self._waiting = events + self._waiting
                 raise
 

@@ -89,7 +89,7 @@ class _Sender(Generic[Q, R]):
                 workers.create_task(self._work(todo))
         try:
             await self._queue.flush()
-        except DiskFullError:
+        except (DiskFullError, OSError):  # an error of a network file system may pass
             free_room()
             await self._queue.flush()
         self._failures.log()

@@ -309,6 +309,22 @@ def test_of_a_disk_that_runs_full_every_reply_is_kept(monkeypatch: pytest.Monkey
         assert not list(Path("results/replies").glob(".room*"))
 
 
+def test_when_one_write_fails_every_reply_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    real: Callable[..., None] = files.write_all
+    failures = [OSError(errno.EIO, os.strerror(errno.EIO))]
+
+    def write_all(file: Any, data: bytes) -> None:
+        if Path(file.name).parent.name == "replies" and b"reply" in data and failures:
+            raise failures.pop()
+        real(file, data)
+
+    monkeypatch.setattr(files, "write_all", write_all)
+    with PlainServer(lambda request: _completion()) as server:
+        with pytest.raises(OSError, match="Input/output error"):
+            _ask(server, 20)
+        assert not failures and spending(_events(), "run").replies == len(server.seen) > 0
+
+
 # --- Two runs on one store --------------------------------------------------------------------------------------------
 def test_equal_shards_of_two_runs_that_share_the_store_are_paid_once() -> None:
     def slow(request: Body) -> Reply:
