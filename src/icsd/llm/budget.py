@@ -1,8 +1,9 @@
 """The budget of a run, which all of its jobs share.
 
 A folder of entries, 000000.json, 000001.json, …: amounts reserved (above zero) or released (below zero). Their sum is
-an upper bound of the spending, and never passes the ceiling: a job adds an entry after reading all before it, because
-`link` gives a name to one writer only, on network file systems too. A killed job's reservation counts as spent.
+an upper bound of the spending. No reservation passes the ceiling: a job adds an entry after reading all before it,
+because `link` gives a name to one writer only, on network file systems too. A killed job's reservation counts as spent.
+What a server counted beyond a reservation is an entry too, and may pass the ceiling.
 Where a file system has no hard links, an entry is a folder with the file in it.
 """
 
@@ -63,9 +64,9 @@ class Budget:
             left = self._ceiling_usd - self.used()
             if left + ROUNDING_USD < least_usd:
                 raise OutOfBudget(
-                    f"{self._setting}={self._ceiling_usd:g} is used up: {left:.6f} USD are left, and the next "
-                    f"request may cost {least_usd:.6f}. What was answered is stored: raise the budget in the config "
-                    "and run snakemake again"
+                    f"{self._setting}={self._ceiling_usd:g} is used up: {max(0.0, left):.6f} USD are left, and the "
+                    f"next request may cost {least_usd:.6f}. What was answered is stored: raise the budget in the "
+                    "config and run snakemake again"
                 )
             amount = max(least_usd, min(REQUESTS_PER_ENTRY * least_usd, LARGEST_SHARE * left))
             if self._add(amount):
@@ -77,18 +78,18 @@ class Budget:
         return None if self._ceiling_usd is None else f"{self._setting}={self._ceiling_usd:g}"
 
     def charge(self, usd: float) -> None:
-        """Take what was spent without a reservation out of what is left, so that no job sends more than that allows."""
-        while self._ceiling_usd is not None:
-            left = self._ceiling_usd - self.used()
-            if min(usd, left) <= ROUNDING_USD or self._add(min(usd, left)):
-                return
+        """Count what was spent without a reservation. It may pass the ceiling, and counts when that is raised."""
+        self._put(usd)
 
     def release(self, usd: float) -> None:
         """Release what was reserved and not spent."""
-        if self._ceiling_usd is None or usd <= 0:
+        self._put(-usd)
+
+    def _put(self, usd: float) -> None:
+        if self._ceiling_usd is None or abs(usd) <= ROUNDING_USD:
             return
         self.used()
-        while not self._add(-usd):
+        while not self._add(usd):
             self.used()
 
     def _path(self, number: int) -> Path:

@@ -153,13 +153,17 @@ def test_what_is_not_spent_is_given_back(tmp_path: Path) -> None:
         reservation.reserve(0.96)
 
 
-def test_what_was_spent_without_a_reservation_is_taken_from_what_is_left(tmp_path: Path) -> None:
+def test_what_was_spent_without_a_reservation_counts_when_the_ceiling_is_raised(tmp_path: Path) -> None:
     budget = Budget(tmp_path, 1.0)
     budget.charge(0.75)
     assert Budget(tmp_path, 1.0).used() == 0.75
-    budget.charge(1e9)
-    budget.charge(0.5)
-    assert Budget(tmp_path, 1.0).used() == 1.0
+    budget.charge(1.5)
+    budget.charge(0.0)
+    with pytest.raises(OutOfBudget, match=r"budget_usd=1 is used up: 0\.000000 USD are left"):
+        budget.reserve(0.01)
+    with pytest.raises(OutOfBudget, match=r"budget_usd=2\.5 is used up: 0\.250000 USD are left"):
+        Budget(tmp_path, 2.5).reserve(0.5)
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_without_a_ceiling_there_are_no_entries(tmp_path: Path) -> None:
