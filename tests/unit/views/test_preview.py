@@ -1,5 +1,6 @@
 """Preview: what it shows and reckons, what it pays, and that the run stays as it is."""
 
+import json
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -11,6 +12,7 @@ import pytest
 from chat_behaviours import Behaviour, Kind
 from chat_server import OK, ChatServer
 from image_server import ImageServer
+from plain_server import PlainServer
 from report_world import NASTY, ROOT, SHOWN, small_config
 
 from icsd.cli import main
@@ -19,7 +21,7 @@ from icsd.core import tables
 from icsd.core.errors import ConfigError
 from icsd.core.ids import seeded_order
 from icsd.llm import sending
-from icsd.llm.budget import Budget, OutOfBudget
+from icsd.llm.budget import Budget, OutOfBudget, OverBound
 from icsd.llm.cache import Spending
 from icsd.stages.summaries import summarize_groups
 from icsd.stages.summaries.quality import Quality, Summary
@@ -28,7 +30,7 @@ from icsd.views.preview.content import PreviewContent
 from icsd.views.preview.page import preview_page
 from icsd.views.preview.reckoning import mean_interval, wilson
 from icsd.views.preview.text import as_lines, verdict
-from icsd.views.preview.trying import TriedPrompt
+from icsd.views.preview.trying import TriedPrompt, left_of
 from icsd.views.run import Run, configured_run
 
 KEY = "ICSD_TEST_KEY"
@@ -77,7 +79,11 @@ def _files(run: Run) -> dict[Path, bytes]:
 
 
 def _previewed(
-    folder: Path, server: ChatServer, prompts: tuple[str, ...] = ("paper",), groups: int = GROUPS, **changes: Any
+    folder: Path,
+    server: ChatServer | PlainServer,
+    prompts: tuple[str, ...] = ("paper",),
+    groups: int = GROUPS,
+    **changes: Any,
 ) -> tuple[PreviewContent, Run]:
     config = _config(folder, server.url, **changes)
     run = _run(config, folder)
@@ -155,6 +161,18 @@ def test_a_preview_spends_what_the_run_and_earlier_previews_have_left(tmp_path: 
     assert len(server.seen) == 1
     _previewed(tmp_path, server, budget_usd=3.0)
     assert len(server.seen) == GROUPS
+
+
+def test_what_earlier_previews_cost_beyond_their_bound_is_not_left(tmp_path: Path, server: ChatServer) -> None:
+    usage = {"prompt_tokens": 10, "completion_tokens": 90_000}
+    body = {"choices": [{"message": {"content": "A dog."}, "finish_reason": "stop"}], "usage": usage}
+    config = _config(tmp_path, server.url)
+    run, store = _run(config, tmp_path), config.summaries.store
+    assert left_of(10.0, run.summaries_budget, store, run) == 10.0
+    over = pytest.raises(OverBound, match=r"^summaries.budget_usd=9: a preview may spend .* cannot be held")
+    with PlainServer(lambda request: (200, json.dumps(body), {})) as hidden, over:
+        _previewed(tmp_path, hidden, groups=1, budget_usd=9.0)
+    assert left_of(10.0, run.summaries_budget, store, run) == pytest.approx(10.0 - 9.0001)
 
 
 class _Tags(HTMLParser):

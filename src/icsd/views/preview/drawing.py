@@ -10,7 +10,6 @@ from typing import Any
 from icsd.config import METHOD, Config, ImagesConfig
 from icsd.core import tables
 from icsd.core.ids import drawn_image_id, item_seed
-from icsd.llm.cache import ResponseCache, spending
 from icsd.stages.images import draw_images, image_store
 from icsd.views.preview.reckoning import BY_RATES, Line, hours_text
 from icsd.views.preview.trying import SampledGroup, TriedPrompt, left_of, preview_name
@@ -71,8 +70,7 @@ def _sentence(group_id: int, sentence: str, seed: int) -> dict[str, Any]:
 def _settings(config: ImagesConfig, run: Run) -> ImagesConfig:
     changes: dict[str, object] = {"max_drop_share": 1.0}
     if config.provider == "openai" and config.budget_usd is not None:
-        earlier = spending(ResponseCache(Path(config.store)).events(), preview_name(run)).usd
-        changes["budget_usd"] = left_of(config.budget_usd, run.images_budget, earlier)
+        changes["budget_usd"] = left_of(config.budget_usd, run.images_budget, config.store, run)
     return config.model_copy(update=changes)
 
 

@@ -14,7 +14,7 @@ from icsd.config import Config, SummariesConfig
 from icsd.core.errors import ConfigError, InputError
 from icsd.core.ids import seeded_order
 from icsd.core.languages import ENGLISH
-from icsd.llm.budget import Budget, OutOfBudget, Prices
+from icsd.llm.budget import Budget, OutOfBudget, OverBound, Prices
 from icsd.llm.cache import Event, ResponseCache, Spending, spending
 from icsd.stages.summaries.prompts import Prompt
 from icsd.stages.summaries.providers import summarize
@@ -88,7 +88,7 @@ def try_prompts(
     """Summarize the groups by each prompt, as the stage does; nothing of the run's folder is written.
 
     Together with all earlier previews of the run, this one spends at most what the run has left of its budget. Requests
-    for the Batch API are sent at once, at the full price. Errors as those of the stage; OutOfBudget.
+    for the Batch API are sent at once, at the full price. Errors as those of the stage.
     """
     with tempfile.TemporaryDirectory() as folder:
         settings = _preview_settings(config.summaries, run)
@@ -99,14 +99,17 @@ def try_prompts(
 def _preview_settings(config: SummariesConfig, run: Run) -> SummariesConfig:
     changes: dict[str, object] = {"provider": "openai"} if config.provider == "openai-batch" else {}
     if config.budget_usd is not None:
-        earlier = spending(ResponseCache(Path(config.store)).events(), preview_name(run)).usd
-        changes["budget_usd"] = left_of(config.budget_usd, run.summaries_budget, earlier)
+        changes["budget_usd"] = left_of(config.budget_usd, run.summaries_budget, config.store, run)
     return config.model_copy(update=changes)
 
 
-def left_of(budget_usd: float, folder: Path, earlier: float) -> float:
-    """Return the USD that a preview may spend: the budget without what the run and earlier previews have used."""
-    return max(0.0, budget_usd - Budget(folder, budget_usd).used() - earlier)
+def left_of(budget_usd: float, folder: Path, store: str, run: Run) -> float:
+    """Return the USD that a preview may spend: the budget without what the run and earlier previews have used.
+
+    `folder` has the run's entries of the budget, `store` the events of previews.
+    """
+    earlier = spending(ResponseCache(Path(store)).events(), preview_name(run))
+    return max(0.0, budget_usd - Budget(folder, budget_usd).used() - earlier.usd - earlier.over_usd)
 
 
 def _tried(
@@ -115,9 +118,9 @@ def _tried(
     began, started, language = time.time(), time.monotonic(), config.captions.language
     try:
         summaries = list(summarize([each.group for each in groups], prompt, settings, own, language))
-    except OutOfBudget as error:
+    except (OutOfBudget, OverBound) as error:
         problem = "a preview may spend what the run and earlier previews have left of its budget"
-        raise OutOfBudget(f"summaries.budget_usd={config.summaries.budget_usd:g}: {problem}. {error}") from None
+        raise type(error)(f"summaries.budget_usd={config.summaries.budget_usd:g}: {problem}. {error}") from None
     seconds = time.monotonic() - started
     usd = [_usd(config.summaries, summary) for summary in summaries]
     if settings.provider == "merge":
