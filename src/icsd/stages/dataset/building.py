@@ -109,7 +109,8 @@ def _rematch_step(captions: NDArray[np.int64], lost: dict[int, str]) -> Step:
 
 
 def _weights(scores: Floats, settings: AlignmentConfig) -> NDArray[np.float32] | None:
-    return None if settings.weight_temperature is None else weights(scores, settings.weight_temperature)
+    temperature = settings.weight_temperature
+    return None if temperature is None or not len(scores) else weights(scores, temperature)
 
 
 def _steps(arm: str, paths: DrawnTables, drawn: Pairs, scores: Scores | None, settings: AlignmentConfig) -> list[Step]:

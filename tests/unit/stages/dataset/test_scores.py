@@ -229,6 +229,11 @@ def test_weights_have_a_mean_of_one_and_grow_with_the_score(build: Build) -> Non
     assert weights([0.1, 900.0], 0.001).tolist() == [0.0, 2.0]
 
 
+def test_scores_that_drop_all_pairs_are_named_with_weights_too(build: Build) -> None:
+    with pytest.raises(InputError, match=r"multi has no pair: .*pairs: 0 of 5 kept"):
+        build(min_score=0.99, weight_temperature=0.1)
+
+
 def test_a_pair_without_a_score_is_named(build: Build) -> None:
     with pytest.raises(InputError, match=r"multi-2: caption 3 has no score"):
         build(min_score=0.1, scores=SCORES | {"multi-2": {2: 0.5}})
