@@ -86,7 +86,8 @@ class RunTable:
         if not self.there or not SHARD.fullmatch(self.there[0].stem) or len(values) > len(self.there):
             return self.there
         shards = shard_number(self.there[0].stem)[1]
-        named = {shard_names(shards)[shard_of(value, shards)] for value in values}
+        names = shard_names(shards)
+        named = {names[shard_of(value, shards)] for value in values}
         return [path for path in self.there if path.stem in named]
 
     def _select(self, paths: Sequence[Path], key: str, wanted: pa.Array, columns: Sequence[str] | None) -> pa.Table:
