@@ -62,16 +62,10 @@ class EncoderDecoder:
         """Tokenize cleaned captions: start token, prefix, caption, end token."""
         return tokenize(captions, self.tokenizer, settings.prefix, settings.max_text_tokens)
 
-    def batch(
-        self,
-        squares: np.ndarray | torch.Tensor,
-        views: torch.Tensor | None,
-        tokens: TokenizedCaptions,
-        rows: np.ndarray,
-    ) -> Batch:
-        """Prepare squares [b, size, size, 3] uint8, changed by `views`, and the captions `rows` [b] of `tokens`."""
+    def batch(self, squares: np.ndarray | torch.Tensor, views: torch.Tensor | None, tokens: TokenizedCaptions) -> Batch:
+        """Prepare squares [b, size, size, 3] uint8, changed by `views`, with the `tokens` of their captions."""
         device = self.model.device
-        ids, mask, labels = (each.to(device) for each in decoder_batch(tokens, rows))
+        ids, mask, labels = (each.to(device) for each in decoder_batch(tokens))
         pixels = augment(self.pixel_values(squares), views)
         inputs = {"pixel_values": pixels, "decoder_input_ids": ids, "decoder_attention_mask": mask}
         return Batch({**inputs, "use_cache": False}, labels)
@@ -154,13 +148,13 @@ def _placed(model: VisionEncoderDecoderModel, device: torch.device) -> VisionEnc
     return model
 
 
-def decoder_batch(tokens: TokenizedCaptions, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return input ids, attention mask and labels (the next tokens) of `rows`, each [b, longest - 1].
+def decoder_batch(tokens: TokenizedCaptions) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return input ids, attention mask and labels (the next tokens), each [b, longest - 1].
 
     The prefix and the padding have the label IGNORED; the end token counts in the loss.
     """
-    ids = torch.from_numpy(tokens.ids[rows])
-    lengths = torch.from_numpy(tokens.lengths[rows])
+    ids = torch.from_numpy(tokens.ids)
+    lengths = torch.from_numpy(tokens.lengths)
     longest = int(lengths.max())
     place = torch.arange(1, longest)[None]
     labels = ids[:, 1:longest].masked_fill((place < tokens.prompt) | (place >= lengths[:, None]), IGNORED)

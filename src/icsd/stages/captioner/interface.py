@@ -57,14 +57,8 @@ class Captioner(Protocol):
     def tokenize(self, captions: Sequence[str], settings: CaptionerConfig) -> TokenizedCaptions:
         """Tokenize cleaned captions for the training."""
 
-    def batch(
-        self,
-        squares: np.ndarray | torch.Tensor,
-        views: torch.Tensor | None,
-        tokens: TokenizedCaptions,
-        rows: np.ndarray,
-    ) -> Batch:
-        """Prepare squares [b, size, size, 3] uint8, changed by `views`, and the captions `rows` [b] of `tokens`."""
+    def batch(self, squares: np.ndarray | torch.Tensor, views: torch.Tensor | None, tokens: TokenizedCaptions) -> Batch:
+        """Prepare squares [b, size, size, 3] uint8, changed by `views`, with the `tokens` of their captions."""
 
     def generate(self, squares: np.ndarray, prefix: str, search: BeamSearch) -> list[str]:
         """Generate a caption, without prefix or prompt, for each of `squares` [n, size, size, 3] uint8."""

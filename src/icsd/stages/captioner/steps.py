@@ -160,7 +160,7 @@ def _loss(setup: Setup, part: Part) -> torch.Tensor:
     captioner, settings, device = setup.captioner, setup.settings, setup.processes.device
     torch.manual_seed(part.seed)  # for dropout
     pixels = squares(part.pixels, part.boxes, captioner.square.size, device)
-    batch = captioner.batch(pixels, part.views, part.tokens, np.arange(len(part.rows)))
+    batch = captioner.batch(pixels, part.views, part.tokens)
     enabled = precision(settings, device) == "bfloat16"
     with torch.autocast(device.type, torch.bfloat16, enabled=enabled):
         logits = setup.network(**batch.inputs).logits[:, -batch.labels.shape[1] :]

@@ -77,18 +77,12 @@ class VisionLanguageModel:
             row[: len(tokens)] = tokens
         return TokenizedCaptions(ids, lengths, 0)
 
-    def batch(
-        self,
-        squares: np.ndarray | torch.Tensor,
-        views: torch.Tensor | None,
-        tokens: TokenizedCaptions,
-        rows: np.ndarray,
-    ) -> Batch:
-        """Prepare squares [b, size, size, 3] uint8, changed by `views`, and the captions `rows` [b] of `tokens`."""
+    def batch(self, squares: np.ndarray | torch.Tensor, views: torch.Tensor | None, tokens: TokenizedCaptions) -> Batch:
+        """Prepare squares [b, size, size, 3] uint8, changed by `views`, with the `tokens` of their captions."""
         inputs, device = self._asked(augment_squares(squares, views)), self.model.device
-        lengths = torch.from_numpy(tokens.lengths[rows])
+        lengths = torch.from_numpy(tokens.lengths)
         longest = int(lengths.max())
-        ids = torch.from_numpy(tokens.ids[rows])[:, :longest].to(device)
+        ids = torch.from_numpy(tokens.ids)[:, :longest].to(device)
         there = (torch.arange(longest)[None] < lengths[:, None]).to(device)
         labels = ids.masked_fill(~there, IGNORED)
         if self.in_two_parts:
@@ -225,7 +219,7 @@ def check_fit(captioner: VisionLanguageModel, name: str) -> None:
     captioner.model.eval()
     try:
         with torch.no_grad():
-            batch = captioner.batch(squares, None, tokens, np.arange(3))
+            batch = captioner.batch(squares, None, tokens)
             logits = captioner.model(**batch.inputs).logits[:, -3:].float()
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RuntimeError, NotImplementedError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -82,7 +82,7 @@ def test_learning_rate_rises_then_falls_to_zero():
 def test_prefix_and_padding_are_not_in_the_loss_but_the_end_is(captioner_folder: Path):
     tokenizer = BertTokenizer.from_pretrained(captioner_folder / "tokenizer")
     tokens = tokenize(["red ball", "a blue fish"], tokenizer, "a picture of")
-    ids, mask, labels = decoder_batch(tokens, np.asarray([0, 1]))
+    ids, mask, labels = decoder_batch(tokens)
     asked = [[word for word in row if word != IGNORED] for row in labels.tolist()]
     assert [tokenizer.decode(row) for row in asked] == ["red ball [SEP]", "a blue fish [SEP]"]
     assert labels[:, :3].eq(IGNORED).all()

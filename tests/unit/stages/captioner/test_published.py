@@ -45,7 +45,7 @@ def test_inputs_and_loss_are_those_of_the_published_formula(settings: CaptionerC
     captioner = made(settings)
     captions = ["red ball", LONG]
     tokens = tokenize(captions, captioner.tokenizer, PREFIX, settings.max_text_tokens)
-    ids, mask, labels = decoder_batch(tokens, np.asarray([0, 1]))
+    ids, mask, labels = decoder_batch(tokens)
     encoded = captioner.tokenizer(
         [f"{PREFIX} {caption}" for caption in captions],
         padding="longest", truncation=True, max_length=40, return_tensors="pt",

@@ -51,7 +51,7 @@ def after_step(captioner, wanted: CaptionerConfig) -> tuple[set[str], torch.Tens
     """The names of the weights that a step of AdamW changes, and the labels of the batch."""
     before = {name: value.detach().clone() for name, value in captioner.model.named_parameters()}
     optimizer = training._optimizer(captioner, wanted)
-    batch = captioner.batch(SQUARES, None, captioner.tokenize(CAPTIONS, wanted), np.arange(2))
+    batch = captioner.batch(SQUARES, None, captioner.tokenize(CAPTIONS, wanted))
     logits = captioner.model(**batch.inputs).logits[:, -batch.labels.shape[1] :]
     caption_loss(logits, batch.labels, 0.1).backward()
     for group in optimizer.param_groups:
