@@ -47,12 +47,11 @@ class Setup:
 class Part:
     """Pairs that are computed at once, their share of the step's tokens, and the seed of their dropout.
 
-    `captions` are the cleaned ones of the pairs `rows`, and `tokens` theirs. `boxes` are crops of pictures at their own
-    size; None for squares. `pixels` are those of the squares or of the crops (augmentation.squares).
+    `tokens` are those of the cleaned captions of the pairs `rows`. `boxes` are crops of pictures at their own size;
+    None for squares. `pixels` are those of the squares or of the crops (augmentation.squares).
     """
 
     rows: np.ndarray
-    captions: list[str]
     tokens: TokenizedCaptions
     boxes: np.ndarray | None
     views: torch.Tensor | None
@@ -94,13 +93,11 @@ def step_parts(setup: Setup, step: int, rows: np.ndarray) -> list[Part]:
     boxes = _boxes(setup, rows, generator)
     crop = settings.crop if boxes is None else None
     views = random_views(len(rows), Augmentation(settings.flip, crop), generator)
-    captions = setup.pairs.captions(rows)
-    tokens = setup.captioner.tokenize(captions, settings)
+    tokens = setup.captioner.tokenize(setup.pairs.captions(rows), settings)
     counts = tokens.lengths - tokens.prompt  # tokens in the loss, with the end token
     return [
         Part(
             rows[places],
-            [captions[place] for place in places],
             TokenizedCaptions(tokens.ids[places], tokens.lengths[places], tokens.prompt),
             None if boxes is None else boxes[places],
             None if views is None else views[places],

@@ -43,7 +43,7 @@ def seen(part: Part) -> list[Any]:
     """All that a part is computed from."""
     boxes = [] if part.boxes is None else part.boxes.tolist()
     views = [] if part.views is None else part.views.tolist()
-    return [part.rows.tolist(), part.captions, part.tokens.ids.tolist(), boxes, views, part.seed, part.pixels.tolist()]
+    return [part.rows.tolist(), part.tokens.ids.tolist(), boxes, views, part.seed, part.pixels.tolist()]
 
 
 def steps_of(setup: Setup, start: int = 0, workers: int = 0) -> list[list[Any]]:
