@@ -55,12 +55,6 @@ class Arm:
         needed = {self.drawn_by.name} | ({METHOD} if self.balanced or self.sentences == "pairs" else set())
         return needed - {self.name}
 
-    def captions_of(self, sentence: Mapping[str, Any]) -> list[int]:
-        """The captions that go with a picture of this row of SENTENCES: all of its own, or the first of them."""
-        if self.captions is None:
-            return list(sentence["caption_ids"])
-        return captions_with_anchor(sentence)[: self.captions]
-
 
 def captions_with_anchor(sentence: Mapping[str, Any]) -> list[int]:
     """The captions of a row of SENTENCES, its group's anchor first, which need not be among those selected."""

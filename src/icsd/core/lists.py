@@ -27,6 +27,17 @@ def with_first(rows: Whole, values: Whole, first: pa.Array) -> tuple[Whole, Whol
     return rows[order], values[order]
 
 
+def limited(lists: pa.ListArray, first: pa.Array, at_most: int | None) -> tuple[Whole, Whole]:
+    """The row of each value, and the values: `at_most` different ones of each list, its `first` value before others.
+
+    None: all different values of each list; `first` is not added.
+    """
+    rows, values = flat(lists)
+    if at_most is not None:
+        rows, values = with_first(rows, values, first)
+    return distinct(rows, values, at_most)
+
+
 def distinct(rows: Whole, values: Whole, at_most: int | None = None) -> tuple[Whole, Whole]:
     """Keep the first of equal values in a row, and `at_most` so many values of it."""
     if _has_doubles(rows, values):

@@ -69,12 +69,9 @@ def select_anchor_captions(
 
 
 def _captions_of(arm: str, groups: pa.Table) -> pa.ListArray:
-    """The captions that go with the picture of each group: `Arm.captions_of`."""
-    row, caption = lists.flat(groups["caption_ids"].combine_chunks())
-    limit = ARMS[arm].captions
-    if limit is not None:
-        row, caption = lists.with_first(row, caption, groups["group_id"].combine_chunks())
-        row, caption = lists.distinct(row, caption, limit)
+    """The captions that go with the picture of each group."""
+    own, anchors = groups["caption_ids"].combine_chunks(), groups["group_id"].combine_chunks()
+    row, caption = lists.limited(own, anchors, ARMS[arm].captions)
     return lists.to_column(row, caption, len(groups))
 
 

@@ -40,13 +40,6 @@ def test_an_added_arm_brings_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> N
     assert arms_with_pictures_of("unknown") == ["unknown"]
 
 
-def test_an_arm_of_two_captions_has_the_groups_anchor_first() -> None:
-    row = {"group_id": 7, "caption_ids": [3, 5, 7]}
-    arms = [Arm("a", "Some captions.", sentences="summaries", captions=limit) for limit in (1, 2, None)]
-    assert [arm.captions_of(row) for arm in arms] == [[7], [7, 3], [3, 5, 7]]
-    assert arms[1].captions_of({"group_id": None, "caption_ids": [4]}) == [4]
-
-
 def test_candidates_have_drawings_of_their_own() -> None:
     assert drawing_names("multi", 1) == ["multi"]
     assert drawing_names("multi", 3) == ["multi", "multi/candidate-1", "multi/candidate-2"]

@@ -58,11 +58,9 @@ class Pairs:
 
 
 def pairs_of_sentences(arm: Arm, sentences: pa.Table) -> Pairs:
-    """The captions that go with each image of these SENTENCES, as `Arm.captions_of`, each once."""
-    image, caption = lists.flat(sentences["caption_ids"].combine_chunks())
-    if arm.captions is not None:
-        image, caption = lists.with_first(image, caption, sentences["group_id"].combine_chunks())
-    image, caption = lists.distinct(image, caption, arm.captions)
+    """The captions that go with each image of these SENTENCES, each once."""
+    own, anchors = sentences["caption_ids"].combine_chunks(), sentences["group_id"].combine_chunks()
+    image, caption = lists.limited(own, anchors, arm.captions)
     return Pairs(sentences["image_id"].combine_chunks(), image, caption)
 
 
