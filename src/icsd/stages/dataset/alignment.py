@@ -135,30 +135,37 @@ class ScoreLimits:
         return np.maximum(self.lowest, self.of_images)
 
 
-def low_pairs(pairs: Pairs, scores: Floats, settings: AlignmentConfig) -> tuple[pa.Array, ScoreLimits]:
-    """The reasons of the pairs that are dropped, null for the others [n], and the lowest scores that others may have.
+def score_limits(pairs: Pairs, scores: Floats, settings: AlignmentConfig) -> ScoreLimits:
+    """The lowest scores that pairs may have; with `drop_share`, that of the lowest pair that is left."""
+    lowest = -np.inf if settings.min_score is None else settings.min_score
+    if count := _share_of(pairs, settings):
+        lowest = max(lowest, float(np.partition(scores, count)[count]))
+    return ScoreLimits(lowest, _image_limits(pairs, scores, settings.max_below_best))
 
-    With `drop_share` the lowest score is that of the lowest pair that is left.
-    """
-    line = -np.inf if settings.min_score is None else settings.min_score
-    below = scores < line
-    count = int(settings.drop_share * len(pairs) + 1e-9)  # 0.29 of 100 are 29, in floating point as well
-    lowest = _lowest(pairs, scores, count)
-    reason = f"among the lowest {settings.drop_share:g} of the arm's scores (alignment.drop_share)"
-    texts_of = {0: f"below alignment.min_score={line}", 1: reason}
-    if count:
-        line = max(line, float(np.partition(scores, count)[count]))
-    limits = ScoreLimits(line, _image_limits(pairs, scores, settings.max_below_best))
+
+def low_pairs(pairs: Pairs, scores: Floats, limits: ScoreLimits, settings: AlignmentConfig) -> pa.Array:
+    """The reasons of the pairs that are dropped, null for the others [n]; `limits` are their `score_limits`."""
+    least = -np.inf if settings.min_score is None else settings.min_score
     needed = limits.of_images[pairs.image]
-    far = scores < needed
-    texts_of[2] = f"more than alignment.max_below_best={settings.max_below_best} below the best of its image"
+    below, far = scores < least, scores < needed
+    lowest = _lowest(pairs, scores, _share_of(pairs, settings))
+    texts_of = {
+        0: f"below alignment.min_score={least}",
+        1: f"among the lowest {settings.drop_share:g} of the arm's scores (alignment.drop_share)",
+        2: f"more than alignment.max_below_best={settings.max_below_best} below the best of its image",
+    }
     lost = below | lowest | far
     why = np.where(below, 0, np.where(lowest, 1, 2))[lost]
     reasons = [
         f"{texts_of[number]}: its score is {score:.3f}" + (f", {limit:.3f} is needed" if number == 2 else "")
         for number, score, limit in zip(why.tolist(), scores[lost].tolist(), needed[lost].tolist(), strict=True)
     ]
-    return scattered(reasons, pa.array(lost)), limits
+    return scattered(reasons, pa.array(lost))
+
+
+def _share_of(pairs: Pairs, settings: AlignmentConfig) -> int:
+    """The number of pairs that `drop_share` drops."""
+    return int(settings.drop_share * len(pairs) + 1e-9)  # 0.29 of 100 are 29, in floating point as well
 
 
 def _lowest(pairs: Pairs, scores: Floats, count: int) -> NDArray[np.bool_]:

@@ -22,6 +22,7 @@ from icsd.stages.dataset.alignment import (  # fmt: skip
     losing_candidates,
     low_pairs,
     read_scores,
+    score_limits,
     unshown_sentences,
     weights,
 )
@@ -89,7 +90,8 @@ def _aligned(
     shown = Step("alignment", pairs.images, unshown_sentences(pairs.images, scores, settings))
     entered = pairs.of(shown.kept)
     values = scores.of(entered)
-    reasons, limits = low_pairs(entered, values, settings)
+    limits = score_limits(entered, values, settings)
+    reasons = low_pairs(entered, values, limits, settings)
     steps = [shown, Step("pairs", entered.names, reasons)]
     kept = np.asarray(reasons.is_null())
     found, left = entered.where(kept), values[kept]

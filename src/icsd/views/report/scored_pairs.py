@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from icsd.config import AlignmentConfig
 from icsd.config.arms import ARMS
-from icsd.stages.dataset.alignment import low_pairs, rounded
+from icsd.stages.dataset.alignment import rounded, score_limits
 from icsd.stages.dataset.pairs import Pairs
 from icsd.views.run import Run
 
@@ -122,7 +122,7 @@ def _limits(
     images = pc.replace_substring_regex(items, "/.*", "").dictionary_encode()
     captions = pc.replace_substring_regex(items, "^[^/]*/", "").cast(pa.int64())
     pairs = Pairs(images.dictionary, np.asarray(images.indices).astype(np.int64), np.asarray(captions))
-    _, limits = low_pairs(pairs, scores, settings)
+    limits = score_limits(pairs, scores, settings)
     return limits.of_each[pairs.image], limits.lowest if np.isfinite(limits.lowest) else None
 
 
