@@ -116,7 +116,7 @@ def encoded(image: Image.Image, kind: str = "PNG") -> bytes:
 
 
 class _Server(ThreadingHTTPServer):
-    daemon_threads = True
+    daemon_threads, request_queue_size = True, 128
     state: ImageServer
 
     def handle_error(self, *_: object) -> None:

@@ -13,6 +13,8 @@ Reply = tuple[int, str, dict[str, str]]
 class PlainServer(ThreadingHTTPServer):
     """A context manager; `seen` are the bodies of the requests."""
 
+    request_queue_size = 128  # of 5, the default, some connections of many at once are reset
+
     def __init__(self, reply: Callable[[Body], Reply]) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.reply, self.seen = reply, list[Body]()

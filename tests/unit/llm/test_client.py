@@ -45,6 +45,8 @@ def _completion(content: str | None, **choice: Any) -> str:
 class _Server(ThreadingHTTPServer):
     """Speaks /v1/chat/completions with a scripted reply, and keeps what it was asked."""
 
+    request_queue_size = 128
+
     def __init__(self, reply: Response) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.reply, self.requests, self.keys = reply, [], []
