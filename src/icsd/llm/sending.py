@@ -216,7 +216,8 @@ class _Sender(Generic[Q, R]):
             late = Failure("timeout", f"no answer within {self._endpoint.timeout_s:g} s")
             return Attempt(late, retry=True, cost_known=False)
         except openai.APIConnectionError as error:
-            cut = Failure("connection", self._access.redacted(str(error.__cause__ or error)))
+            cause = error.__cause__ or error
+            cut = Failure("connection", self._access.redacted(str(cause) or type(cause).__name__))
             return Attempt(cut, retry=True, cost_known=False)
         except openai.APIStatusError as error:
             return self._refused(error, request)

@@ -4,6 +4,8 @@ import errno
 import json
 import logging
 import os
+import socket
+import struct
 import threading
 import time
 from collections import Counter
@@ -55,11 +57,14 @@ def _number(request: Body) -> int:
 
 
 def _ask(server: PlainServer, groups: int, run: str = "run", **changes: Any) -> list[Summary]:
-    own = {key: changes.pop(key) for key in list(changes) if key in SummariesConfig.model_fields}
-    openai = {"base_url": server.url, "model": "m", "api_key_env": None, "retries": 0, "concurrency": 4} | changes
-    config = SummariesConfig(**{"provider": "openai", "repair": False, "openai": openai} | own)
     members = [Group(n, (1, 2), (f"A dog, number {n} .", "A beach.")) for n in range(groups)]
-    return list(summarize(members, PROMPT, config, Path("results") / run))
+    return list(summarize(members, PROMPT, _config(server.url, **changes), Path("results") / run))
+
+
+def _config(url: str, **changes: Any) -> SummariesConfig:
+    own = {key: changes.pop(key) for key in list(changes) if key in SummariesConfig.model_fields}
+    openai = {"base_url": url, "model": "m", "api_key_env": None, "retries": 0, "concurrency": 4} | changes
+    return SummariesConfig(**{"provider": "openai", "repair": False, "openai": openai} | own)
 
 
 def _codes(summaries: Sequence[Summary]) -> Counter[str]:
@@ -335,3 +340,19 @@ def test_equal_shards_of_two_runs_that_share_the_store_are_paid_once() -> None:
         results = list(both.map(lambda run: _ask(server, 12, run=run), ["one", "two"]))
         assert results[0] == results[1] and _codes(results[0]) == {"ok": 12}
         assert len(server.seen) == 12
+
+
+def test_a_connection_that_is_reset_is_named_by_its_kind() -> None:
+    """The error of a reset has no words."""
+
+    def reset() -> None:
+        connection, _ = listener.accept()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.recv(1)
+        connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=reset, daemon=True).start()
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+        with pytest.raises(EndpointError, match="ReadError"):
+            list(summarize([Group(1, (1, 2), ("A dog.", "A beach."))], PROMPT, _config(address), Path("results/run")))
