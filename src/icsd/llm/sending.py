@@ -145,9 +145,10 @@ class _Sender(Generic[Q, R]):
         """Send a request once, with `other` parameters or those that are known by now; return them too."""
         async with self._throttle.slot() as sent_at:
             takes = other or self._takes
-            if self._fatal_error:
-                raise self._fatal_error
             await self._reserve(most_usd)
+            if fatal := self._fatal_error or self._reservation.error:  # it may have come while this request waited
+                self._release(most_usd)
+                raise fatal
             attempt, usd = Attempt[R](Failure("not-sent")), 0.0
             try:
                 attempt = await self._send(request, takes)

@@ -317,6 +317,28 @@ def test_a_line_above_its_reservation_stops_the_stage_and_all_lines_are_kept(
     assert Budget(Path("run/budget"), 1.0).used() == pytest.approx(spent.usd + spent.over_usd)
 
 
+@pytest.mark.parametrize("later", [(7, 8), ()])
+def test_an_earlier_jobs_line_above_its_reservation_stops_the_stage_before_it_sends(
+    server: ChatServer, monkeypatch: pytest.MonkeyPatch, later: tuple[int, ...]
+) -> None:
+    usage = {"prompt_tokens": 9, "completion_tokens": 90_000}
+    body = {"choices": [{"message": {"content": "A."}}], "usage": usage}
+    _lines_of_one(monkeypatch, _requests(1)[0].key, {"status_code": 200, "body": body})
+    with monkeypatch.context() as patch, pytest.raises(_KilledError):
+        _killed(patch, batch_server.BatchServer, "retrieve")
+        _ask(server, _requests(1, 2), budget_usd=100.0)
+    job = next(iter(server.batches._jobs.values()))
+    while job.batch["status"] != "completed":
+        server.batches._advance(job)
+    with ResponseCache(Path("replies")).writer(run="run") as segment:  # one that is answered: nothing to send
+        segment.append([segment.event(_requests(9)[0].key, Response("A."), 0.0)])
+    with pytest.raises(OverBound, match="90,000 of the answer"):
+        _ask(server, _requests(9, *later), budget_usd=100.0)
+    assert _submitted(server) == 1 and not _open_records()
+    spent = spending(_events(), "run")
+    assert Budget(Path("run/budget"), 100.0).used() == pytest.approx(spent.usd + spent.over_usd)
+
+
 def test_a_line_that_a_filter_refused_is_a_refusal_and_one_without_credit_stops_the_stage(
     server: ChatServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

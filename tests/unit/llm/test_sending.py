@@ -232,6 +232,14 @@ def test_with_its_bound_raised_the_run_goes_on() -> None:
         assert len(server.seen) == 20
 
 
+def test_a_request_that_waited_for_the_budget_is_not_sent_after_an_error_of_the_stage() -> None:
+    with PlainServer(lambda request: _error(401, "no")) as server:
+        with pytest.raises(EndpointError, match="key is not accepted"):
+            _ask(server, 8, budget_usd=0.012, **PRICES)
+        assert len(server.seen) == 1
+    assert Budget(Path("results/run/budget"), 0.012).used() == pytest.approx(0.0)
+
+
 # --- Waits and time-outs ----------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("headers", "seconds"),

@@ -37,7 +37,8 @@ def complete_requests(
 
     A line that fails after the retries is a Failure. EndpointError if the endpoint refuses, or if a batch of this call
     failed or was cancelled; other batches go on, and the next call takes their responses. OutOfBudget when all that
-    could be paid for is answered. ConfigError without a key.
+    could be paid for is answered, OverBound after a reply that cost more than was reserved, also one of an earlier
+    job's batch. ConfigError without a key.
     """
     todo = {request.key: request for request in requests}
     if todo:
@@ -90,6 +91,8 @@ class _BatchRequester:
         while True:
             for live in list(self.awaited.values()):
                 self._poll(live)
+            if error := self.ledger.reservation.error:
+                raise error
             self._submit_all_that_may_be()
             self._log_progress()
             if not self.todo and not self.awaited:
@@ -199,9 +202,8 @@ class _BatchRequester:
             outcomes = self._collect(record, batch)
             self.proven = self.proven or any(isinstance(outcome, Response) for outcome in outcomes.values())
             self._settle(live, outcomes)
-            fatal = self.server.fatal_error(batch, outcomes) if record.name in self.sent else None
-            if error := self.ledger.reservation.error or fatal:
-                raise error
+            if record.name in self.sent and (fatal := self.server.fatal_error(batch, outcomes)):
+                raise fatal
         else:
             live.answered = batch.completed
 
