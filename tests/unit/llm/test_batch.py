@@ -293,15 +293,55 @@ def test_an_odd_line_withholds_no_other(server: ChatServer, monkeypatch: pytest.
     assert not _open_records() and 0 <= spending(_events(), "run").usd <= 1.0
 
 
-def _lines_of_one(monkeypatch: pytest.MonkeyPatch, key: str, response: Body) -> None:
-    """The server says this of one request."""
+def _lines_of_one(monkeypatch: pytest.MonkeyPatch, key: str, response: Any, *others: Body, error: Any = None) -> None:
+    """The server says this of one request, and has `others` as further lines of it."""
     real = batch_server.BatchServer._content
+    said = [{"response": response, "error": error}, *others]
 
     def content(self: Any, file_id: str) -> bytes:
         lines = [each for each in real(self, file_id).splitlines() if key.encode() not in each]
-        return b"\n".join([*lines, json.dumps({"custom_id": key, "response": response}).encode()])
+        return b"\n".join([*lines, *(json.dumps({"custom_id": key} | each).encode() for each in said)])
 
     monkeypatch.setattr(batch_server.BatchServer, "_content", content)
+
+
+GOOD = {"status_code": 200, "body": {"choices": [{"message": {"content": "A."}}]}}
+
+
+@pytest.mark.parametrize(
+    ("error", "others"),
+    [
+        ({"code": "late", "message": "beside the reply"}, ()),
+        (None, ({"error": {"code": "batch_expired"}}, {"response": {"status_code": 500, "body": {}}})),
+    ],
+)
+def test_a_reply_in_a_line_is_kept_whatever_stands_beside_or_after_it(
+    server: ChatServer, monkeypatch: pytest.MonkeyPatch, error: Any, others: tuple[Body, ...]
+) -> None:
+    [request] = _requests(1)
+    _lines_of_one(monkeypatch, request.key, GOOD, *others, error=error)
+    assert _ask(server, [request]) == {request.key: Response("A.")} and _submitted(server) == 1
+
+
+@pytest.mark.parametrize("response", [[GOOD], "A.", None])
+def test_a_response_of_another_type_may_have_been_paid_for(
+    server: ChatServer, monkeypatch: pytest.MonkeyPatch, response: Any
+) -> None:
+    [request] = _requests(1)
+    _lines_of_one(monkeypatch, request.key, response)
+    received = _ask(server, [request], endpoint=_endpoint(server.url, retries=0), budget_usd=1.0)
+    assert _codes(received) == ["unreadable-reply"] and Budget(Path("run/budget"), 1.0).used() > 0.05
+
+
+@pytest.mark.parametrize("reply", ["<html>", [1], {}, {"id": None}, {"id": ""}, {"id": 7}])
+def test_an_upload_whose_reply_names_no_file_makes_no_batch(
+    server: ChatServer, monkeypatch: pytest.MonkeyPatch, reply: Any
+) -> None:
+    monkeypatch.setattr(server.batches, "upload", lambda *_: reply)
+    with pytest.raises(EndpointError, match=r"cannot be understood \(UnreadableReply: the reply names no file\)"):
+        _ask(server, _requests(1), budget_usd=1.0)
+    assert not _submitted(server) and not _open_records()
+    assert Budget(Path("run/budget"), 1.0).used() == pytest.approx(0.0)
 
 
 def test_a_line_above_its_reservation_stops_the_stage_and_all_lines_are_kept(

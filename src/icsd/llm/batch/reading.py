@@ -53,6 +53,14 @@ def read_batch(body: Any) -> BatchState:
     )
 
 
+def read_file_id(body: Any) -> str:
+    """The id of a file that was sent; UnreadableReply if there is none."""
+    file_id = _text(body, "id") if isinstance(body, Mapping) else None
+    if not file_id:
+        raise UnreadableReply("the reply names no file")
+    return file_id
+
+
 def read_line(line: bytes, redact: Redact) -> Lines:
     """The outcome in a line by its key; empty if the line names no request."""
     try:
@@ -63,9 +71,11 @@ def read_line(line: bytes, redact: Redact) -> Lines:
     if not isinstance(key, str):
         return {}
     response, error = values.get("response"), values.get("error")
-    if error or not isinstance(response, Mapping):
+    if isinstance(response, Mapping):  # whatever is said beside it: it may hold a reply, which is paid for
+        return {key: _answer(str(response.get("status_code")), response.get("body"), redact)}
+    if error:
         return {key: _failure("no-response", error, redact)}
-    return {key: _answer(str(response.get("status_code")), response.get("body"), redact)}
+    return {key: Failure("unreadable-reply", "the line: it has no response and no error")}
 
 
 def _answer(status: str, body: Any, redact: Redact) -> Outcome:

@@ -11,13 +11,13 @@ from typing import Final, Self
 
 import openai
 
-from icsd.llm.batch.reading import LABEL, NO_CREDIT, BatchState, Lines, read_batch, read_line
+from icsd.llm.batch.reading import LABEL, NO_CREDIT, BatchState, Lines, read_batch, read_file_id, read_line
 from icsd.llm.client import request_body
 from icsd.llm.endpoint import NO_KEY, Access, EndpointError
 from icsd.llm.parameters import Parameters
 from icsd.llm.problems import FATAL_STATUSES, HttpError, of_client
 from icsd.llm.replies import UnreadableReply, parse_json
-from icsd.llm.request import Failure, Outcome, Request
+from icsd.llm.request import Failure, Outcome, Request, Response
 
 COMPLETIONS: Final = "/v1/chat/completions"
 FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.5, 30.0
@@ -66,8 +66,10 @@ class BatchServer:
         """
         try:
             with self._errors():
-                file = self._client.files.create(file=(f"{name}.jsonl", lines), purpose="batch")
-                file_id = str(file.id)
+                sent = (f"{name}.jsonl", lines)
+                file_id = read_file_id(
+                    parse_json(self._client.files.with_raw_response.create(file=sent, purpose="batch").content)
+                )
         except EndpointError as error:
             raise NotCreated(str(error)) from None
         with self._errors(refused=NotCreated):
@@ -129,12 +131,14 @@ class BatchServer:
                 return None
 
     def outcomes(self, batch: BatchState) -> Lines:
-        """The outcomes of the lines in the batch's files, by key."""
+        """The outcomes of the lines in the batch's files, by key; of several lines of one key, the first response."""
         found: Lines = {}
         for file_id in batch.files:
             # splitlines of bytes splits only at \n and \r, which JSON escapes
             for line in self._content(file_id).splitlines():
-                found.update(read_line(line, self._access.redacted))
+                for key, outcome in read_line(line, self._access.redacted).items():
+                    if not isinstance(found.get(key), Response):
+                        found[key] = outcome
         return found
 
     def _content(self, file_id: str) -> bytes:
