@@ -5,6 +5,7 @@ of their calls can be told not to; open_clip passes on what the JSON says, and a
 """
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,20 +14,42 @@ from typing import Any
 from icsd.core.errors import ModelError
 
 INDEX = "model_index.json"
-LARGE_BYTES = 2**20  # vocabularies; configs have some kB
+VOCABULARIES = ("tokenizer.json", "vocab.json")  # of up to 40 MB; no library takes arguments from them
+LARGE_BYTES = 2**20  # of a vocabulary that is not read
+MAX_BYTES = 2**25  # of any other JSON; the largest tokenizer_config.json have 1 MB, tables of weights 10 MB
 TOKENIZER_KEYS = {"clean", "strip_sep_token", "language", "reduction_mask", "context_length", "use_fast"}
 WAY_OUT = "no code of a model's folder is run: give a folder without it"
 
 
 def check_no_code(setting: str, folder: Path) -> None:
     """Raise ModelError, naming the config's `setting`, for a folder whose JSON names code that a library would run."""
-    has_code = any(folder.rglob("*.py"))
-    for path in sorted(folder.rglob("*.json")):
-        if path.is_file() and path.stat().st_size <= LARGE_BYTES:
+    files = sorted(_files(folder))
+    has_code = any(path.suffix == ".py" for path in files)
+    for path in files:
+        if path.suffix == ".json" and path.is_file() and not _is_large_vocabulary(path):
             _check(setting, path, has_code=has_code)
 
 
+def _files(folder: Path) -> Iterator[Path]:
+    """Yield the files below the folder. Links are followed, since libraries do; a folder comes once."""
+    seen = set[str]()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        yield from (Path(place, name) for name in names)
+
+
+def _is_large_vocabulary(path: Path) -> bool:
+    return path.name in VOCABULARIES and path.stat().st_size > LARGE_BYTES
+
+
 def _check(setting: str, path: Path, *, has_code: bool) -> None:
+    if (size := path.stat().st_size) > MAX_BYTES:
+        problem = f"has {size:,} bytes, more than the {MAX_BYTES:,} of a JSON that is checked for code"
+        raise ModelError(f"{setting}: {path} {problem}; take it out of the folder, or give another folder")
     try:
         document = json.loads(path.read_bytes())
     except RecursionError as error:
@@ -55,13 +78,17 @@ def _problem(key: str, value: Any, *, has_code: bool) -> str:
         return "names classes of Python files (auto_map)"
     if key == "tokenizer_kwargs" and isinstance(value, dict) and (unknown := sorted({*value} - TOKENIZER_KEYS)):
         return f"gives its tokenizer the argument {unknown[0]!r} (tokenizer_kwargs)"
-    if (
-        key in {"timm_model_name", "hf_model_name"}
-        and isinstance(value, str)
-        and (":" in value or Path(value).is_dir())
-    ):
-        return f"names another folder ({key})"
+    if key in {"timm_model_name", "hf_model_name"} and isinstance(value, str) and (":" in value or _exists(value)):
+        return f"names another folder or file ({key})"
     return ""
+
+
+def _exists(name: str) -> bool:
+    """Return whether the name is one of a folder, or of a file, which transformers reads as a config."""
+    try:
+        return Path(name).exists()
+    except OSError:  # such as a name that is too long
+        return False
 
 
 def _foreign_parts(index: Mapping[str, Any]) -> list[str]:

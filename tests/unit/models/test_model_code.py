@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 from icsd.core.errors import ModelError
+from icsd.models import model_code
 from icsd.models.model_folder import model_folder
 
 CODE = 'from pathlib import Path\nPath("ran").touch()\n'
 BERT = {"model_type": "bert", "architectures": ["BertModel"]}
 CLIP = {"embed_dim": 8, "vision_cfg": {"layers": 1}, "text_cfg": {"context_length": 8}}
+PADDING = {"padding": " " * model_code.LARGE_BYTES}
 PIPELINE = {
     "_class_name": "StableDiffusionPipeline", "unet": ["diffusers", "UNet2DConditionModel"],
     "safety_checker": ["stable_diffusion", "StableDiffusionSafetyChecker"], "feature_extractor": [None, None],
@@ -32,7 +34,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def _write(folder: Path, name: str, content: Any, *, code: bool = True) -> None:
-    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
     (folder / name).write_text(json.dumps(content))
     if code:
         (folder / "evil.py").write_text(CODE)
@@ -42,9 +44,12 @@ def _write(folder: Path, name: str, content: Any, *, code: bool = True) -> None:
     ("name", "content", "part"),
     [
         ("open_clip_config.json", _clip(tokenizer_kwargs={"trust_remote_code": True}), "trust_remote_code"),
+        ("open_clip_config.json", _clip(tokenizer_kwargs={"trust_remote_code": True}) | PADDING, "trust_remote_code"),
+        ("tokenizer_config.json", {"auto_map": {"AutoTokenizer": ["evil.T", None]}} | PADDING, "(auto_map)"),
         ("open_clip_config.json", _clip(tokenizer_kwargs={"config": {"a": 1}}), "tokenizer the argument 'config'"),
-        ("open_clip_config.json", _clip(hf_model_name="local-dir:x"), "names another folder (hf_model_name)"),
-        ("open_clip_config.json", _clip(hf_model_name="model"), "names another folder (hf_model_name)"),
+        ("open_clip_config.json", _clip(hf_model_name="local-dir:x"), "names another folder or file (hf_model_name)"),
+        ("open_clip_config.json", _clip(hf_model_name="model"), "names another folder or file (hf_model_name)"),
+        ("open_clip_config.json", _clip(hf_model_name="model/evil.py"), "names another folder or file (hf_model_name)"),
         ("tokenizer_config.json", {"auto_map": {"AutoTokenizer": ["evil.T", None]}}, "(auto_map)"),
         ("config.json", BERT | {"auto_map": {"AutoModel": "evil.Model"}}, "(auto_map)"),
         ("config.json", BERT | {"text_config": {"trust_remote_code": True}}, "(trust_remote_code)"),
@@ -78,6 +83,33 @@ def test_usual_folders_pass(folder: Path) -> None:
     (folder / "evil.py").unlink()
     _write(folder, "tokenizer/config.json", BERT | {"auto_map": {"AutoModel": "evil.Model"}}, code=False)
     assert model_folder("images.model", str(folder), []) == folder
+
+
+def test_a_linked_folder_is_checked(folder: Path, tmp_path: Path) -> None:
+    _write(tmp_path / "elsewhere", "unet/config.json", {"auto_map": {"AutoModel": "evil.Model"}})
+    (folder / "unet").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ModelError, match=r"model/unet/unet/config\.json names classes of Python files"):
+        model_folder("images.model", str(folder), [])
+
+
+def test_linked_files_and_links_in_a_circle_pass(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "blob").write_text(json.dumps(BERT))  # as in the hub's cache
+    (folder / "config.json").symlink_to(tmp_path / "blob")
+    (folder / "circle").symlink_to(folder)
+    (folder / "lost.json").symlink_to(tmp_path / "nowhere")
+    assert model_folder("images.model", str(folder), []) == folder
+
+
+def test_only_vocabularies_may_be_large(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_code, "LARGE_BYTES", 100)
+    monkeypatch.setattr(model_code, "MAX_BYTES", 1000)
+    vocabulary = {str(number): number for number in range(1000)}
+    _write(folder, "unet/vocab.json", vocabulary)
+    _write(folder, "tokenizer.json", vocabulary)
+    assert model_folder("images.model", str(folder), []) == folder
+    _write(folder, "unet/config.json", vocabulary)
+    with pytest.raises(ModelError, match=r"unet/config\.json has 11,780 bytes, more than the 1,000 .*take it out"):
+        model_folder("images.model", str(folder), [])
 
 
 def test_json_of_100000_brackets_is_one_message(folder: Path) -> None:
