@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from icsd.core.ids import SEED_BITS
+from icsd.core.ids import IMAGE_ID, SEED_BITS, no_image_id
 
 AT_ONCE = 8192  # items that are Python's objects at a time
 
@@ -20,18 +20,26 @@ def drawn_image_ids(arm: str, numbers: pa.Array) -> pa.Array:
 
 def first_candidate_ids(image_ids: pa.Array) -> pa.Array:
     """The ids of the first candidates for the sentences that these images were drawn from."""
-    return pc.replace_substring_regex(image_ids, "_[^-]*$", "")
+    return _part(image_ids, "first")
 
 
 def image_numbers(image_ids: pa.Array) -> NDArray[np.int64]:
     """The numbers in the ids: of groups, captions, or photographs in the corpus."""
-    return _whole(pc.replace_substring_regex(first_candidate_ids(image_ids), "^.*-", ""))
+    return _whole(_part(image_ids, "number"))
 
 
 def candidate_numbers(image_ids: pa.Array) -> NDArray[np.int64]:
     """The numbers of the images among the candidates for their sentences, from 0."""
-    further = pc.replace_substring_regex(image_ids, "^.*-[^_]*_?", "")
+    further = _part(image_ids, "candidate")
     return _whole(pc.if_else(pc.equal(further, ""), "0", further))
+
+
+def _part(image_ids: pa.Array, name: str) -> pa.Array:
+    """The named group of IMAGE_ID in each id; ValueError, naming the first that is no id."""
+    parts = pc.extract_regex(image_ids, f"^{IMAGE_ID}$")
+    if parts.null_count:
+        raise no_image_id(image_ids[pc.index(parts.is_null(), True).as_py()].as_py())
+    return pc.struct_field(parts, name)
 
 
 def real_image_ids(image_ids: pa.Array) -> pa.Array:

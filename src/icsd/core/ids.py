@@ -6,8 +6,9 @@ The seed also depends on the seed of the run, the shard on the number of shards.
 import hashlib
 import re
 
-# an arm has no hyphen, so that of a negative number is its own
-_IMAGE_ID = re.compile(r"(?P<first>[^-]*-(?P<number>-?[0-9]+))(?:_(?P<candidate>[0-9]+))?")
+# an arm has no hyphen, so that of a negative number is its own; in the syntax that re and Arrow's RE2 share
+IMAGE_ID = r"(?P<first>[^-]*-(?P<number>-?[0-9]+))(?:_(?P<candidate>[0-9]+))?"
+_IMAGE_ID = re.compile(IMAGE_ID)
 SEED_BITS = 62  # a seed fits an int64 column and every generator's seed
 
 
@@ -73,7 +74,12 @@ def candidate_number(image_id: str) -> int:
 def _parts(image_id: str) -> re.Match[str]:
     if found := _IMAGE_ID.fullmatch(image_id):
         return found
-    raise ValueError(f"{image_id!r} is no id of an image, such as multi-12 or multi--12_3")
+    raise no_image_id(image_id)
+
+
+def no_image_id(text: str | None) -> ValueError:
+    """The error of a text that is no image's id."""
+    return ValueError(f"{text!r} is no id of an image, such as multi-12 or multi--12_3")
 
 
 def real_image_id(image_id: int) -> str:

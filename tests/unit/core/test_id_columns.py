@@ -1,12 +1,14 @@
 """Ids of columns are those that `core.ids` gives for each item."""
 
+import re
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from icsd.core import id_columns, ids
 
-NUMBERS = [0, 7, 12, 407, 2**53 - 1]
+NUMBERS = [-3, 0, 7, 12, 407, 2**53 - 1]
 IDS = [
     ids.candidate_id(ids.drawn_image_id(arm, number), candidate)
     for arm in ("multi", "single_matched")
@@ -22,8 +24,14 @@ def test_parts_of_image_ids() -> None:
     assert id_columns.candidate_numbers(column).tolist() == list(map(ids.candidate_number, IDS))
 
 
+@pytest.mark.parametrize("wrong", ["multi", "multi-", "multi-1\n", "a multi-1_", None])
+def test_a_text_that_is_no_id_is_named(wrong: str | None) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"{wrong!r} is no id of an image")):
+        id_columns.image_numbers(pa.chunked_array([["multi-1"], ["multi-2", wrong]], pa.string()))
+
+
 def test_ids_of_numbers() -> None:
-    numbers = pa.array([-3, *NUMBERS])
+    numbers = pa.array(NUMBERS)
     drawn, real = id_columns.drawn_image_ids("multi", numbers), id_columns.real_image_ids(numbers)
     assert drawn.to_pylist() == [ids.drawn_image_id("multi", number) for number in numbers.to_pylist()]
     assert real.to_pylist() == list(map(ids.real_image_id, numbers.to_pylist()))
