@@ -6,7 +6,7 @@ English has rules of its own where its words are counted, and needs none of thes
 import re
 import unicodedata
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.util import find_spec
 
 from icsd.core.errors import ConfigError
@@ -29,10 +29,12 @@ _SPACE_BETWEEN_IDEOGRAPHS = re.compile(f"(?<=[{_IDEOGRAPHS}])[ \u3000]+(?=[{_IDE
 _OPTIONAL_SIGNS = re.compile("[\u0640\u064b-\u065f\u0670]")
 
 
+@cache  # each text asks
 def check_installed(language: str) -> None:
     """ConfigError where the packages that find the words of a language are not installed."""
-    missing = [name for name in PACKAGES if find_spec(name) is None]
-    if language != ENGLISH and missing:
+    if language == ENGLISH:
+        return
+    if missing := [name for name in PACKAGES if find_spec(name) is None]:
         raise ConfigError(f"captions.language={language} needs the package {missing[0]}: {INSTALL}")
 
 

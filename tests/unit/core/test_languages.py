@@ -46,6 +46,7 @@ def test_tokens_of_scores_and_of_the_guard_are_words() -> None:
 
 
 def test_a_missing_package_is_named_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    languages.check_installed.cache_clear()  # other tests found them
     monkeypatch.setattr(languages, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"captions.language=zh needs the package icu4py: type `make setup`, or pip"):
         words("一个", "zh")
