@@ -12,6 +12,7 @@ ESCAPED_CHARACTERS = 80
 UNSEEN = re.compile("[\u0000-\u0008\u000a-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]")
 MARKUP = re.compile(r"[\\`*_{}\[\]()#+!|~$=^]")
 ADDRESS = re.compile(r"[&<>@]|:(?=//)|(?i:(?<=\bwww)\.)")  # HTML, and characters that turn an address into a link
+WHOLE_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
 HTML_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")  # characters that HTML forbids
 FENCE = re.compile(r"`{3,}")
 # of terminals, and of the direction of text; halves of surrogate pairs cannot be printed
@@ -55,6 +56,11 @@ def shown_address(address: str) -> str:
     except ValueError:
         return "an address that cannot be read"
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}{'?…' if parts.query else ''}"
+
+
+def with_shown_addresses(text: str) -> str:
+    """The text with each address as `shown_address` shows it."""
+    return WHOLE_ADDRESS.sub(lambda found: shown_address(found[0]), text)
 
 
 def as_text(text: str) -> str:

@@ -28,6 +28,7 @@ from icsd.core.download import disk_message
 from icsd.core.errors import DownloadError
 from icsd.core.files import file_sha256
 from icsd.core.logs import Transfer
+from icsd.core.text import with_shown_addresses
 from icsd.models.model_folder import DownloadedFile, write_manifest
 
 KEY_VARIABLE = "HF_TOKEN"
@@ -163,7 +164,7 @@ def _as_messages(model: HubModel, key: str, part: Path) -> Iterator[None]:
 
 
 def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
+    return with_shown_addresses(next(iter(str(error).splitlines()), type(error).__name__))
 
 
 def _bar(transfer: Transfer) -> type[tqdm]:

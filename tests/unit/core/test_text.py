@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from icsd.core.text import one_line, printable, shown_address
+from icsd.core.text import one_line, printable, shown_address, with_shown_addresses
 
 HOSTILE = "a dog\x1b[2J\x9b31m\u202ered\u2066\r\x07\ufeff\ud800"
 
@@ -32,3 +32,8 @@ def test_json_means_the_same_afterwards() -> None:
 )
 def test_an_address_is_shown_without_secrets(address: str, shown: str) -> None:
     assert shown_address(address) == shown
+
+
+def test_addresses_in_a_message_are_shown_without_secrets() -> None:
+    message = "403 for 'HTTPS://a:secret@b.org/x?token=secret' (of socks5://me:it's%20secret@c.org:80/), see b.org/y?z"
+    assert with_shown_addresses(message) == "403 for 'https://b.org/x?\u2026 (of socks5://c.org:80/), see b.org/y?z"

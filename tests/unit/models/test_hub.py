@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import huggingface_hub.constants
 import pytest
 from file_server import FileServer, Repo
@@ -184,6 +185,15 @@ def test_a_model_of_pickles_alone_is_refused(server: FileServer, folder: Path) -
 def test_a_proxys_page_is_an_error(server: FileServer, folder: Path) -> None:
     server.spoil = b"<html>"
     assert "the answer is not from the hub (JSONDecodeError: " in _message(MODEL, folder)
+
+
+def test_errors_of_the_hub_name_no_secrets(server: FileServer, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_: object, **__: object) -> None:
+        raise httpx2.ConnectError("cannot reach https://me:secret@hub.org/model?Signature=secret\nfor long")
+
+    monkeypatch.setattr(hub, "hf_hub_download", failing)
+    message = _message(MODEL, folder)
+    assert "secret" not in message and "refuses the request: cannot reach https://hub.org/model?\u2026; " in message
 
 
 def test_a_gated_model_needs_the_token_which_stays_out_of_log_and_files(
