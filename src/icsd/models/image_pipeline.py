@@ -15,12 +15,12 @@ from transformers.utils import logging as transformers_logging
 
 from icsd.core.errors import ConfigError, ModelError
 from icsd.models.image_lora import Lora, load_loras
-from icsd.models.model_folder import INDEX, has_vocabulary, read_index
+from icsd.models.model_code import INDEX
+from icsd.models.model_folder import has_vocabulary, read_index
 from icsd.models.pipeline_kinds import DRAWN, pipeline_class, refusal
 from icsd.models.quantization import quantization
 
 CHECKER = ("safety_checker", "feature_extractor")  # not loaded: the safety check is a stage of its own
-LIBRARIES = ("diffusers", "transformers")  # whose classes parts have, beside those of the pipeline's own module
 HALF = ".fp16."  # in the names of weights in half precision, beside or instead of the plain ones
 UNUSED_HEAD = "lm_head"  # predicts words, which no pipeline asks a text encoder for
 DISTILLED = ("LCMScheduler", "TCDScheduler")  # of models that are trained for it: they draw noise with another one
@@ -112,11 +112,11 @@ def _index(folder: Path, untried: bool) -> dict[str, Any]:
 
 
 def _check_parts(folder: Path, index: Mapping[str, Any]) -> None:
-    """Raise ModelError for a missing part, of which diffusers builds an empty one, or for one of the folder's code."""
+    """Raise ModelError for a missing part, of which diffusers builds an empty one."""
     for name, kind in index.items():
         if name in CHECKER or not _is_part(kind):
             continue
-        if problem := _code(folder, name, kind) or _missing(folder / name, str(kind[-1])):
+        if problem := _missing(folder / name, str(kind[-1])):
             raise ModelError(f"images.model: diffusers cannot load {folder}: {problem}; {WAY_OUT}")
 
 
@@ -125,22 +125,13 @@ def _is_part(kind: Any) -> bool:
     return isinstance(kind, list) and len(kind) == 2 and all(isinstance(each, str) for each in kind)
 
 
-def _code(folder: Path, name: str, kind: Sequence[Any]) -> str:
-    """Return what is wrong with a part of a class outside diffusers and transformers; empty for another part."""
-    library = str(kind[0])
-    known = library in LIBRARIES or library.isidentifier() and hasattr(diffusers.pipelines, library)
-    if known and not (folder / name / f"{library}.py").exists():
-        return ""
-    return f"its {INDEX} gives {name} a class of {library}, and no code of a folder or of other packages runs"
-
-
 def _missing(part: Path, kind: str) -> str:
     """Return which file of a part is missing; empty if none is known to be."""
     if not part.is_dir():
         return f"it holds no folder {part.name}, which its {INDEX} names"
     if not part.name.startswith("tokenizer"):
         return ""
-    if not has_vocabulary(part) and not kind.startswith("ByT5"):  # whose vocabulary are the bytes
+    if not has_vocabulary(part, kind):
         return f"it holds no vocabulary, such as tokenizer.json, in {part.name}"
     if not (part / "tokenizer_config.json").is_file():
         return f"it holds no file tokenizer_config.json in {part.name}"

@@ -13,7 +13,7 @@ from typing import Any
 
 from icsd.core.errors import ModelError
 
-INDEX = "model_index.json"
+INDEX = "model_index.json"  # of a pipeline's parts
 VOCABULARIES = ("tokenizer.json", "vocab.json")  # of up to 40 MB; no library takes arguments from them
 LARGE_BYTES = 2**20  # of a vocabulary that is not read
 MAX_BYTES = 2**25  # of any other JSON; the largest tokenizer_config.json have 1 MB, tables of weights 10 MB
@@ -58,7 +58,7 @@ def _check(setting: str, path: Path, *, has_code: bool) -> None:
         return  # the library that needs the file says so
     problems = [each for key, value in _pairs(document) if (each := _problem(key, value, has_code=has_code))]
     if path.name == INDEX and isinstance(document, dict):
-        problems += _foreign_parts(document)
+        problems += _foreign_parts(document, path.parent)
     if problems:
         raise ModelError(f"{setting}: {path} {problems[0]}; {WAY_OUT}")
 
@@ -78,27 +78,32 @@ def _problem(key: str, value: Any, *, has_code: bool) -> str:
         return "names classes of Python files (auto_map)"
     if key == "tokenizer_kwargs" and isinstance(value, dict) and (unknown := sorted({*value} - TOKENIZER_KEYS)):
         return f"gives its tokenizer the argument {unknown[0]!r} (tokenizer_kwargs)"
+    # transformers also reads a file of any name as a config
     if key in {"timm_model_name", "hf_model_name"} and isinstance(value, str) and (":" in value or _exists(value)):
         return f"names another folder or file ({key})"
     return ""
 
 
-def _exists(name: str) -> bool:
-    """Return whether the name is one of a folder, or of a file, which transformers reads as a config."""
+def _exists(path: str) -> bool:
     try:
-        return Path(name).exists()
+        return Path(path).exists()
     except OSError:  # such as a name that is too long
         return False
 
 
-def _foreign_parts(index: Mapping[str, Any]) -> list[str]:
-    """Return a problem for each part of a pipeline whose class is of a module outside diffusers and transformers."""
+def _foreign_parts(index: Mapping[str, Any], folder: Path) -> list[str]:
+    """Return a problem for each part of a pipeline whose class is of a module outside diffusers and transformers.
+
+    diffusers prefers a Python file of that name in the part's folder to its own module.
+    """
     spec = find_spec("diffusers")
     folders = spec.submodule_search_locations if spec and spec.submodule_search_locations else []
-    known = {path.stem for folder in folders for path in (Path(folder) / "pipelines").glob("*")}
+    known = {path.parent.name for place in folders for path in Path(place).glob("pipelines/*/__init__.py")}
     known |= {"diffusers", "transformers"}
     if isinstance(index.get("_class_name"), list):
         return ["names a pipeline of a Python file (_class_name)"]
     pairs = {name: value for name, value in index.items() if isinstance(value, list) and len(value) == 2}
     parts = {name: value[0] for name, value in pairs.items() if isinstance(value[1], str)}
-    return [f"names the module {module!r} ({name})" for name, module in parts.items() if str(module) not in known]
+    foreign = [f"names the module {module!r} ({name})" for name, module in parts.items() if str(module) not in known]
+    own = [f"{name}/{module}.py" for name, module in parts.items() if _exists(f"{folder}/{name}/{module}.py")]
+    return foreign + [f"names the module of {file}" for file in own]

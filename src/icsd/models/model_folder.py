@@ -14,7 +14,7 @@ from typing import Any
 from icsd.config.downloads import MARKER, MODELS
 from icsd.core.errors import ModelError
 from icsd.core.files import atomic_path, file_sha256
-from icsd.models.model_code import check_no_code
+from icsd.models.model_code import INDEX, check_no_code
 
 WAY_OUT = "delete the folder, and `snakemake downloads` downloads it again"
 
@@ -57,7 +57,6 @@ def check_download(setting: str, folder: Path) -> None:
             raise ModelError(f"{setting}={folder}: {name} has {found:,} bytes, not the {size:,} downloaded; {WAY_OUT}")
 
 
-INDEX = "model_index.json"  # of a pipeline's parts
 # files to download of a pipeline: no pickles, no second copy in half precision
 PIPELINE_FILES = (
     INDEX,
@@ -148,9 +147,12 @@ def read_index(setting: str, folder: Path) -> dict[str, Any]:
     return index if isinstance(index, dict) else {}
 
 
-def has_vocabulary(folder: Path) -> bool:
-    """Return whether the folder has a tokenizer's vocabulary; without one transformers builds an empty tokenizer."""
-    return any(all((folder / name).is_file() for name in names) for names in _VOCABULARIES)
+def has_vocabulary(folder: Path, kind: str = "") -> bool:
+    """Return whether the folder has a vocabulary for the tokenizer's class `kind`; that of ByT5 are the bytes.
+
+    Without one, transformers builds an empty tokenizer.
+    """
+    return kind.startswith("ByT5") or any(all((folder / name).is_file() for name in names) for names in _VOCABULARIES)
 
 
 def folder_digest(

@@ -54,6 +54,8 @@ def _write(folder: Path, name: str, content: Any, *, code: bool = True) -> None:
         ("config.json", BERT | {"auto_map": {"AutoModel": "evil.Model"}}, "(auto_map)"),
         ("config.json", BERT | {"text_config": {"trust_remote_code": True}}, "(trust_remote_code)"),
         ("unet/config.json", {"auto_map": {"AutoModel": "evil.Model"}}, "unet/config.json names classes"),
+        ("model_index.json", PIPELINE | {"unet": ["os", "Unet"]}, "names the module 'os' (unet)"),
+        ("model_index.json", PIPELINE | {"unet": ["README", "Unet"]}, "names the module 'README' (unet)"),
         ("model_index.json", PIPELINE | {"unet": ["evil", "Unet"]}, "names the module 'evil' (unet)"),
         ("model_index.json", PIPELINE | {"_class_name": ["evil", "Pipeline"]}, "(_class_name)"),
     ],
@@ -66,6 +68,15 @@ def test_a_folder_whose_json_names_code_is_refused(folder: Path, name: str, cont
     assert message.startswith(f"embeddings.model={folder}: {folder}/") and part in message
     assert "no code of a model's folder is run" in message and "\n" not in message
     assert not Path("ran").exists() and "evil" not in sys.modules
+
+
+@pytest.mark.parametrize("module", ["diffusers", "stable_diffusion", "mine"])
+def test_a_file_with_the_name_of_a_parts_module_is_refused(folder: Path, module: str) -> None:
+    _write(folder, "model_index.json", PIPELINE | {"unet": [module, "UNet"]}, code=False)
+    (folder / "unet").mkdir()
+    (folder / f"unet/{module}.py").write_text(CODE)
+    with pytest.raises(ModelError, match=r"model_index\.json names the module (of unet/|'mine' \(unet\))"):
+        model_folder("images.model", str(folder), [])
 
 
 def test_code_of_another_repository_is_refused(folder: Path) -> None:

@@ -172,15 +172,6 @@ def test_weights_in_half_precision_alone_are_loaded(copy: Path, stable_diffusion
     assert torch.equal(loaded, exact.half().float())
 
 
-@pytest.mark.parametrize("library", ["os", "mine"])
-def test_code_of_a_folder_is_not_run(copy: Path, library: str) -> None:
-    index = json.loads((copy / "model_index.json").read_text()) | {"unet": [library, "UNet"]}
-    (copy / "model_index.json").write_text(json.dumps(index))
-    (copy / "unet/mine.py").write_text("raise SystemExit('the code of the folder ran')")
-    with pytest.raises(ModelError, match=f"gives unet a class of {library}, and no code of a folder"):
-        load_pipeline(copy, "float32", "model")
-
-
 # --- LoRA, offload, quantization --------------------------------------------------------------------------------------
 @pytest.fixture
 def lora_folder(tmp_path: Path) -> Path:
