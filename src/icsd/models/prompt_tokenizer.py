@@ -13,11 +13,13 @@ from typing import Any
 from transformers import CLIPTokenizer
 
 from icsd.core.errors import ModelError
-from icsd.models.model_folder import INDEX, has_vocabulary, model_folder, read_index
+from icsd.models.model_code import INDEX
+from icsd.models.model_folder import has_vocabulary, model_folder, read_index
 
 # files to look up in a pipeline's repository
 TOKENIZER_FILES = (INDEX, "tokenizer*/*.json", "tokenizer*/*.txt", "tokenizer*/*.model")
 SETTING = "summaries.quality.image_model"
+TOKENIZER_NAMES = ("Tokenizer", "TokenizerFast", "Processor")  # ends of the names of classes
 MOST_TOKENS = 10_000  # transformers gives a tokenizer without a limit one of 10^30
 WAY_OUT = "give the folder of a text-to-image pipeline, in config/config.yaml"
 # tokens that pipelines read whose code has the number and whose call has no max_sequence_length
@@ -105,7 +107,7 @@ def _kinds(folder: Path) -> dict[str, str]:
     parts = {
         name: kind
         for name, kind in index.items()
-        if name.startswith("tokenizer") and isinstance(kind, list) and len(kind) == 2
+        if name.startswith("tokenizer") and name.isidentifier() and isinstance(kind, list) and len(kind) == 2
     }
     return {name: str(kind[-1]) for name, kind in parts.items() if kind[0] == "transformers"}
 
@@ -113,11 +115,14 @@ def _kinds(folder: Path) -> dict[str, str]:
 def _load(model: str, folder: Path, kind: str) -> Any:
     import transformers
 
-    if not has_vocabulary(folder) and not kind.startswith("ByT5"):  # transformers would build an empty tokenizer
+    if not has_vocabulary(folder, kind):  # transformers would build an empty tokenizer
         raise ModelError(f"{SETTING}={model}: {folder} holds no tokenizer.json or vocab.json; {WAY_OUT}")
+    own = getattr(transformers, kind, None) if kind.endswith(TOKENIZER_NAMES) else None
     # a model file is outside data: any error becomes a message with its name
     try:
-        return getattr(transformers, kind, transformers.AutoTokenizer).from_pretrained(folder, local_files_only=True)
+        return (own or transformers.AutoTokenizer).from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
     except Exception as error:
         raise ModelError(f"{SETTING}={model}: no {kind} in {folder}: {error}; {WAY_OUT}") from error
 

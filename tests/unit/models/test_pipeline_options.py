@@ -137,6 +137,15 @@ def test_stable_diffusion_is_counted_without_its_class(stable_diffusion_folder: 
         prompt_tokenizer.load_token_counter.__wrapped__(str(tmp_path))
 
 
+@pytest.mark.parametrize("kind", ["CLIPModel", "pipeline", "NoClass"])
+def test_the_index_names_tokenizers_alone_for_counts(stable_diffusion_folder: Path, tmp_path: Path, kind: str) -> None:
+    shutil.copytree(stable_diffusion_folder / "tokenizer", tmp_path / "tokenizer")
+    parts = {"tokenizer": ["transformers", kind], "tokenizer/../../elsewhere": ["transformers", "CLIPTokenizer"]}
+    (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": "StableDiffusionPipeline"} | parts))
+    counter = prompt_tokenizer.load_token_counter.__wrapped__(str(tmp_path))
+    assert isinstance(counter.tokenizer, transformers.CLIPTokenizer) and counter.limit == 24
+
+
 # --- Folders ----------------------------------------------------------------------------------------------------------
 @pytest.fixture
 def copy(stable_diffusion_folder: Path, tmp_path: Path) -> Path:
