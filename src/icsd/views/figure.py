@@ -90,8 +90,7 @@ def _summary(run: Run, group_id: int) -> Mapping[str, Any]:
 
 def _captions(run: Run, wanted: Sequence[int]) -> list[str]:
     """The first different texts, in the order of `wanted`."""
-    rows = run.captions.select(wanted, ["caption_id", "caption"])
-    texts = dict(zip(rows["caption_id"].to_pylist(), rows["caption"].to_pylist(), strict=True))
+    texts = run.caption_texts(wanted)
     return list(dict.fromkeys(texts[caption_id] for caption_id in wanted))[:CAPTIONS]
 
 

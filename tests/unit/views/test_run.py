@@ -109,3 +109,12 @@ def test_a_row_is_found_in_the_file_of_its_keys_shard_or_else_in_another(tmp_pat
     assert found.find(7, ["caption_id"]) == (paths[shard_of(7, 8) - 1], {"caption_id": 7})
     assert found.select([7], ["caption_id"]).to_pylist() == [{"caption_id": 7}]
     assert found.find(8) is None
+
+
+def test_texts_of_captions_are_those_that_the_corpus_has(tmp_path: Path) -> None:
+    run = found_run(tmp_path)
+    assert run.caption_texts([1]) == {}
+    rows = [{"caption_id": each, "image_id": 1, "caption": f"text {each}", "split": "train"} for each in (1, 2, 3)]
+    tables.write(run.captions.paths[0], tables.CAPTIONS, rows)
+    assert run.caption_texts([3, 1, 3, 4]) == {1: "text 1", 3: "text 3"}
+    assert run.caption_texts([]) == {}

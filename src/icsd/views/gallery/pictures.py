@@ -140,10 +140,11 @@ def _arm_rows(run: Run, arm: str, shown: Sequence[Row]) -> _ArmRows:
     groups = _by(run.groups.select(group_ids), "group_id") if group_ids else {}
     summaries = _by(run.summaries.select(group_ids), "group_id") if group_ids else {}
     caption_ids = {number for row in [*shown, *groups.values()] for number in row["caption_ids"]}
-    captions = {number: row["caption"] for number, row in _by(run.captions.select(caption_ids), "caption_id").items()}
     arms = [each for each in arms_with_pictures_of(arm) if each in run.arms]
     alignment = read_alignment(run, arm, arms, shown)
-    return _ArmRows(models, checks, groups, summaries, captions, _datasets(run, arms, ids), alignment)
+    return _ArmRows(
+        models, checks, groups, summaries, run.caption_texts(caption_ids), _datasets(run, arms, ids), alignment
+    )
 
 
 def _drawn(row: Row, run: Run, rows: _ArmRows) -> GalleryPicture:

@@ -168,8 +168,7 @@ def _texts(run: Run, found: ScoredItems) -> dict[str, str]:
         rows = _images(run, found.arm, {found.image_id(each) for each in found.near}, "sentence")
         return dict(zip(rows["image_id"].to_pylist(), rows["sentence"].to_pylist(), strict=True))
     wanted = {found.item(each): found.caption_id(each) for each in found.near}
-    rows = run.captions.select(set(wanted.values()), ["caption_id", "caption"])
-    captions = dict(zip(rows["caption_id"].to_pylist(), rows["caption"].to_pylist(), strict=True))
+    captions = run.caption_texts(wanted.values())
     return {item: captions[caption_id] for item, caption_id in wanted.items() if caption_id in captions}
 
 

@@ -1,12 +1,13 @@
 """Groups to look at: what thresholds would keep, near-duplicates, groups that share captions, and twenty of them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 
 from icsd.config import GroupsConfig
-from icsd.core.ids import drawing_order
+from icsd.core.id_columns import drawing_places
 from icsd.stages.groups import Selection
 from icsd.stages.groups.forming import neighbors_of
 from icsd.stages.groups.searching import Members
@@ -86,19 +87,15 @@ def _of(count: int, total: int) -> str:
 
 def _examples(run: Run) -> HtmlTable:
     """The first groups in drawing order, their captions with the similarity to the anchor, selected ones marked."""
-    ids = sorted(run.groups.rows(["group_id"])["group_id"].to_pylist(), key=drawing_order)[:SHOWN]
+    groups = run.groups.rows(["group_id"])["group_id"]
+    ids = groups.take(pa.array(drawing_places(np.asarray(groups))[:SHOWN])).to_pylist()
     rows = {row["group_id"]: row for row in run.groups.select(ids).to_pylist()}
     summaries = run.summaries.select(ids, ["group_id", "selected"]).to_pylist()
     selected = {row["group_id"]: set(row["selected"]) for row in summaries}
-    texts = _texts(run, [caption_id for row in rows.values() for caption_id in row["caption_ids"]])
+    texts = run.caption_texts(caption_id for row in rows.values() for caption_id in row["caption_ids"])
     cells = [[str(each), _lines(rows[each], texts, selected.get(each, set()))] for each in ids]
     title = f"The first {len(ids)} groups, with similarities to the anchor; {SELECTED.strip()} marks selected captions"
     return HtmlTable(title, ["group", "captions"], cells, left=2)
-
-
-def _texts(run: Run, caption_ids: Sequence[int]) -> dict[int, str]:
-    rows = run.captions.select(set(caption_ids), ["caption_id", "caption"])
-    return dict(zip(rows["caption_id"].to_pylist(), rows["caption"].to_pylist(), strict=True))
 
 
 def _lines(row: dict[str, list[int]], texts: dict[int, str], selected: set[int]) -> str:

@@ -217,7 +217,7 @@ def write_examples(run: Run, groups: Iterable[HtmlTable], page: Path) -> None:
     Tables of `groups` follow.
     """
     usable, dropped = _first(run, ("ok", "dropped"))
-    texts = _texts(run, [caption_id for row in usable for caption_id in row["selected"]])
+    texts = run.caption_texts(caption_id for row in usable for caption_id in row["selected"])
     about = [f"The first {SHOWN} of each kind, in the order in which pictures are drawn."]
     there = usable or dropped
     shown = [_usable(usable, texts), *([_dropped(dropped)] if dropped else [])] if there else []
@@ -234,12 +234,6 @@ def _first(run: Run, statuses: Sequence[str]) -> list[list[Row]]:
             both = [*earlier, *found.take(pa.array(places)).to_pylist()]
             first[status] = sorted(both, key=lambda row: drawing_order(row["group_id"]))[:SHOWN]
     return list(first.values())
-
-
-def _texts(run: Run, caption_ids: Sequence[int]) -> dict[int, str]:
-    rows = run.captions.rows(["caption_id", "caption"])
-    found = rows.filter(pc.is_in(rows["caption_id"], pa.array(caption_ids, pa.int64())))
-    return dict(zip(found["caption_id"].to_pylist(), found["caption"].to_pylist(), strict=True))
 
 
 def _usable(rows: Sequence[Row], texts: Mapping[int, str]) -> HtmlTable:

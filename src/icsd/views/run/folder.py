@@ -1,6 +1,6 @@
 """A run's folder: where its tables and other files lie, and how they are read."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -67,6 +67,11 @@ class Run:
     def captions(self) -> RunTable:
         """The captions of the corpus."""
         return self._file("captions/all", "captions", tables.CAPTIONS)
+
+    def caption_texts(self, caption_ids: Iterable[int]) -> dict[int, str]:
+        """The texts of these captions by id; of those that the corpus does not have, none."""
+        rows = self.captions.select(set(caption_ids), ["caption_id", "caption"])
+        return dict(zip(rows["caption_id"].to_pylist(), rows["caption"].to_pylist(), strict=True))
 
     @property
     def dropped_captions(self) -> RunTable:
