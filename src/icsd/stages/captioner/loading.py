@@ -52,11 +52,21 @@ def whole_model(kind: type[Any], folder: str, key: str, new: Sequence[str] = (),
 
 def check_kind(folder: str, key: str, wanted: str, kinds: Sequence[str]) -> dict[str, Any]:
     """Read config.json; ModelError unless its model_type is one of `kinds`: transformers only warns."""
-    config, _ = loaded(PreTrainedConfig, folder, key, "get_config_dict")
+    config = _config(folder, key)
     found = config.get("model_type")
     if found not in kinds:
         problem = f"its config.json has model_type {found!r}, which is no {wanted} ({' or '.join(kinds)})"
         raise ModelError(f"{key}={folder}: {problem}; give a folder or a hub id of that kind")
+    return config
+
+
+def model_type(folder: str, key: str) -> str | None:
+    """Return the model_type of a folder's config.json, None if it has none; ModelError if it can't be read."""
+    return _config(folder, key).get("model_type")
+
+
+def _config(folder: str, key: str) -> dict[str, Any]:
+    config, _ = loaded(PreTrainedConfig, folder, key, "get_config_dict")
     return dict(config)
 
 

@@ -14,15 +14,15 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from PIL import Image
-from transformers import AutoModelForImageTextToText, AutoProcessor, GenerationConfig, PreTrainedConfig
+from transformers import AutoModelForImageTextToText, AutoProcessor, GenerationConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
 from icsd.config import CaptionerConfig
 from icsd.core.errors import ModelError
 from icsd.models.model_folder import has_vocabulary, model_folder
 from icsd.stages.captioner.augmentation import augment_squares
-from icsd.stages.captioner.interface import FIT, IGNORED, Batch, BeamSearch
-from icsd.stages.captioner.loading import loaded, precision, whole_model
+from icsd.stages.captioner.interface import FIT, IGNORED, Batch, BeamSearch, evaluating
+from icsd.stages.captioner.loading import loaded, model_type, precision, whole_model
 from icsd.stages.captioner.lora import add_adapters
 from icsd.stages.captioner.pictures import Square
 from icsd.stages.captioner.prompts import Prompt, prompt_of
@@ -173,12 +173,12 @@ def load_vision_language(folder: str, key: str, device: torch.device) -> VisionL
 
 def is_vision_language(folder: str, key: str) -> bool:
     """Return whether a folder's config.json is that of a vision-language model."""
-    return loaded(PreTrainedConfig, folder, key, "get_config_dict")[0].get("model_type") in KINDS
+    return model_type(folder, key) in KINDS
 
 
 def _load(folder: str, key: str, device: torch.device, dtype: Any) -> tuple[Any, Any]:
     """Load model and processor, without code of the folder, and drop sampling settings of the model's own."""
-    found = loaded(PreTrainedConfig, folder, key, "get_config_dict")[0].get("model_type")
+    found = model_type(folder, key)
     if found not in KINDS:
         problem = f"its config.json has model_type {found!r}, of which transformers has no class that captions pictures"
         way_out = "give a folder or a hub id of BLIP, GIT, Florence-2, Idefics3 and SmolVLM, Qwen-VL, LLaVA or the like"
@@ -215,18 +215,14 @@ def check_fit(captioner: VisionLanguageModel, name: str) -> None:
     ids = np.full((3, 3), captioner.prompt.end)
     ids[1, 1] = next(number for number in range(len(words)) if number not in words.all_special_ids)
     tokens = TokenizedCaptions(ids, np.full(3, 3), 0)
-    training = captioner.model.training
-    captioner.model.eval()
     try:
-        with torch.no_grad():
+        with evaluating(captioner.model), torch.no_grad():
             batch = captioner.batch(squares, None, tokens)
             logits = captioner.model(**batch.inputs).logits[:, -3:].float()
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RuntimeError, NotImplementedError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         problem = f"it does not take a picture, a prompt and a caption as others do ({reason})"
         raise _unfit(captioner, name, problem) from error
-    finally:
-        captioner.model.train(training)
     if logits.shape[1] < 3 or not torch.allclose(logits[0, :2], logits[1, :2], rtol=1e-2, atol=1e-2):
         raise _unfit(captioner, name, "it reads the words of a caption before it writes them")
     if torch.equal(logits[0], logits[2]):
