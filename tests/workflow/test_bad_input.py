@@ -159,7 +159,7 @@ def test_an_endpoint_that_is_not_there_is_named(done: Checkout) -> None:
 def test_a_shard_cut_short_is_named_and_the_way_out_works(done: Checkout) -> None:
     shard = done.results / "embeddings" / "all.parquet"
     shard.write_bytes(shard.read_bytes()[:-100])
-    parts = ["results/tiny/embeddings/all.parquet", "was it cut short?", "delete the file and run snakemake again"]
+    parts = ["results/tiny/embeddings/all.parquet", "was it cut short?", "delete it and run snakemake again"]
     target = f"groups/neighbors/{SHARD}.parquet"
     _assert_one_message(done, target, f"find_neighbors/{SHARD}", *parts)
     shard.unlink()

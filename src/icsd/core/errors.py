@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
+AGAIN = "delete it and run snakemake again"  # the way out of an InputError in a file that a job has written
+
 
 class ICSDError(Exception):
     """The root of all errors that are shown as a message, without a traceback."""

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from icsd.core.errors import ICSDError, InputError
+from icsd.core.errors import AGAIN, ICSDError, InputError
 from icsd.core.files import read_regular
 
 # named, so that PIL tries no other format: it would start Ghostscript for an EPS file of any name
@@ -24,7 +24,6 @@ MAX_PIXELS = 2**26  # 8,192 x 8,192: 200 MB as RGB
 MAX_ASPECT = 50  # of the longer to the shorter side: where the shorter becomes 224 pixels, the longer is still 11,200
 SIXTEEN_BITS = 2**16 - 1
 TRANSPOSED = (5, 6, 7, 8)  # orientations that exchange width and height
-AGAIN = "delete the file and run snakemake again"
 
 
 class PictureError(ICSDError):

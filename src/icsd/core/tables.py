@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from icsd.core import files
-from icsd.core.errors import InputError
+from icsd.core.errors import AGAIN, InputError
 from icsd.core.ids import shard_number, shard_of
 from icsd.core.keys import doubled_key, may_hold
 from icsd.core.picture_index import IndexedWriter, read_index
@@ -28,7 +28,6 @@ from icsd.core.text import truncated
 STAMP = b"icsd"
 ABOUT = b"icsd_about"
 HUGGINGFACE = b"huggingface"
-AGAIN = "delete the file and run snakemake again"
 Rows: TypeAlias = Sequence[Mapping[str, Any]] | pa.Table
 _log = logging.getLogger(__name__)
 

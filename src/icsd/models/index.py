@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from icsd.core import files
-from icsd.core.errors import ConfigError, InputError
+from icsd.core.errors import AGAIN, ConfigError, InputError
 from icsd.core.logs import progress
 from icsd.models.neighbors import Nearest, best_of
 
@@ -34,12 +34,11 @@ def nearest_by_index(path: Path, queries: np.ndarray, corpus: np.ndarray, k: int
     try:
         index = faiss.read_index(str(path))
     except RuntimeError as error:
-        hint = "delete the file and run snakemake again"
-        raise InputError(path, "", f"is no index of faiss ({str(error).splitlines()[-1]})", hint) from error
+        raise InputError(path, "", f"is no index of faiss ({str(error).splitlines()[-1]})", AGAIN) from error
     if (index.ntotal, index.d) != corpus.shape:
         wanted = f"the captions have {len(corpus):,} of {corpus.shape[1]}"
         problem = f"holds {index.ntotal:,} vectors of {index.d} numbers, but {wanted}"
-        raise InputError(path, "", problem, "delete the file and run snakemake again")
+        raise InputError(path, "", problem, AGAIN)
     parts = []
     starts = range(0, len(queries), QUERIES)
     for start in progress(starts, len(starts), "blocks of captions"):

@@ -9,14 +9,13 @@ import numpy as np
 
 from icsd.config.arms import captions_with_anchor
 from icsd.core import tables
-from icsd.core.errors import InputError
+from icsd.core.errors import AGAIN, InputError
 from icsd.core.files import atomic_path
 from icsd.core.text import markdown_table
 from icsd.picturebook.mentions import Objects, count_objects
 from icsd.picturebook.probe import detect_in_tables
 
 DROPPED = (0.0, 0.1, 0.2, 0.3, 0.4)  # shares of an arm's pairs
-AGAIN = "delete it and run snakemake again"
 
 Row = Mapping[str, Any]
 Pair = tuple[str, int | None]  # an image and a caption; None: the sentence that the image was drawn from

@@ -13,12 +13,11 @@ import pyarrow.compute as pc
 
 from icsd.config.arms import captions_with_anchor
 from icsd.core import tables
-from icsd.core.errors import InputError
+from icsd.core.errors import AGAIN, InputError
 from icsd.core.vectors import from_lists, to_lists, unit_on_grid
 
 Row = Mapping[str, Any]
 DIGITS = 5  # of a score, so that the rounding of another batch does not change a table
-AGAIN = "delete it and run snakemake again"
 SETTING = "alignment.model"
 _log = logging.getLogger(__name__)
 

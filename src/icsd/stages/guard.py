@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from icsd.config import GuardConfig
 from icsd.core import tables
-from icsd.core.errors import InputError
+from icsd.core.errors import AGAIN, InputError
 from icsd.core.languages import ENGLISH
 from icsd.core.ngrams import near_pairs, words_of
 from icsd.core.text import truncated
@@ -165,7 +165,7 @@ def _check_same_encoder(paths: Sequence[Path]) -> None:
     for path, about in abouts:
         if about != abouts[0][1]:
             problem = f"its vectors are of another encoder than those of {abouts[0][0]}"
-            raise InputError(path, "", problem, "delete it and run snakemake again")
+            raise InputError(path, "", problem, AGAIN)
 
 
 # --- Duplicates -------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from icsd.config.arms import ARMS
 from icsd.core import lists, tables
-from icsd.core.errors import InputError
+from icsd.core.errors import AGAIN, InputError
 from icsd.core.id_columns import (  # fmt: skip
     drawing_places,
     drawn_image_ids,
@@ -24,7 +24,6 @@ from icsd.core.id_columns import (  # fmt: skip
     texts,
 )
 
-AGAIN = "delete it and run snakemake again"
 _log = logging.getLogger(__name__)
 
 

@@ -107,7 +107,7 @@ def test_a_shard_larger_than_parquets_own_row_groups_stays_one(tmp_path: Path) -
 @pytest.mark.parametrize("shard", ["0000-of-0003", "0002-of-0005"])
 def test_a_table_of_another_number_of_shards_is_named(tmp_path: Path, shard: str) -> None:
     tables.write_batches(tmp_path / "all.parquet", tables.CAPTIONS, SHARDED)
-    with pytest.raises(InputError, match=f"all.parquet, {shard}: the file has 4 shards; delete the file and run"):
+    with pytest.raises(InputError, match=f"all.parquet, {shard}: the file has 4 shards; delete it and run"):
         tables.read(tmp_path / "all.parquet", tables.CAPTIONS, shard=shard)
 
 
@@ -178,7 +178,7 @@ def _assert_refused(path: Path, *parts: str) -> None:
 def test_a_file_cut_short_is_named_with_the_way_out(shard: Path, share: float) -> None:
     data = shard.read_bytes()
     shard.write_bytes(data[: int(share * len(data))])
-    _assert_refused(shard, "is no whole Parquet file", "was it cut short?", "delete the file and run snakemake again")
+    _assert_refused(shard, "is no whole Parquet file", "was it cut short?", "delete it and run snakemake again")
 
 
 def test_another_file_in_its_place_is_named(shard: Path) -> None:
@@ -192,7 +192,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_a_parquet_file_of_others_is_named(tmp_path: Path) -> None:
     pq.write_table(pa.table({"caption_id": [1]}), tmp_path / "foreign.parquet")
-    _assert_refused(tmp_path / "foreign.parquet", "without this project's stamp", "delete the file")
+    _assert_refused(tmp_path / "foreign.parquet", "without this project's stamp", "delete it and run snakemake again")
 
 
 def test_another_table_in_its_place_is_named(tmp_path: Path) -> None:

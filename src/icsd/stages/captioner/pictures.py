@@ -14,9 +14,9 @@ from PIL import Image
 
 from icsd.config.captioner import Fit
 from icsd.core import tables
-from icsd.core.errors import InputError
+from icsd.core.errors import AGAIN, InputError
 from icsd.core.picture_index import ENTRY, NOWHERE, entry_of
-from icsd.core.pictures import AGAIN, naming, read_picture
+from icsd.core.pictures import naming, read_picture
 
 KEPT_BYTES = 2**28  # of decoded pictures in memory, where all of them are so few
 HELD_BYTES = 2**31  # of the files of pictures in tables without an index

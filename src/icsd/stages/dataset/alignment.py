@@ -11,14 +11,13 @@ from numpy.typing import NDArray
 
 from icsd.config import AlignmentConfig
 from icsd.core import tables
-from icsd.core.errors import InputError
+from icsd.core.errors import AGAIN, InputError
 from icsd.core.id_columns import candidate_numbers, first_candidate_ids, item_seeds, texts
 from icsd.stages.dataset.pairs import Pairs
 from icsd.stages.dataset.steps import scattered, whole
 
 Floats = NDArray[np.float64]
 DIGITS = 5  # of a score: the tables hold float32, in which 0.47 is a little less
-AGAIN = "delete it and run snakemake again"
 
 
 def rounded(scores: pa.ChunkedArray) -> Floats:

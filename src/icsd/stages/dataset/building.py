@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from icsd.config import AlignmentConfig
 from icsd.config.arms import ARMS, METHOD, Arm
 from icsd.core import tables
-from icsd.core.errors import InputError, check_drop_share
+from icsd.core.errors import AGAIN, InputError, check_drop_share
 from icsd.core.id_columns import drawing_places, drawn_image_ids, first_candidate_ids, image_numbers
 from icsd.stages.dataset.alignment import (  # fmt: skip
     Floats,
@@ -30,7 +30,6 @@ from icsd.stages.dataset.pairs import Pairs, pairs_of_sentences, rows_of_pairs
 from icsd.stages.dataset.rematch import Matching, matched_pairs, unmatched
 from icsd.stages.dataset.steps import Step, or_no_reason, scattered, whole
 
-AGAIN = "delete it and run snakemake again"
 _log = logging.getLogger(__name__)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from icsd.core import tables
-from icsd.core.errors import InputError
+from icsd.core.errors import AGAIN, InputError
 from icsd.core.ids import real_image_id
 from icsd.core.vectors import from_lists, to_lists
 
@@ -55,7 +55,7 @@ def clip_scores_of(vectors: str, model: str, predicted: Mapping[str, str], batch
     pictures, references = _read_vectors(vectors)
     missing = [image_id for image_id in predicted if image_id not in pictures or image_id not in references]
     if missing:
-        raise InputError(vectors, missing[0], "the picture has no vector", "delete the file and run snakemake again")
+        raise InputError(vectors, missing[0], "the picture has no vector", AGAIN)
     clip = load_clip_model(model, "evaluation.clip_model")
     candidates = clip.texts([PROMPT + caption for caption in predicted.values()], batch_size)
     seen = np.stack([pictures[image_id] for image_id in predicted])

@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow as pa
 
 from icsd.core import files, tables
-from icsd.core.errors import ConfigError, InputError
+from icsd.core.errors import AGAIN, ConfigError, InputError
 from icsd.core.vectors import from_lists, on_grid, to_lists
 
-AGAIN = "delete the embeddings folder and run snakemake again"
+EMBED_AGAIN = "delete the embeddings folder and run snakemake again"
 TOLERANCE = 1e-3  # of a vector's length, which should be 1
 AT_ONCE = 4096  # captions whose members are sorted together
 
@@ -127,10 +127,10 @@ def _matrix(path: Path, column: pa.ChunkedArray, width: int | None) -> np.ndarra
     try:
         matrix = from_lists(column)
     except ValueError as error:
-        raise InputError(path, "embedding", str(error), "delete the file and run snakemake again") from error
+        raise InputError(path, "embedding", str(error), AGAIN) from error
     if width is not None and matrix.shape[1] != width:
         problem = f"vectors of {matrix.shape[1]} numbers, where other shards have {width}"
-        raise InputError(path, "embedding", problem, AGAIN)
+        raise InputError(path, "embedding", problem, EMBED_AGAIN)
     return matrix
 
 
@@ -142,7 +142,7 @@ def _check_unit(path: Path, ids: np.ndarray, vectors: np.ndarray) -> None:
         problem = (
             f"a vector of length {length:.4g}, where unit vectors are needed ({len(wrong):,} of {len(ids):,} are not)"
         )
-        raise InputError(path, place, problem, AGAIN)
+        raise InputError(path, place, problem, EMBED_AGAIN)
 
 
 def find_neighbors(shard: Path, embeddings: Sequence[Path], neighbors: Path, k: int, index: Path | None = None) -> None:

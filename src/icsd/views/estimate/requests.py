@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from icsd.config import Config
-from icsd.core.errors import InputError
+from icsd.core.errors import AGAIN, InputError
 from icsd.core.logs import progress
 from icsd.llm.cache import ResponseCache
 from icsd.llm.request import Sampling
@@ -19,7 +19,6 @@ from icsd.stages.summaries.quality import Group
 from icsd.views.estimate.amounts import CONFIG, SAMPLE, TABLES, Amount, Texts
 from icsd.views.run import Run
 
-AGAIN = "delete it and run snakemake again"
 MOST_RENDERED = 2_000  # prompts: the mean length of so many is known to less than a per cent
 
 

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from icsd.core import tables
-from icsd.core.errors import InputError
+from icsd.core.errors import AGAIN, InputError
 from icsd.core.ids import image_number
 from icsd.core.pictures import naming, read_header
 
@@ -115,7 +115,7 @@ def read_manifest(pairs: Path, images: Sequence[Path]) -> Manifest:
     starts = _starts(names)
     wanted = names.take(pa.array(starts[:-1]))
     if pc.count_distinct(wanted).as_py() < len(wanted):
-        raise InputError(pairs, "", "the captions of a picture do not follow each other", tables.AGAIN)
+        raise InputError(pairs, "", "the captions of a picture do not follow each other", AGAIN)
     drawn = [tables.read(path, tables.IMAGES, columns=["image_id"])["image_id"] for path in images]
     ids = pa.chunked_array([chunk for column in drawn for chunk in column.chunks], tables.TEXT).combine_chunks()
     places = np.asarray(pc.index_in(ids, value_set=wanted).fill_null(-1)).astype(np.int64)
