@@ -94,7 +94,7 @@ def _replies(batch: Sequence[_Tokenized], model: LocalModel) -> list[Response]:
         [_seed(tokenized.request) for tokenized in batch],
         temperature=sampling.temperature or 0.0,
         max_tokens=sampling.max_tokens,
-        schema=batch[0].request.schema if model.constrained else None,
+        schemas=[tokenized.request.schema for tokenized in batch] if model.constrained else None,
     )
     return [
         Response(said.content, None, said.finish_reason, said.prompt_tokens, said.completion_tokens)

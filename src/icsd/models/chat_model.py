@@ -77,16 +77,16 @@ class ChatModel:
         *,
         temperature: float,
         max_tokens: int,
-        schema: Mapping[str, Any] | None = None,
+        schemas: Sequence[Mapping[str, Any]] | None = None,
     ) -> list[Completion]:
-        """Answer each prompt, in order; temperature 0 is greedy. With a JSON schema an answer can be nothing else.
+        """Answer each prompt, in order; temperature 0 is greedy. `schemas` has a JSON schema for each answer to fit.
 
-        Up to rounding, an answer does not depend on its batch. ModelError if the answers cannot be kept to the schema.
+        Up to rounding, an answer does not depend on its batch. ModelError if answers cannot be kept to a schema.
         """
         tokens, mask = _left_padded(prompts, min(self.ends))
         processors: list[Any] = []
-        if schema is not None:
-            processors.append(SchemaConstraint(self._constraint_tokenizer, schema, *tokens.shape))
+        if schemas is not None:
+            processors.append(SchemaConstraint(self._constraint_tokenizer, schemas, tokens.shape[1]))
         if temperature:
             processors.append(_Sampler(temperature, seeds, tokens.shape[1], max_tokens))
         settings = GenerationConfig(

@@ -32,15 +32,16 @@ def constraint_tokenizer(tokenizer: Any, vocabulary: int, ends: Sequence[int]) -
 
 
 class SchemaConstraint:
-    """A logits processor that keeps each row of a batch to the schema; rows are independent of one another."""
+    """A logits processor that keeps each row of a batch to its own schema; rows are independent of one another."""
 
-    def __init__(self, tokenizer: LLTokenizer, schema: Mapping[str, Any], rows: int, start: int) -> None:
-        """`start` is the width of the prompts, [rows, start]. ModelError if the schema has what llguidance lacks."""
-        # no whitespace between the parts: a weak model would write it without end
-        grammar = LLMatcher.grammar_from_json_schema(json.dumps(schema), defaults={"whitespace_flexible": False})
-        if problem := LLMatcher.validate_grammar(grammar, tokenizer):
-            raise ModelError(f"{KEY}: the prompt's schema cannot be kept to: {problem}; simplify the schema, {WAY_OUT}")
-        self._matchers = [LLMatcher(tokenizer, grammar) for _ in range(rows)]
+    def __init__(self, tokenizer: LLTokenizer, schemas: Sequence[Mapping[str, Any]], start: int) -> None:
+        """`schemas` has one for each row; `start` is the width of the prompts, [rows, start].
+
+        ModelError if a schema has what llguidance lacks.
+        """
+        texts = [json.dumps(schema) for schema in schemas]
+        grammars = {text: _grammar(text, tokenizer) for text in set(texts)}
+        self._matchers = [LLMatcher(tokenizer, grammars[text]) for text in texts]
         self._start = start
 
     def __call__(self, tokens: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
@@ -59,3 +60,11 @@ class SchemaConstraint:
             return np.ones(vocabulary, dtype=bool)
         bits = np.frombuffer(matcher.compute_bitmask(), dtype=np.uint8)
         return np.unpackbits(bits, count=vocabulary, bitorder="little").astype(bool)
+
+
+def _grammar(schema: str, tokenizer: LLTokenizer) -> str:
+    # no whitespace between the parts: a weak model would write it without end
+    grammar = LLMatcher.grammar_from_json_schema(schema, defaults={"whitespace_flexible": False})
+    if problem := LLMatcher.validate_grammar(grammar, tokenizer):
+        raise ModelError(f"{KEY}: the prompt's schema cannot be kept to: {problem}; simplify the schema, {WAY_OUT}")
+    return grammar

@@ -118,6 +118,19 @@ def test_a_constrained_answer_is_json_of_the_schema_and_nothing_else(folder: Pat
     assert not all(isinstance(got, Response) and got.content.startswith("{") for got in free.values())
 
 
+def test_each_request_of_a_batch_is_kept_to_its_own_schema(folder: Path) -> None:
+    other = CHOICE | {"properties": CHOICE["properties"] | {"summary": {"enum": ["A bird."]}}}
+    schemas = [(CHOICE, other)[number % 2] for number in range(6)]
+    requests = [replace(each, schema=schema) for each, schema in zip(_requests(6, max_tokens=60), schemas, strict=True)]
+    together = _outcomes(folder, requests, 6, constrained=True)
+    for request in requests:
+        answer = together[request.key]
+        assert isinstance(answer, Response) and Draft202012Validator(request.schema).is_valid(
+            json.loads(answer.content)
+        )
+    assert together == _outcomes(folder, requests, 1, constrained=True)
+
+
 def test_a_constrained_model_has_replies_of_its_own(folder: Path) -> None:
     [free] = _ask(folder, "A cat in the snow.")
     [held] = _ask(folder, "A cat in the snow.", constrained=True)
