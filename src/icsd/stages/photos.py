@@ -96,7 +96,8 @@ def _images(
     _log.info("pictures: %s of %s kept, %s captions", f"{kept:,}", f"{len(ledger):,}", f"{len(captions):,}")
     if bare:
         _log.info("%s pictures have no caption", f"{bare:,}")
-    dropped.check(len(captions), corpus.paths[0])
+    # a record is a picture, a caption or a picture with its captions; some corpora have no captions
+    dropped.check(max(len(ledger), len(captions)), corpus.paths[0])
     _check_drops(corpus.paths[0], ledger, max_drop_share)
 
 

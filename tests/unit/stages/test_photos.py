@@ -229,6 +229,14 @@ def test_a_few_unusable_records_are_dropped_with_their_reasons(corpus: Path) -> 
         _read(corpus, max_drop_share=0.9, max_record_share=0.3)
 
 
+def test_pictures_without_captions_count_as_records(corpus: Path) -> None:
+    _annotate(corpus, {"images": IMAGES, "annotations": [{"id": 13, "image_id": 8, "caption": "x"}]})
+    images, captions = _read(corpus, max_record_share=0.4)
+    assert (len(images), captions) == (2, [])
+    with pytest.raises(TooManyDroppedError, match="1 of 3 records of "):
+        _read(corpus, max_record_share=0.3)
+
+
 def test_a_file_of_another_shape_is_named(corpus: Path) -> None:
     _annotate(corpus, {"images": IMAGES})
     _assert_one_message(corpus, "annotations.json", "annotations is missing")
