@@ -8,8 +8,6 @@ from urllib.parse import urlsplit
 SHOWN_CHARACTERS = 60  # of a value in a message
 ESCAPED_CHARACTERS = 80
 
-# characters that change the direction of text, or are invisible
-UNSEEN = re.compile("[\u0000-\u0008\u000a-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]")
 MARKUP = re.compile(r"[\\`*_{}\[\]()#+!|~$=^]")
 ADDRESS = re.compile(r"[&<>@]|:(?=//)|(?i:(?<=\bwww)\.)")  # HTML, and characters that turn an address into a link
 WHOLE_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
@@ -65,7 +63,7 @@ def with_shown_addresses(text: str) -> str:
 
 def as_text(text: str) -> str:
     """One line of Markdown that shows the text: no markup, no HTML, no address that becomes a link."""
-    parts = re.split(f"({MARKUP.pattern})|({ADDRESS.pattern})", _line(text))
+    parts = re.split(f"({MARKUP.pattern})|({ADDRESS.pattern})", plain_line(text))
     return "".join(_escaped(part, number % 3) for number, part in enumerate(parts) if part)
 
 
@@ -74,13 +72,14 @@ def _escaped(part: str, kind: int) -> str:
     return (part, f"\\{part}", f"&#{ord(part[0])};")[kind]
 
 
-def _line(text: str) -> str:
-    return UNSEEN.sub("\N{REPLACEMENT CHARACTER}", " ".join(text.split()))
+def plain_line(text: str) -> str:
+    """The text on one line, with single spaces and a sign in place of each control character."""
+    return CONTROLS.sub("\N{REPLACEMENT CHARACTER}", " ".join(text.split()))
 
 
 def as_code(text: str) -> str:
     """One line of Markdown that shows the text as code, even if it has backticks."""
-    line = _line(text).replace("|", "¦")
+    line = plain_line(text).replace("|", "¦")
     longest = max((len(run) for run in re.findall("`+", line)), default=0)
     if not longest:
         return f"`{line}`"
@@ -92,7 +91,7 @@ def as_block(text: str) -> str:
     """Lines of Markdown that show the text line by line, even if it has fences."""
     longest = max((len(run) for run in FENCE.findall(text)), default=2)
     fence = "`" * (longest + 1)
-    shown = "\n".join(UNSEEN.sub("\N{REPLACEMENT CHARACTER}", line) for line in text.splitlines())
+    shown = "\n".join(CONTROLS.sub("\N{REPLACEMENT CHARACTER}", line) for line in text.splitlines())
     return f"{fence}text\n{shown}\n{fence}"
 
 

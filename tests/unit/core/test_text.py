@@ -4,7 +4,16 @@ import json
 
 import pytest
 
-from icsd.core.text import one_line, printable, shown_address, with_shown_addresses
+from icsd.core.text import (
+    as_block,
+    as_code,
+    as_text,
+    one_line,
+    plain_line,
+    printable,
+    shown_address,
+    with_shown_addresses,
+)
 
 HOSTILE = "a dog\x1b[2J\x9b31m\u202ered\u2066\r\x07\ufeff\ud800"
 
@@ -19,6 +28,14 @@ def test_controls_of_terminals_and_of_direction_are_escaped() -> None:
 def test_json_means_the_same_afterwards() -> None:
     text = json.dumps({"caption": HOSTILE}, ensure_ascii=False)
     assert json.loads(printable(text)) == {"caption": HOSTILE}
+
+
+@pytest.mark.parametrize("control", ["\u061c", "\u200e", "\u200f", "\u202e", "\ud800", "\ufeff", "\x1b", "\x9b"])
+def test_no_control_is_left_in_markdown_or_on_a_line(control: str) -> None:
+    text = f"a{control}b\t c"
+    assert plain_line(text) == "a\ufffdb c"
+    assert (as_text(text), as_code(text)) == ("a\ufffdb c", "`a\ufffdb c`")
+    assert as_block(text).splitlines()[1] == "a\ufffdb\t c"
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 
-from icsd.core.text import UNSEEN, markdown_table
+from icsd.core.text import markdown_table, plain_line
 from icsd.stages.summaries.answers import word_count
 from icsd.views.preview.content import PreviewContent, marks
 from icsd.views.preview.reckoning import HEADER
@@ -73,5 +73,6 @@ def verdict(tried: TriedPrompt, number: int) -> Iterator[str]:
 
 
 def _wrapped(text: str, width: int, begin: str = "") -> list[str]:
-    line = UNSEEN.sub("\N{REPLACEMENT CHARACTER}", " ".join(text.split()))
-    return textwrap.wrap(begin + line, width, subsequent_indent=" " * len(begin), drop_whitespace=True) or [begin]
+    return textwrap.wrap(begin + plain_line(text), width, subsequent_indent=" " * len(begin), drop_whitespace=True) or [
+        begin
+    ]
