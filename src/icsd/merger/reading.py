@@ -55,12 +55,6 @@ class Reading:
 
 
 @lru_cache(maxsize=2**15)  # a caption is in about k groups of a shard
-def read(caption: str) -> Reading | None:
-    """Read a caption. None if it has no noun phrase."""
-    return understand(tag(caption))
-
-
-@lru_cache(maxsize=2**15)
 def read_description(caption: str) -> Reading | None:
     """Read a caption that describes a scene in words that the merger understands. None for any other text."""
     if description_problem(caption) is not None:

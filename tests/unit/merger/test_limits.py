@@ -6,7 +6,8 @@ import pytest
 
 from icsd.merger import Limits, merge, why_nothing
 from icsd.merger.markers import description_problem
-from icsd.merger.reading import read, read_description
+from icsd.merger.reading import read_description, understand
+from icsd.merger.tagging import tag
 
 NO_SCENES = Path(__file__).parents[2] / "data" / "no_scenes.tsv"  # made up: titles, news, advice, first person, credits
 LIMITS = Limits()
@@ -122,7 +123,7 @@ def test_plain_descriptions_are_understood(caption: str) -> None:
     ],
 )
 def test_apostrophes_are_kept_and_articles_right(caption: str, phrase: str) -> None:
-    reading = read(caption)
+    reading = understand(tag(caption))
     assert reading is not None and reading.text() == phrase
 
 

@@ -8,7 +8,7 @@ from shared_data import SHARED, needs
 
 from icsd.merger import Limits, merge
 from icsd.merger import words as closed_classes
-from icsd.merger.reading import read
+from icsd.merger.reading import understand
 from icsd.merger.tagging import tag
 
 COCO = "coco_val2017_captions.parquet"
@@ -55,7 +55,7 @@ def test_captions_in_the_sentence_are_selected_before_those_that_only_agree() ->
     ],
 )
 def test_caption_becomes_a_phrase(caption: str, phrase: str) -> None:
-    reading = read(caption)
+    reading = understand(tag(caption))
     assert reading is not None
     assert reading.text() == phrase
 
@@ -231,7 +231,7 @@ def test_merge_keeps_its_limits_and_one_colour_a_noun(seed: int) -> None:
 
 
 def _assert_one_colour_a_noun(sentence: str) -> None:
-    reading = read(sentence)
+    reading = understand(tag(sentence))
     assert reading is not None
     for one in reading.mentions:
         for two in reading.mentions:
