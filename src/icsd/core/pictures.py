@@ -43,7 +43,7 @@ def read_picture(source: bytes | Path) -> Image.Image:
     """Decode a picture to RGB. PictureError if it is damaged, too large or too thin, or of another format."""
     with _opened(source) as image:
         image.load()
-        return _on_white(ImageOps.exif_transpose(image) if _orientation(image) != 1 else image)
+        return on_white(ImageOps.exif_transpose(image) if _orientation(image) != 1 else image)
 
 
 def read_header(source: bytes | Path) -> Header:
@@ -105,7 +105,7 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _on_white(image: Image.Image) -> Image.Image:
+def on_white(image: Image.Image) -> Image.Image:
     """Convert a decoded picture to RGB: 16 bits to 8, transparency on white."""
     if image.mode.startswith(("I", "F")):
         return _scaled(image)

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from icsd.core.errors import ConfigError, ModelError
+from icsd.core.pictures import on_white
 from icsd.models.image_lora import Lora
 from icsd.models.image_pipeline import load_pipeline
 from icsd.models.pipeline_call import call_arguments
@@ -220,14 +221,5 @@ def _free() -> None:
 
 def _png(picture: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    _opaque(picture).save(buffer, format="PNG")
+    on_white(picture).save(buffer, format="PNG")
     return buffer.getvalue()
-
-
-def _opaque(picture: Image.Image) -> Image.Image:
-    """Return the picture in front of white, if it has transparency, as those of Qwen-Image 2.1 have."""
-    if picture.mode != "RGBA":
-        return picture
-    white = Image.new("RGB", picture.size, "white")
-    white.paste(picture, mask=picture.getchannel("A"))
-    return white
