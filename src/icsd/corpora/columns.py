@@ -168,6 +168,7 @@ def _records(path: Path, batch: pa.RecordBatch, names: ColumnNames, before: int,
 
 def _list_lengths(column: pa.Array) -> list[int]:
     """Return the number of items in each row; 1 for a column without lists."""
-    if not (pa.types.is_list(column.type) or pa.types.is_large_list(column.type)):
+    kind = column.type
+    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
         return [1] * len(column)
     return pc.fill_null(pc.list_value_length(column), 0).to_pylist()

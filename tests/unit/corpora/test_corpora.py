@@ -15,6 +15,7 @@ from shared_data import SHARED, needs
 from icsd.config import Columns
 from icsd.core.errors import InputError
 from icsd.corpora import Corpus
+from icsd.corpora.columns import _list_lengths
 from icsd.corpora.entries import RecordError
 
 Captions = list[tuple[int, int | None, str, str | None]]
@@ -465,6 +466,11 @@ def test_blips_pictures_with_hashes_as_names_have_ids_of_their_own(write: Callab
     assert [each.image_id for each in _pictures(write("y.json", records[::-1]))] == sorted(
         each.image_id for each in pictures.values()
     )
+
+
+@pytest.mark.parametrize("kind", [pa.list_(pa.string()), pa.large_list(pa.string()), pa.list_(pa.string(), 2)])
+def test_lists_of_every_type_are_counted_before_python_has_them(kind: pa.DataType) -> None:
+    assert _list_lengths(pa.array([["a", "b"], None, ["c", "d"]], kind)) == [2, 0, 2]
 
 
 def test_a_list_of_millions_of_captions_is_refused_before_python_has_it(write: Callable) -> None:
