@@ -73,6 +73,4 @@ def verdict(tried: TriedPrompt, number: int) -> Iterator[str]:
 
 
 def _wrapped(text: str, width: int, begin: str = "") -> list[str]:
-    return textwrap.wrap(begin + plain_line(text), width, subsequent_indent=" " * len(begin), drop_whitespace=True) or [
-        begin
-    ]
+    return textwrap.wrap(begin + plain_line(text), width, subsequent_indent=" " * len(begin)) or [begin]
