@@ -24,7 +24,7 @@ from icsd.llm.batch.server import batch_line
 from icsd.llm.budget import BATCH_PRICE, Budget, OutOfBudget, OverBound, Prices, Reservation
 from icsd.llm.cache import ResponseCache, spending
 from icsd.llm.client import request_body
-from icsd.llm.endpoint import Endpoint, EndpointError
+from icsd.llm.endpoint import Access, Endpoint, EndpointError
 from icsd.llm.parameters import Parameters
 from icsd.llm.request import Failure, Outcome, Request, Response, Sampling
 from icsd.stages.summaries.answers import Rules
@@ -434,6 +434,35 @@ def test_without_metadata_a_batch_is_found_by_its_file_or_may_be_paid_twice_and_
     assert _submitted(server) == (1 if files_have_names else 2) and not _open_records()
     used, spent = Budget(Path("run/budget"), 1.0).used(), spending(_events(), "run").usd
     assert ("cannot be known" in caplog.text) == (not files_have_names) == (used > 1.01 * spent)
+
+
+def test_a_batch_of_another_tool_without_metadata_is_not_taken_for_a_lost_one(
+    server: ChatServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in (1, 2):
+        _ask(server, _requests(number))
+    other = _requests(3)
+    with monkeypatch.context() as patch, pytest.raises(_KilledError):
+        _killed(patch, batch_server.BatchServer, "create")
+        _ask(server, other, budget_usd=1.0)
+    first = next(iter(server.batches._jobs.values())).batch
+    first["metadata"] = None
+    del server.batches._files[first["input_file_id"]]
+    assert _codes(_ask(server, other, budget_usd=1.0)) == ["reply"] and "cannot be known" not in caplog.text
+    assert Budget(Path("run/budget"), 1.0).used() == pytest.approx(spending(_events()[-1:], "run").usd)
+
+
+@pytest.mark.parametrize(("pages", "known"), [(2, False), (3, True)])
+def test_a_list_of_batches_without_end_leaves_it_unknown_whether_there_is_one(
+    server: ChatServer, monkeypatch: pytest.MonkeyPatch, pages: int, known: bool
+) -> None:
+    monkeypatch.setattr(batch_server, "MOST_PAGES", pages)
+    page = server.batches.page
+    monkeypatch.setattr(server.batches, "page", lambda limit, after: page(1, after))
+    for number in range(3):
+        _ask(server, _requests(number))
+    with batch_server.BatchServer(Access.to(_endpoint(server.url)), "m") as client_:
+        assert client_.find({"lost"}) == batch_server.Found({}, complete=known)
 
 
 @pytest.mark.parametrize("content", ["", "[1]", '{"name": "a"}', '{"name": "a", "prices": 7}', "\xff"])

@@ -15,6 +15,11 @@ from icsd.llm.budget import BATCH_PRICE, ROUNDING_USD, OutOfBudget, Prices, Rese
 from icsd.llm.cache import CacheWriter, Event, ResponseCache
 from icsd.llm.request import Failure, Outcome, Request, Response
 
+MISSING, UNREADABLE = "missing-line", "unreadable-reply"  # lines that may have been paid for
+LEAST_SHARE = 1 / 20  # of a batch: a job does not send less than this with the rest of a budget while others run
+_log = logging.getLogger(__name__)
+Requests = Mapping[str, Request]
+
 
 @dataclass(frozen=True)
 class BatchRecord:
@@ -95,12 +100,6 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-_log = logging.getLogger(__name__)
-MISSING, UNREADABLE = "missing-line", "unreadable-reply"  # lines that may have been paid for
-LEAST_SHARE = 1 / 20  # of a batch: a job does not send less than this with the rest of a budget while others run
-Requests = Mapping[str, Request]
 
 
 @dataclass(frozen=True)

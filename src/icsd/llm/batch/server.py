@@ -7,6 +7,7 @@ import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Final, Self
 
 import openai
@@ -22,9 +23,6 @@ from icsd.llm.request import Failure, Outcome, Request, Response
 COMPLETIONS: Final = "/v1/chat/completions"
 FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.5, 30.0
 OTHERS_GO_ON = "What was answered is stored, and other batches go on: run snakemake again to collect their responses"
-_log = logging.getLogger(__name__)
-
-
 MOST_PAGES = 1000  # of 100 batches, in a list
 _log = logging.getLogger(__name__)
 
@@ -80,27 +78,35 @@ class BatchServer:
 
         A server that keeps no metadata is searched by the name of the batch's file, which is ours too.
         """
-        found: dict[str, str] = {}
-        nameless: list[BatchState] = []
         with self._errors():
             try:
-                for batch in self._batches():
-                    if batch.name is None:
-                        nameless.append(batch)
-                    elif batch.name in names:
-                        found[batch.name] = batch.id
-                    if len(found) == len(names):
-                        return Found(found, complete=True)
+                return self._find(names)
             except openai.NotFoundError:  # it cannot list batches
                 return Found({}, complete=False)
-            files = {batch.id: self._file_name(batch.input_file) for batch in nameless}
-        found |= {name: batch_id for batch_id, name in files.items() if name is not None and name in names}
-        return Found(found, complete=len(found) == len(names) or None not in files.values())
 
-    def _batches(self) -> Iterator[BatchState]:
-        """Yield the server's batches, the newest first."""
+    def _find(self, names: Collection[str]) -> Found:
+        found: dict[str, str] = {}
+        nameless, keeps_metadata, pages = list[BatchState](), False, self._pages()
+        for batch in chain.from_iterable(islice(pages, MOST_PAGES)):
+            if batch.name is None:
+                nameless.append(batch)
+                continue
+            keeps_metadata = True
+            if batch.name in names:
+                found[batch.name] = batch.id
+            if len(found) == len(names):
+                return Found(found, complete=True)
+        all_seen = next(pages, None) is None
+        if keeps_metadata:  # the nameless ones are of another tool: ours have metadata
+            return Found(found, all_seen)
+        files = {batch.id: self._file_name(batch.input_file) for batch in nameless}
+        found |= {name: batch_id for batch_id, name in files.items() if name is not None and name in names}
+        return Found(found, complete=len(found) == len(names) or (all_seen and None not in files.values()))
+
+    def _pages(self) -> Iterator[list[BatchState]]:
+        """Yield the server's batches a page at a time, the newest first."""
         after = ""
-        for _ in range(MOST_PAGES):
+        while True:
             page = parse_json(
                 self._client.batches.with_raw_response.list(limit=100, after=after or openai.omit).content
             )
@@ -108,7 +114,7 @@ class BatchServer:
             if not isinstance(listed, list):
                 raise UnreadableReply("the reply is no list of batches")
             batches = [read_batch(each) for each in listed]
-            yield from batches
+            yield batches
             if not batches or page.get("has_more") is not True or batches[-1].id == after:
                 return
             after = batches[-1].id
