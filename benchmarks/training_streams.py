@@ -156,11 +156,11 @@ def memory() -> int:
     return int(fields["RssAnon"].split()[0]) * 1024
 
 
-def measure_start(given: str) -> None:
-    """Print as JSON the seconds and the memory that a process takes for pairs, pictures and the first order."""
+def measure_start(job: Path) -> None:
+    """Print as JSON what a process takes for the pairs, pictures and first order of the Files in a JSON file."""
     pa.array(["a"]).dictionary_encode()
     before, began, cpu = memory(), time.perf_counter(), time.process_time()
-    pairs: Pairs = read_pairs(Files(**json.loads(given)), 30)
+    pairs: Pairs = read_pairs(Files(**json.loads(job.read_text())), 30)
     seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
     began = time.perf_counter()
     digest = pairs.digest()
@@ -186,12 +186,9 @@ def measure_start(given: str) -> None:
 def start_rows(folder: Path, scale: float) -> list[list[str]]:
     """Measure the start in a process of its own."""
     files = write_tables(folder, scale)
-    about = json.dumps({name: getattr(files, name) for name in Files.__dataclass_fields__} | {"prefixes": {}})
-    command = [sys.executable, __file__, "--start", about]
-    if len(about) > 100_000:
-        path = folder / "files.json"
-        path.write_text(about)
-        command[-1] = f"@{path}"
+    job = folder / "files.json"
+    job.write_text(json.dumps({name: getattr(files, name) for name in Files.__dataclass_fields__} | {"prefixes": {}}))
+    command = [sys.executable, __file__, "--start", str(job)]
     found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ).stdout)
     count = found["pairs"]
     return [
@@ -212,10 +209,10 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=40, help="different pictures of 512 by 512 pixels")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--scale", type=float, default=1.0, help="of COCO's number of pairs; 0: no start")
-    parser.add_argument("--start", help=argparse.SUPPRESS)
+    parser.add_argument("--start", type=Path, help=argparse.SUPPRESS)  # in its own process, which is measured
     given = parser.parse_args()
     if given.start:
-        measure_start(Path(given.start[1:]).read_text() if given.start.startswith("@") else given.start)
+        measure_start(given.start)
         return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
