@@ -9,7 +9,7 @@ import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -23,11 +23,10 @@ from icsd.core.errors import AGAIN, InputError
 from icsd.core.ids import shard_number, shard_of
 from icsd.core.keys import doubled_key, may_hold
 from icsd.core.picture_index import IndexedWriter, read_index
+from icsd.core.table import STAMP, Table
 from icsd.core.text import truncated
 
-STAMP = b"icsd"
 ABOUT = b"icsd_about"
-HUGGINGFACE = b"huggingface"
 Rows: TypeAlias = Sequence[Mapping[str, Any]] | pa.Table
 _log = logging.getLogger(__name__)
 
@@ -35,43 +34,6 @@ ID = pa.int64()
 TEXT = pa.string()
 NUMBER = pa.float64()
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", TEXT)])  # as the datasets library stores images
-
-
-@dataclass(frozen=True)
-class Table:
-    """A kind of table. `key` columns together are unique; `image` names the column that `datasets` shows as images.
-
-    Columns that are `optional` are null in files that were written before they were introduced. A file of an `indexed`
-    table tells where each image lies in it.
-    """
-
-    name: str
-    version: int
-    schema: pa.Schema
-    key: tuple[str, ...]
-    image: str | None = None
-    optional: tuple[str, ...] = ()
-    indexed: bool = False
-
-    @property
-    def stamp(self) -> bytes:
-        """The stamp in the metadata of a file of this kind."""
-        return json.dumps({"table": self.name, "version": self.version}).encode()
-
-    def metadata(self) -> dict[bytes, bytes]:
-        """The file's metadata: the stamp, and the feature types for `datasets` where there are images."""
-        if self.image is None:
-            return {STAMP: self.stamp}
-        features = {field.name: _feature(field, self.image) for field in self.schema}
-        return {STAMP: self.stamp, HUGGINGFACE: json.dumps({"info": {"features": features}}).encode()}
-
-
-def _feature(field: pa.Field, image: str) -> dict[str, Any]:
-    if field.name == image:
-        return {"_type": "Image"}
-    if pa.types.is_list(field.type):
-        return {"feature": {"dtype": str(field.type.value_type), "_type": "Value"}, "_type": "List"}
-    return {"dtype": str(field.type), "_type": "Value"}
 
 
 def _table(

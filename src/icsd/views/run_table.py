@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from icsd.core import tables
 from icsd.core.errors import InputError
 from icsd.core.ids import shard_names, shard_number, shard_of
-from icsd.core.tables import Table
+from icsd.core.table import Table
 from icsd.corpora.entries import LARGEST_ID
 
 SHARD = re.compile(r"\d{4}-of-\d{4}")  # the name of a shard's file

@@ -12,7 +12,7 @@ from icsd.config.arms import drawing_names
 from icsd.core import tables
 from icsd.core.ids import candidate_number, shard_of
 from icsd.core.languages import ENGLISH
-from icsd.core.tables import Table
+from icsd.core.table import Table
 from icsd.views.run_table import RunTable
 
 RESULTS = Path("results")

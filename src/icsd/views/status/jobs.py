@@ -11,7 +11,7 @@ from pathlib import Path
 from icsd.config import ARMS, AlignmentConfig, Config
 from icsd.core import tables
 from icsd.core.errors import InputError
-from icsd.core.tables import Table
+from icsd.core.table import Table
 from icsd.views.measures import read_benchmark
 from icsd.views.run import Run
 from icsd.views.run_table import RunTable
