@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -23,11 +22,9 @@ from icsd.core.errors import AGAIN, InputError
 from icsd.core.ids import shard_number, shard_of
 from icsd.core.keys import doubled_key, may_hold
 from icsd.core.picture_index import IndexedWriter, read_index
-from icsd.core.table import STAMP, Table
-from icsd.core.text import truncated
+from icsd.core.table import Rows, Table
 
 ABOUT = b"icsd_about"
-Rows: TypeAlias = Sequence[Mapping[str, Any]] | pa.Table
 _log = logging.getLogger(__name__)
 
 ID = pa.int64()
@@ -151,7 +148,7 @@ def write(path: Path | str, table: Table, rows: Rows, about: Mapping[str, str] |
 
     `about` describes the origin of the rows, for `tables.about`.
     """
-    data = _data(table, rows)
+    data = table.data(rows)
     _check_distinct(path, table, data)
     with files.atomic_path(path) as unfinished:
         metadata = table.metadata() | ({ABOUT: json.dumps(about).encode()} if about else {})
@@ -166,7 +163,7 @@ def write_batches(path: Path | str, table: Table, batches: Iterable[Rows]) -> No
         schema = table.schema.with_metadata(table.metadata())
         with _writer(unfinished, table, schema) as writer:
             for rows in batches:
-                data = _data(table, rows)
+                data = table.data(rows)
                 keys.append(data.select(table.key))
                 writer.write_table(data.replace_schema_metadata(schema.metadata), row_group_size=max(len(data), 1))
         _check_distinct(path, table, pa.concat_tables(keys))
@@ -178,11 +175,6 @@ def _writer(path: Path, table: Table, schema: pa.Schema) -> pq.ParquetWriter | I
     return pq.ParquetWriter(path, schema, compression="zstd")
 
 
-def _data(table: Table, rows: Rows) -> pa.Table:
-    data = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows), schema=table.schema)
-    return data.select(table.schema.names).cast(table.schema)
-
-
 def read(path: Path | str, table: Table, columns: Sequence[str] | None = None, *, shard: str | None = None) -> pa.Table:
     """The rows of a file of this kind: all or some columns, and all shards or one that `write_batches` wrote.
 
@@ -191,7 +183,7 @@ def read(path: Path | str, table: Table, columns: Sequence[str] | None = None, *
     names = list(columns) if columns else table.schema.names
     with _opened(path, table) as file:
         data = file.read(names) if shard is None else file.read_row_group(_row_group(path, file, shard), names)
-    return _cast(data, table, names)
+    return table.cast(data, names)
 
 
 def select(
@@ -219,7 +211,7 @@ def _selected(
     for number in groups:
         rows = pc.is_in(file.read_row_group(number, [key])[key], value_set=wanted)
         if pc.any(rows).as_py():
-            found.append(_cast(file.read_row_group(number, names), table, names).filter(rows))
+            found.append(table.cast(file.read_row_group(number, names), names).filter(rows))
     return pa.concat_tables(found)
 
 
@@ -228,14 +220,7 @@ def parts(path: Path | str, table: Table, columns: Sequence[str] | None = None) 
     names = list(columns) if columns else table.schema.names
     with _opened(path, table) as file:
         for number in range(file.num_row_groups):
-            yield _cast(file.read_row_group(number, names), table, names)
-
-
-def _cast(data: pa.Table, table: Table, names: Sequence[str]) -> pa.Table:
-    for name in set(table.optional) & set(names) - set(data.column_names):
-        data = data.append_column(name, pa.nulls(len(data), table.schema.field(name).type))
-    # Parquet calls a list's field "element" where Arrow says "item": the cast makes them equal
-    return data.select(names).cast(pa.schema([table.schema.field(name) for name in names]))
+            yield table.cast(file.read_row_group(number, names), names)
 
 
 def _row_group(path: Path | str, file: pq.ParquetFile, shard: str) -> int:
@@ -268,7 +253,7 @@ def picture_index(path: Path | str) -> tuple[pa.ChunkedArray, np.ndarray | None]
 def _opened(path: Path | str, table: Table) -> Iterator[pq.ParquetFile]:
     try:
         with pq.ParquetFile(path) as file:
-            _check(path, table, file.schema_arrow)
+            table.check(path, file.schema_arrow)
             yield file
     except FileNotFoundError as error:
         hint = "run snakemake, which makes it, or mend the path"
@@ -290,17 +275,6 @@ def gather(paths: Sequence[Path | str], table: Table, path: Path | str, wanted: 
         rows = rows.filter(pc.is_in(rows[table.key[0]], value_set=wanted.combine_chunks()))
     write(path, table, rows)
     _log.info("%s: %s rows of %s shards", table.name, f"{len(rows):,}", f"{len(paths):,}")
-
-
-def _check(path: Path | str, table: Table, schema: pa.Schema) -> None:
-    stamp = (schema.metadata or {}).get(STAMP)
-    if stamp != table.stamp:
-        found = truncated(stamp.decode(errors="replace")) if stamp else "a Parquet file without this project's stamp"
-        problem = f"is not a table {table.name} of version {table.version} but {found}"
-        raise InputError(path, "", problem, AGAIN)
-    missing = [name for name in table.schema.names if name not in {*schema.names, *table.optional}]
-    if missing:
-        raise InputError(path, missing[0], f"the column is missing from the table {table.name}", AGAIN)
 
 
 def _check_distinct(path: Path | str, table: Table, data: pa.Table) -> None:
