@@ -1,8 +1,8 @@
 """Measure every stage that needs no model and no network on made-up tables of any size: time and peak memory.
 
 The tables are those of config/runs/coco.yaml with the arm `single`, and pictures of 16 by 16 pixels, made by
-tests/support/made_up_run.py. Each stage is its script's library call in a process of its own. Of a stage with a job for
-each shard, the first shard's job runs.
+tests/support/made_up_world.py. Each stage is its script's library call in a process of its own. Of a stage with a job
+for each shard, the first shard's job runs.
 """
 
 import argparse
@@ -12,8 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 
 from icsd.core.text import markdown_table
@@ -21,77 +20,10 @@ from icsd.core.text import markdown_table
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests/support")]
 
+from made_up_world import World, make_captions, make_pictures, make_summaries  # noqa: E402
+
 COCO = 566_747  # captions of Karpathy's training split
-CONFIGS = ("config/runs/coco.yaml", "config/runs/ablations/single.yaml")
-WIDTH = 512  # of CLIP's vectors
 HEADER = ["stage", "seconds", "CPU seconds", "peak MB"]
-
-
-@dataclass(frozen=True)
-class World:
-    """A folder, and the numbers of captions and shards of the made-up run in it.
-
-    Imports are late in this module: a process has the memory of its own stage alone.
-    """
-
-    folder: Path
-    captions: int
-    shards: int
-
-    @cached_property
-    def config(self):  # noqa: ANN201
-        """The config of COCO's run with two arms, without the guard, its stores in the folder."""
-        from icsd.views.options import read_config
-
-        stores = [f"summaries={{store: {self.folder}/replies}}", f"images={{store: {self.folder}/drawn}}"]
-        guard = "guard={duplicates: 'off', references: 'off'}"
-        return read_config(list(map(Path, CONFIGS)), ["run=scale", f"shards={self.shards}", guard, *stores])
-
-    @cached_property
-    def run(self):  # noqa: ANN201
-        """The run, in the folder."""
-        from icsd.views.run import configured_run
-
-        return configured_run(self.config, self.folder / "results/scale")
-
-    @property
-    def prompt(self) -> Path:
-        """The file of the run's prompt."""
-        return Path(f"config/prompts/{self.config.summaries.prompt}.txt")
-
-
-# --- Made-up tables ---------------------------------------------------------------------------------------------------
-
-
-def make_captions(world: World) -> None:
-    """Make what find_neighbors and form_groups read."""
-    from made_up_run import write_captions, write_neighbors
-
-    write_captions(world.run, world.captions, WIDTH)
-    write_neighbors(world.run, world.captions, world.config.groups.k)
-
-
-def make_summaries(world: World) -> None:
-    """Make what select_sentences reads, and the store of replies."""
-    from made_up_run import write_replies, write_summaries
-
-    from icsd.stages.summaries.prompts import load_prompt
-    from icsd.stages.summaries.providers import model_name
-
-    write_summaries(world.run, model_name(world.config.summaries), load_prompt(world.prompt).hash)
-    write_replies(world.run, Path(world.config.summaries.store))
-
-
-def make_pictures(world: World) -> None:
-    """Make what build_dataset reads, the store of pictures, and scores."""
-    from made_up_run import write_picture_store, write_pictures, write_scores
-
-    from icsd.stages.images import image_store
-
-    for arm in world.config.drawn_arms:
-        write_pictures(world.run, arm)
-        write_picture_store(world.run, arm, image_store(Path(world.config.images.store), world.config.run))
-    write_scores(world.run)
 
 
 # --- Stages -----------------------------------------------------------------------------------------------------------
