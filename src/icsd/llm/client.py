@@ -53,7 +53,8 @@ class _Chat:
         return counted(response)
 
     def refusal(self, error: HttpError) -> str | None:
-        return error.message or error.code or f"http-{error.status}" if error.is_refusal else None
+        # words alone may mislead: such an error is a failure, which costs nothing and is requested again by a later run
+        return error.message or error.code or f"http-{error.status}" if error.names_refusal else None
 
     def refused(self, detail: str) -> Response:
         """A response, as if the model had refused: it is kept, and not asked again. The prompt may be charged."""

@@ -38,7 +38,7 @@ class Parameters:
 
         Unless the parameters are `proven` by a reply, a refusal in any words may be of the schema.
         """
-        if error.status not in REFUSED:
+        if error.status not in REFUSED or error.is_refusal:
             return None
         text, choices = error.text, list[Parameters]()
         if len(self.tokens) > 1 and any(name in text for name in self.tokens):

@@ -53,12 +53,18 @@ class HttpError:
         return self.no_credit or (self.status in FATAL_STATUSES and not self.is_refusal)
 
     @property
+    def names_refusal(self) -> bool:
+        """Whether a code or the status 451 says that a filter refused the request for its content."""
+        coded = not {self.code, self.kind}.isdisjoint(REFUSAL_CODES)
+        return self.status == 451 or (coded and self.status in _REFUSING_STATUSES)
+
+    @property
     def is_refusal(self) -> bool:
-        """Whether the request is refused for what it says, by a filter before the model."""
-        if self.status not in _REFUSING_STATUSES:
-            return False
-        named = not {self.code, self.kind}.isdisjoint(REFUSAL_CODES) or self.status == 451
-        return named or bool(_REFUSAL.search(self.text) and not _ACCOUNT.search(self.message or self.text))
+        """Whether a filter refused the request for its content, by what it names or by its words, which may mislead."""
+        if self.names_refusal:
+            return True
+        worded = _REFUSAL.search(self.text) and not _ACCOUNT.search(self.message or self.text)
+        return self.status in _REFUSING_STATUSES and bool(worded)
 
 
 def of_client(error: openai.APIStatusError) -> HttpError:

@@ -79,9 +79,7 @@ def _events() -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     "refusal",
     [
-        _error(403, "Your chosen model requires moderation and your input was flagged", code=403),
         _error(400, "The response was filtered due to the prompt triggering Azure's policy.", code="content_filter"),
-        _error(400, "Content Exists Risk", type="invalid_request_error"),
         _error(400, "Input data may contain inappropriate content.", code="data_inspection_failed"),
         _error(451, "no"),
     ],
@@ -91,6 +89,23 @@ def test_a_prompt_that_a_filter_flags_is_a_refusal_of_that_group_and_not_asked_a
         assert _codes(_ask(server, 6)) == {"ok": 5, "refusal": 1}
         assert _codes(_ask(server, 6)) == {"ok": 5, "refusal": 1}
         assert len(server.seen) == 6
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        _error(403, "Your chosen model requires moderation and your input was flagged", code=403),
+        _error(400, "Content Exists Risk", type="invalid_request_error"),
+        _error(422, "The policy violation filter of response_format failed"),
+    ],
+)
+def test_words_alone_refuse_no_prompt_for_good_and_cost_nothing(refusal: Reply) -> None:
+    flagged = {0, 3}
+    with PlainServer(lambda request: refusal if _number(request) in flagged else _completion()) as server:
+        assert _codes(_ask(server, 6, **PRICES)) == {"ok": 4, f"http-{refusal[0]}": 2}
+        assert len(server.seen) == 6 and sum(event["usd"] > 0 for event in _events()) == 4
+        flagged.clear()
+        assert _codes(_ask(server, 6)) == {"ok": 6} and len(server.seen) == 8
 
 
 def test_a_403_without_words_is_of_one_prompt_until_there_are_many_in_a_row() -> None:

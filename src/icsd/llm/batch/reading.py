@@ -87,7 +87,7 @@ def _answer(status: str, body: Any, redact: Redact) -> Outcome:
     code = int(status) if status.isdecimal() and len(status) == 3 else 0
     said = body.get("error") if isinstance(body, Mapping) else None
     problem = of_body(code, said)
-    if problem.is_refusal:
+    if problem.names_refusal:
         return Response("", redact(problem.message or problem.code), completion_tokens=0)
     if problem.no_credit:
         return Failure(NO_CREDIT, redact(problem.message))
