@@ -14,8 +14,9 @@ from icsd.core.vectors import on_grid, to_lists, unit_on_grid
 from icsd.models import neighbors as backend
 from icsd.models.neighbors import nearest
 from icsd.stages.groups import Selection, find_neighbors, form_groups, index_captions, measure_recall
+from icsd.stages.groups.corpus import embedded_captions
 from icsd.stages.groups.forming import count_members
-from icsd.stages.groups.searching import Members, _exact_search, embedded_captions
+from icsd.stages.groups.searching import Members, _exact_search
 from icsd.stages.groups.searching import nearest_captions as nearest_by
 from icsd.stages.groups.selection import first_like_it
 

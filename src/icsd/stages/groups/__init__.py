@@ -3,7 +3,8 @@
 After "Image Captioning with Multi-Context Synthetic Data" (ICSD, AAAI 2024) and its code, FeipengMa6/ICSD:
 inner products of unit vectors, every caption is the anchor of a group.
 
-`searching` finds the nearest captions, `forming` makes groups of them, and `selection` says which of these are kept.
+`corpus` reads the vectors, `searching` finds the nearest captions, `forming` makes groups of them, and `selection`
+says which of these are kept.
 """
 
 from icsd.stages.groups.forming import form_groups

@@ -1,0 +1,85 @@
+"""Embedded captions in memory."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from icsd.core import tables
+from icsd.core.errors import AGAIN, InputError
+from icsd.core.vectors import from_lists, on_grid
+
+EMBED_AGAIN = "delete the embeddings folder and run snakemake again"
+TOLERANCE = 1e-3  # of a vector's length, which should be 1
+
+
+@dataclass(frozen=True)
+class EmbeddedCaptions:
+    """n captions sorted by id, and their distinct unit vectors on the grid [u, d] in order of first appearance.
+
+    Caption `row` has the vector `number[row]`; vector v belongs to the captions `rows[starts[v] : starts[v + 1]]`.
+    """
+
+    ids: np.ndarray
+    vectors: np.ndarray
+    number: np.ndarray
+    rows: np.ndarray
+    starts: np.ndarray
+
+
+def read_embedded_captions(paths: Sequence[Path]) -> EmbeddedCaptions:
+    """Read all EMBEDDINGS shards; InputError for vectors of two dimensions, or not of length 1."""
+    ids: list[np.ndarray] = []
+    vectors: list[np.ndarray] = []
+    for path in paths:
+        shard = tables.read(path, tables.EMBEDDINGS)
+        if len(shard):
+            ids.append(shard["caption_id"].to_numpy())
+            vectors.append(_matrix(path, shard["embedding"], width=vectors[0].shape[1] if vectors else None))
+            _check_unit(path, ids[-1], vectors[-1])
+    if not ids:
+        return embedded_captions(np.zeros(0, np.int64), np.zeros((0, 0), np.float32))
+    return embedded_captions(np.concatenate(ids), np.concatenate(vectors) if len(vectors) > 1 else vectors[0])
+
+
+def embedded_captions(ids: np.ndarray, vectors: np.ndarray) -> EmbeddedCaptions:
+    """Sort captions `ids` [n] with their unit `vectors` [n, d], and find the distinct vectors."""
+    by_id = np.argsort(ids)
+    if not np.array_equal(by_id, np.arange(len(ids))):
+        ids, vectors = ids[by_id], vectors[by_id]
+    vectors = on_grid(vectors)
+    # + 0.0 makes -0 into 0: equal numbers, equal bytes; 128 bits of hash, so that no two vectors share one by chance
+    hashes = (blake2b((vector + 0.0).tobytes(), digest_size=16).digest() for vector in vectors)
+    numbers: dict[bytes, int] = {}
+    number = np.fromiter((numbers.setdefault(each, len(numbers)) for each in hashes), np.int64, len(vectors))
+    rows = np.argsort(number, kind="stable")
+    starts = np.searchsorted(number[rows], np.arange(len(numbers) + 1))
+    if len(numbers) < len(vectors):
+        vectors = vectors[rows[starts[:-1]]]
+    return EmbeddedCaptions(ids, vectors, number, rows, starts)
+
+
+def _matrix(path: Path, column: pa.ChunkedArray, width: int | None) -> np.ndarray:
+    """Return vectors [n, width]; InputError if their dimensions differ, here or from earlier shards."""
+    try:
+        matrix = from_lists(column)
+    except ValueError as error:
+        raise InputError(path, "embedding", str(error), AGAIN) from error
+    if width is not None and matrix.shape[1] != width:
+        problem = f"vectors of {matrix.shape[1]} numbers, where other shards have {width}"
+        raise InputError(path, "embedding", problem, EMBED_AGAIN)
+    return matrix
+
+
+def _check_unit(path: Path, ids: np.ndarray, vectors: np.ndarray) -> None:
+    lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
+    wrong = np.flatnonzero(~(np.abs(lengths - 1) <= TOLERANCE))  # so that nan is wrong as well
+    if len(wrong):
+        place, length = f"embedding of caption {ids[wrong[0]]}", lengths[wrong[0]]
+        problem = (
+            f"a vector of length {length:.4g}, where unit vectors are needed ({len(wrong):,} of {len(ids):,} are not)"
+        )
+        raise InputError(path, place, problem, EMBED_AGAIN)
