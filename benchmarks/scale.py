@@ -39,7 +39,7 @@ def find_neighbors(world: World) -> None:
     from icsd.stages.groups import find_neighbors
 
     shard = world.run.embeddings.paths[0]
-    find_neighbors(shard, [shard.with_name("all.parquet")], world.folder / "neighbors.parquet", world.config.groups.k)
+    find_neighbors([shard], [shard.with_name("all.parquet")], world.folder / "neighbors.parquet", world.config.groups.k)
 
 
 def form_groups(world: World) -> None:

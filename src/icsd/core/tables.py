@@ -269,12 +269,18 @@ def concat(paths: Sequence[Path | str], table: Table, columns: Sequence[str] | N
 
 
 def gather(paths: Sequence[Path | str], table: Table, path: Path | str, wanted: pa.ChunkedArray | None = None) -> None:
-    """Write the rows of several files of this kind into one, for jobs that need them all; or those of `wanted` keys."""
-    rows = concat(paths, table)
-    if wanted is not None:
-        rows = rows.filter(pc.is_in(rows[table.key[0]], value_set=wanted.combine_chunks()))
-    write(path, table, rows)
-    _log.info("%s: %s rows of %s shards", table.name, f"{len(rows):,}", f"{len(paths):,}")
+    """Write the rows of several files of this kind into one, for jobs that need them all; or those of `wanted` keys.
+
+    Each file is a row group, and one is in memory at once.
+    """
+    keys = None if wanted is None else wanted.combine_chunks()
+    rows = (read(each, table) for each in paths)
+    write_batches(path, table, rows if keys is None else (_of_keys(each, table.key[0], keys) for each in rows))
+    _log.info("%s: %s rows of %s shards", table.name, f"{count(path, table):,}", f"{len(paths):,}")
+
+
+def _of_keys(rows: pa.Table, key: str, keys: pa.Array) -> pa.Table:
+    return rows.filter(pc.is_in(rows[key], value_set=keys))
 
 
 def _check_distinct(path: Path | str, table: Table, data: pa.Table) -> None:

@@ -14,6 +14,7 @@ from icsd.core.vectors import on_grid, to_lists, unit_on_grid
 from icsd.models import neighbors as backend
 from icsd.models.neighbors import nearest
 from icsd.stages.groups import Selection, find_neighbors, form_groups, index_captions, measure_recall
+from icsd.stages.groups import corpus as corpus_module
 from icsd.stages.groups.corpus import embedded_captions
 from icsd.stages.groups.forming import count_members
 from icsd.stages.groups.searching import Members, _exact_search
@@ -26,7 +27,8 @@ def _vectors(n: int, d: int, seed: int = 0) -> np.ndarray:
 
 
 def nearest_captions(anchors: np.ndarray, ids: np.ndarray, vectors: np.ndarray, k: int) -> Members:
-    return nearest_by(anchors, embedded_captions(ids, vectors), k, _exact_search)
+    whole = embedded_captions(ids, vectors)
+    return nearest_by(whole.at(np.searchsorted(whole.ids, np.sort(anchors))), [whole], k, _exact_search)
 
 
 def _brute_force(anchors: np.ndarray, ids: np.ndarray, vectors: np.ndarray, k: int) -> list[list[int]]:
@@ -54,7 +56,7 @@ def test_nearest_captions_equals_brute_force() -> None:
     ids = np.random.default_rng(1).permutation(1000)[:60]
     vectors = _vectors(60, 8)
     found = nearest_captions(ids[:20], ids, vectors, 9)
-    assert found.ids.tolist() == _brute_force(ids[:20], ids, vectors, 9)
+    assert found.ids.tolist() == _brute_force(np.sort(ids[:20]), ids, vectors, 9)
     place = {i: row for row, i in enumerate(ids.tolist())}
     for members, similarities in zip(found.ids, found.similarities, strict=True):
         rows = vectors[[place[i] for i in members.tolist()]]
@@ -67,7 +69,7 @@ def test_ties_go_to_the_lower_id_whatever_the_blocks() -> None:
     vectors = np.array([[1, 0], [0, 1], [-1, 0], [0, -1]], np.float32)[np.random.default_rng(2).integers(0, 4, 50)]
     ids = np.random.default_rng(3).permutation(50)
     found = nearest_captions(ids, ids, vectors, 12)
-    assert found.ids.tolist() == _brute_force(ids, ids, vectors, 12)
+    assert found.ids.tolist() == _brute_force(np.sort(ids), ids, vectors, 12)
 
 
 def _by_whole_numbers(queries: np.ndarray, corpus: np.ndarray, k: int) -> np.ndarray:
@@ -172,7 +174,7 @@ def test_five_first_members_keep_the_groups_of_the_published_code(tmp_path: Path
     ids, vectors = np.arange(60), _vectors(60, 4)
     embeddings = tmp_path / "embeddings.parquet"
     _write_embeddings(embeddings, ids, vectors)
-    find_neighbors(embeddings, [embeddings], tmp_path / "neighbors.parquet", 8)
+    find_neighbors([embeddings], [embeddings], tmp_path / "neighbors.parquet", 8)
     seen: set[tuple[int, ...]] = set()
     kept = []
     for row in tables.read(tmp_path / "neighbors.parquet", tables.NEIGHBORS).sort_by("caption_id").to_pylist():
@@ -201,7 +203,7 @@ def _run(folder: Path, ids: np.ndarray, vectors: np.ndarray, k: int, shards: int
     for path, rows in zip(embeddings, own, strict=True):
         _write_embeddings(path, ids[rows], vectors[rows])
     for shard, path in zip(embeddings, neighbors, strict=True):
-        find_neighbors(shard, embeddings, path, k)
+        find_neighbors([shard], embeddings, path, k)
     form_groups(neighbors, groups, shards, times)
     for number, name in enumerate(names):
         anchors = tables.read(groups, tables.GROUPS, shard=name)["group_id"].to_pylist()
@@ -232,6 +234,24 @@ def test_four_shards_give_the_rows_of_one(tmp_path: Path) -> None:
     assert {frozenset(row["neighbor_ids"]) for row in one["neighbors"]} == set(members)
 
 
+@pytest.mark.parametrize("numbers", [1, 60, 200])  # a row group a block, two, and six
+def test_a_corpus_in_blocks_gives_the_rows_of_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, numbers: int
+) -> None:
+    """Few different vectors: ties and copies lie in several blocks, and blocks have fewer captions than a group."""
+    ids = np.random.default_rng(5).permutation(500)[:90]
+    vectors = np.concatenate([_vectors(60, 6), np.repeat(_vectors(3, 6), 10, axis=0)])
+    one = _run(tmp_path, ids, vectors, 9, 1)
+    monkeypatch.setattr(corpus_module, "BLOCK", numbers)
+    assert _run(tmp_path, ids, vectors, 9, 12) == one
+    whole = tmp_path / "all.parquet"
+    tables.gather([tmp_path / f"embeddings-{name}.parquet" for name in shard_names(12)], tables.EMBEDDINGS, whole)
+    assert len(list(corpus_module.read_blocks([whole]))) == {1: 12, 60: 6, 200: 3}[numbers]
+    find_neighbors([whole], [whole], tmp_path / "neighbors.parquet", 9)
+    found = tables.read(tmp_path / "neighbors.parquet", tables.NEIGHBORS).sort_by("caption_id").to_pylist()
+    assert found == one["neighbors"]
+
+
 def test_more_shards_than_captions_leave_empty_ones(tmp_path: Path) -> None:
     ids, vectors = np.arange(3), _vectors(3, 4)
     assert _run(tmp_path, ids, vectors, 2, 16) == _run(tmp_path, ids, vectors, 2, 1)
@@ -243,7 +263,7 @@ def test_k_outside_the_corpus_is_an_error(tmp_path: Path, k: int) -> None:
     _write_embeddings(path, np.arange(5), _vectors(5, 4))
     message = rf"^groups\.k={k} must lie between 2 and the number of captions \(5\), in config/config\.yaml$"
     with pytest.raises(ConfigError, match=message):
-        find_neighbors(path, [path], tmp_path / "neighbors.parquet", k)
+        find_neighbors([path], [path], tmp_path / "neighbors.parquet", k)
     assert not (tmp_path / "neighbors.parquet").exists()
 
 
@@ -252,7 +272,7 @@ def test_a_truncated_shard_is_named(tmp_path: Path) -> None:
     _write_embeddings(path, np.arange(5), _vectors(5, 4))
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(InputError, match=r"embeddings\.parquet"):
-        find_neighbors(path, [path], tmp_path / "neighbors.parquet", 2)
+        find_neighbors([path], [path], tmp_path / "neighbors.parquet", 2)
 
 
 def test_shards_of_two_models_are_an_error(tmp_path: Path) -> None:
@@ -260,7 +280,7 @@ def test_shards_of_two_models_are_an_error(tmp_path: Path) -> None:
     _write_embeddings(paths[0], np.arange(5), _vectors(5, 4))
     _write_embeddings(paths[1], np.arange(5, 9), _vectors(4, 3))
     with pytest.raises(InputError, match=r"two\.parquet.*vectors of 3 numbers, where other shards have 4"):
-        find_neighbors(paths[0], paths, tmp_path / "neighbors.parquet", 2)
+        find_neighbors([paths[0]], paths, tmp_path / "neighbors.parquet", 2)
 
 
 @pytest.mark.parametrize(("wrong", "length"), [(np.nan, "nan"), (2.0, r"2\.\d+"), (0.0, r"0\.\d+")])
@@ -270,7 +290,7 @@ def test_a_vector_that_is_not_of_length_1_is_named(tmp_path: Path, wrong: float,
     _write_embeddings(path, np.arange(10, 15), vectors)
     message = rf"embedding of caption 13: a vector of length {length}, where unit vectors are needed \(1 of 5 are not\)"
     with pytest.raises(InputError, match=message):
-        find_neighbors(path, [path], tmp_path / "neighbors.parquet", 2)
+        find_neighbors([path], [path], tmp_path / "neighbors.parquet", 2)
     assert not (tmp_path / "neighbors.parquet").exists()
 
 
@@ -310,8 +330,8 @@ def indexed(tmp_path: Path) -> Path:
 def test_an_index_that_finds_all_gives_the_exact_rows(indexed: Path, tmp_path: Path, kind: str) -> None:
     index, recall = tmp_path / "index.faiss", tmp_path / "recall.json"
     index_captions([indexed], index, kind, INDEXES[kind])
-    find_neighbors(indexed, [indexed], tmp_path / "approximate.parquet", 8, index)
-    find_neighbors(indexed, [indexed], tmp_path / "exact.parquet", 8)
+    find_neighbors([indexed], [indexed], tmp_path / "approximate.parquet", 8, index)
+    find_neighbors([indexed], [indexed], tmp_path / "exact.parquet", 8)
     approximate, exact = (
         tables.read(tmp_path / f"{name}.parquet", tables.NEIGHBORS).to_pylist() for name in ("approximate", "exact")
     )
@@ -325,8 +345,8 @@ def test_recall_is_the_share_of_the_exact_nearest_that_the_index_finds(indexed: 
     index, recall = tmp_path / "index.faiss", tmp_path / "recall.json"
     index_captions([indexed], index, "ivf", {"lists": 6, "probes": 2})
     measure_recall([indexed], index, recall, 8, 300, {})
-    find_neighbors(indexed, [indexed], tmp_path / "approximate.parquet", 8, index)
-    find_neighbors(indexed, [indexed], tmp_path / "exact.parquet", 8)
+    find_neighbors([indexed], [indexed], tmp_path / "approximate.parquet", 8, index)
+    find_neighbors([indexed], [indexed], tmp_path / "exact.parquet", 8)
     pairs = zip(
         *(
             tables.read(tmp_path / f"{name}.parquet", tables.NEIGHBORS)["neighbor_ids"].to_pylist()
@@ -357,14 +377,14 @@ def test_an_index_that_finds_too_few_or_of_other_captions_is_an_error(indexed: P
     with pytest.raises(
         ConfigError, match=r"finds only \d captions near one, where groups\.k=8; raise groups\.ivf\.probes"
     ):
-        find_neighbors(indexed, [indexed], neighbors, 8, index)
+        find_neighbors([indexed], [indexed], neighbors, 8, index)
     other = tmp_path / "other.parquet"
     _write_embeddings(other, np.arange(20), _vectors(20, 12))
     with pytest.raises(
         InputError, match=r"index\.faiss: holds 270 vectors of 12 numbers, but the captions have 20 of 12"
     ):
-        find_neighbors(other, [other], neighbors, 8, index)
+        find_neighbors([other], [other], neighbors, 8, index)
     index.write_bytes(index.read_bytes()[:-100])
     with pytest.raises(InputError, match=r"index\.faiss: is no index of faiss"):
-        find_neighbors(indexed, [indexed], neighbors, 8, index)
+        find_neighbors([indexed], [indexed], neighbors, 8, index)
     assert not neighbors.exists()

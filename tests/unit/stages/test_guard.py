@@ -200,7 +200,7 @@ def test_dropped_captions_are_in_no_group(tmp_path: Path) -> None:
     whole, neighbors = tmp_path / "all.parquet", [tmp_path / f"neighbors{shard}.parquet" for shard in range(2)]
     gather_embeddings(shards, whole, kept)
     for shard, path in zip(shards, neighbors, strict=True):
-        find_neighbors(shard, [whole], path, k=3)
+        find_neighbors([shard], [whole], path, k=3)
     form_groups(neighbors, tmp_path / "groups.parquet", 2, tmp_path / "times.parquet")
     groups = tables.read(tmp_path / "groups.parquet", tables.GROUPS)
     assert set(groups["caption_ids"].combine_chunks().flatten().to_pylist()) == {1, 4, 5, 7, 8}

@@ -1,6 +1,6 @@
-"""Embedded captions in memory."""
+"""Embedded captions in memory: a whole corpus, or one block of it after the other."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -14,6 +14,9 @@ from icsd.core.vectors import from_lists, on_grid
 
 EMBED_AGAIN = "delete the embeddings folder and run snakemake again"
 TOLERANCE = 1e-3  # of a vector's length, which should be 1
+BLOCK = 2**27  # numbers in the vectors of a block, 512 MiB: 262,144 captions with 512 numbers each
+
+Part = tuple[np.ndarray, np.ndarray]  # ids [n] and their vectors [n, d]
 
 
 @dataclass(frozen=True)
@@ -29,20 +32,49 @@ class EmbeddedCaptions:
     rows: np.ndarray
     starts: np.ndarray
 
+    def at(self, rows: np.ndarray) -> "EmbeddedCaptions":
+        """Those of some rows, ascending."""
+        return embedded_captions(self.ids[rows], self.vectors[self.number[rows]])
+
 
 def read_embedded_captions(paths: Sequence[Path]) -> EmbeddedCaptions:
-    """Read all EMBEDDINGS shards; InputError for vectors of two dimensions, or not of length 1."""
-    ids: list[np.ndarray] = []
-    vectors: list[np.ndarray] = []
+    """Read all EMBEDDINGS files at once; InputError for vectors of two dimensions, or not of length 1."""
+    return _joined(list(_parts(paths)))
+
+
+def read_blocks(paths: Sequence[Path]) -> Iterator[EmbeddedCaptions]:
+    """Read EMBEDDINGS files block by block: so many row groups that their vectors have at least BLOCK numbers.
+
+    Errors as `read_embedded_captions`.
+    """
+    block: list[Part] = []
+    for ids, vectors in _parts(paths):
+        block.append((ids, vectors))
+        if sum(part.size for _, part in block) >= BLOCK:
+            yield _joined(block)
+            block = []
+    if block:
+        yield _joined(block)
+
+
+def _parts(paths: Iterable[Path]) -> Iterator[Part]:
+    """Yield ids and vectors of the row groups that are not empty."""
+    width = None
     for path in paths:
-        shard = tables.read(path, tables.EMBEDDINGS)
-        if len(shard):
-            ids.append(shard["caption_id"].to_numpy())
-            vectors.append(_matrix(path, shard["embedding"], width=vectors[0].shape[1] if vectors else None))
-            _check_unit(path, ids[-1], vectors[-1])
-    if not ids:
-        return embedded_captions(np.zeros(0, np.int64), np.zeros((0, 0), np.float32))
-    return embedded_captions(np.concatenate(ids), np.concatenate(vectors) if len(vectors) > 1 else vectors[0])
+        for rows in tables.parts(path, tables.EMBEDDINGS):
+            if len(rows):
+                ids, vectors = rows["caption_id"].to_numpy(), _matrix(path, rows["embedding"], width)
+                _check_unit(path, ids, vectors)
+                width = vectors.shape[1]
+                yield ids, vectors
+
+
+def _joined(parts: Sequence[Part]) -> EmbeddedCaptions:
+    if len(parts) == 1:
+        return embedded_captions(*parts[0])
+    none = (np.zeros(0, np.int64), np.zeros((0, 0), np.float32))
+    ids, vectors = zip(*(parts or [none]), strict=True)
+    return embedded_captions(np.concatenate(ids), np.concatenate(vectors))
 
 
 def embedded_captions(ids: np.ndarray, vectors: np.ndarray) -> EmbeddedCaptions:

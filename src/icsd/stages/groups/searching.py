@@ -2,10 +2,10 @@
 
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +13,7 @@ import pyarrow as pa
 from icsd.core import files, tables
 from icsd.core.errors import ConfigError
 from icsd.core.vectors import to_lists
-from icsd.stages.groups.corpus import EmbeddedCaptions, read_embedded_captions
+from icsd.stages.groups.corpus import EmbeddedCaptions, read_blocks, read_embedded_captions
 
 AT_ONCE = 4096  # captions whose members are sorted together
 
@@ -31,66 +31,111 @@ class Members:
     similarities: np.ndarray
 
 
-def nearest_captions(anchors: np.ndarray, corpus: EmbeddedCaptions, k: int, find: Find) -> Members:
-    """Find for each of `anchors` the k - 1 other captions of the corpus that are nearest by `find`.
+class Others(NamedTuple):
+    """The best so far for m anchors: ids [m, w], similarities [m, w] float64, falling; -inf where there is none."""
 
-    The anchor comes first, even when others tie with it; the others follow by falling cosine similarity, ties to the
-    lower id. Captions of equal text stay separate: each has a group and can be a member of the others' groups. Equal
-    vectors are searched once.
+    ids: np.ndarray
+    similarities: np.ndarray
+
+
+def nearest_captions(anchors: EmbeddedCaptions, blocks: Iterable[EmbeddedCaptions], k: int, find: Find) -> Members:
+    """Find for each of the anchors that are in the corpus the k - 1 other captions of it that are nearest by `find`.
+
+    `blocks` are the corpus, of at least k captions, each in one block. The anchor comes first, even when others tie
+    with it; the others follow by falling cosine similarity, ties to the lower id: whatever the blocks. Captions of
+    equal text stay separate: each has a group and can be a member of the others' groups. Equal vectors of a block are
+    searched once.
     """
-    rows = np.searchsorted(corpus.ids, anchors)
-    distinct, inverse = np.unique(corpus.number[rows], return_inverse=True)
-    # queries that are the corpus itself let `find` compute half the products
-    queries = corpus.vectors if len(distinct) == len(corpus.vectors) else corpus.vectors[distinct]
-    columns, similarities = find(queries, corpus.vectors, min(k, len(corpus.vectors)))
-    members = Members(np.empty((len(anchors), k), np.int64), np.empty((len(anchors), k), np.float32))
-    for start in range(0, len(anchors), AT_ONCE):
-        some = slice(start, start + AT_ONCE)
-        own = corpus.vectors[corpus.number[rows[some]]]
-        members.ids[some, 0] = anchors[some]
-        members.similarities[some, 0] = np.square(own, dtype=np.float64).sum(axis=1)
-        members.ids[some, 1:], members.similarities[some, 1:] = _others(
-            rows[some], columns[inverse[some]], similarities[inverse[some]], corpus, k - 1
-        )
-    return members
+    others = _no_others(len(anchors.ids), k - 1)
+    present = np.zeros(len(anchors.ids), bool)
+    for block in blocks:
+        present |= np.isin(anchors.ids, block.ids)
+        # queries that are the block itself let `find` compute half the products
+        itself = np.array_equal(anchors.vectors, block.vectors)
+        queries = block.vectors if itself else anchors.vectors
+        columns, similarities = find(queries, block.vectors, min(k, len(block.vectors)))
+        for some in _slices(len(anchors.ids)):
+            number = anchors.number[some]
+            found = _others(anchors.ids[some], columns[number], similarities[number], block, k - 1)
+            others.ids[some], others.similarities[some] = _best(_slice(others, some), found)
+    return _with_anchors(anchors, _slice(others, present), present)
+
+
+def _with_anchors(anchors: EmbeddedCaptions, others: Others, present: np.ndarray) -> Members:
+    """Put those anchors that are `present` before their others, with the square of their vectors' lengths."""
+    numbers = anchors.number[present]
+    own = np.concatenate([_squares(anchors.vectors[numbers[some]]) for some in _slices(len(numbers))] or [[]])
+    ids = np.column_stack([anchors.ids[present], others.ids])
+    return Members(ids, np.column_stack([own, others.similarities]).astype(np.float32))
+
+
+def _squares(vectors: np.ndarray) -> np.ndarray:
+    return np.square(vectors, dtype=np.float64).sum(axis=1)
 
 
 def _others(
-    anchors: np.ndarray, columns: np.ndarray, similarities: np.ndarray, corpus: EmbeddedCaptions, count: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return ids and similarities [m, count] of the captions of the vectors `columns` [m, w], without `anchors`."""
-    first = corpus.starts[columns].ravel()
-    copies = np.minimum(corpus.starts[columns + 1].ravel() - first, count + 1)  # ids ascend: the first ones are enough
+    anchors: np.ndarray, columns: np.ndarray, similarities: np.ndarray, block: EmbeddedCaptions, count: int
+) -> Others:
+    """The captions of the vectors `columns` [m, w] that are no `anchors` [m], the best `count` of each row."""
+    first = block.starts[columns].ravel()
+    copies = np.minimum(block.starts[columns + 1].ravel() - first, count + 1)  # ids ascend: the first ones are enough
     place = np.arange(copies.sum()) - np.repeat(np.cumsum(copies) - copies, copies)
-    rows = corpus.rows[np.repeat(first, copies) + place]
+    ids = block.ids[block.rows[np.repeat(first, copies) + place]]
     query = np.repeat(np.repeat(np.arange(len(anchors)), columns.shape[1]), copies)
     falling = np.repeat(similarities.ravel(), copies)
-    other = rows != anchors[query]
-    rows, query, falling = rows[other], query[other], falling[other]
-    order = np.lexsort((rows, -falling, query))
-    rows, query, falling = rows[order], query[order], falling[order]
+    other = ids != anchors[query]
+    ids, query, falling = ids[other], query[other], falling[other]
+    order = np.lexsort((ids, -falling, query))
+    ids, query, falling = ids[order], query[order], falling[order]
     rank = np.arange(len(query)) - np.searchsorted(query, np.arange(len(anchors)))[query]
     best = rank < count
-    return corpus.ids[rows[best]].reshape(-1, count), falling[best].reshape(-1, count)
+    found = _no_others(len(anchors), count)
+    place_of = query[best], rank[best]
+    found.ids[place_of], found.similarities[place_of] = ids[best], falling[best]
+    return found
 
 
-def find_neighbors(shard: Path, embeddings: Sequence[Path], neighbors: Path, k: int, index: Path | None = None) -> None:
-    """Write the NEIGHBORS of the captions in the EMBEDDINGS file `shard` among all those in `embeddings`.
+def _best(one: Others, other: Others) -> tuple[np.ndarray, np.ndarray]:
+    """The best of each row of two [m, w], w of them."""
+    ids, similarities = np.hstack([one.ids, other.ids]), np.hstack([one.similarities, other.similarities])
+    order = np.lexsort((ids, -similarities))[:, : one.ids.shape[1]]
+    return np.take_along_axis(ids, order, axis=1), np.take_along_axis(similarities, order, axis=1)
 
-    Captions that are not among all those have no row: the guard has dropped them. The search is exact, or limited to
-    the candidates of `index`, which `index_captions` wrote for the same captions.
+
+def _no_others(rows: int, width: int) -> Others:
+    return Others(np.zeros((rows, width), np.int64), np.full((rows, width), -np.inf))
+
+
+def _slice(others: Others, rows: slice | np.ndarray) -> Others:
+    return Others(others.ids[rows], others.similarities[rows])
+
+
+def _slices(length: int) -> Iterator[slice]:
+    return (slice(start, start + AT_ONCE) for start in range(0, length, AT_ONCE))
+
+
+def find_neighbors(
+    shards: Sequence[Path], embeddings: Sequence[Path], neighbors: Path, k: int, index: Path | None = None
+) -> None:
+    """Write the NEIGHBORS of the captions in the EMBEDDINGS files `shards` among all those in `embeddings`.
+
+    Captions that are not among all those have no row: the guard has dropped them. The search is exact, over one block
+    of `embeddings` after the other, or limited to the candidates of `index`, which `index_captions` wrote for the same
+    captions: then all vectors are in memory.
     """
-    corpus = _read_enough(embeddings, k)
-    anchors = tables.read(shard, tables.EMBEDDINGS, columns=["caption_id"])["caption_id"].to_numpy()
-    anchors = anchors[np.isin(anchors, corpus.ids)]
-    members = nearest_captions(anchors, corpus, k, _exact_search if index is None else _index_search(index))
+    _check_k(k, embeddings)
+    anchors = read_embedded_captions(shards)
+    if index is None:
+        members = nearest_captions(anchors, read_blocks(embeddings), k, _exact_search)
+    else:
+        members = nearest_captions(anchors, [read_embedded_captions(embeddings)], k, _index_search(index))
     ids, similarities = to_lists(members.ids), to_lists(members.similarities)
-    columns = {"caption_id": anchors, "neighbor_ids": ids, "similarities": similarities}
+    columns = {"caption_id": members.ids[:, 0], "neighbor_ids": ids, "similarities": similarities}
     tables.write(neighbors, tables.NEIGHBORS, pa.table(columns))
 
 
 def index_captions(embeddings: Sequence[Path], index: Path, kind: str, settings: Mapping[str, Any] | None) -> None:
-    """Write an approximate index, ivf or hnsw, of the distinct vectors in the EMBEDDINGS files."""
+    """Write an approximate index, ivf or hnsw, of the distinct vectors in `embeddings`."""
     from icsd.models.index import build
 
     if settings is None:
@@ -101,23 +146,22 @@ def index_captions(embeddings: Sequence[Path], index: Path, kind: str, settings:
     build(corpus.vectors, kind, settings, index)
 
 
-def measure_recall(
-    embeddings: Sequence[Path], index: Path, report: Path, k: int, queries: int, about: Mapping[str, Any]
-) -> None:
+def measure_recall(embeddings: Path, index: Path, report: Path, k: int, queries: int, about: Mapping[str, Any]) -> None:
     """Write the recall of the index on an even sample of captions to `report`, as JSON.
 
     `about` describes the index and comes first.
     """
-    corpus = _read_enough(embeddings, k)
-    anchors = corpus.ids[np.unique(np.linspace(0, len(corpus.ids) - 1, queries).astype(np.int64))]
+    _check_k(k, embeddings)
+    corpus = read_embedded_captions(embeddings)
+    anchors = corpus.at(np.unique(np.linspace(0, len(corpus.ids) - 1, queries).astype(np.int64)))
     exact, found = (
-        nearest_captions(anchors, corpus, k, find).ids[:, 1:] for find in (_exact_search, _index_search(index))
+        nearest_captions(anchors, [corpus], k, find).ids[:, 1:] for find in (_exact_search, _index_search(index))
     )
     shares = np.array([len(np.intersect1d(*pair)) / (k - 1) for pair in zip(exact, found, strict=True)])
     measured = {
         **about,
         "captions": len(corpus.ids),
-        "queries": len(anchors),
+        "queries": len(anchors.ids),
         "k": k,
         "recall": round(float(shares.mean()), 6),
         "lowest": round(float(shares.min()), 6),
@@ -125,7 +169,9 @@ def measure_recall(
     }
     with files.atomic_path(report) as unfinished:
         unfinished.write_text(json.dumps(measured, indent=2) + "\n", encoding="utf-8")
-    _log.info("groups: the index finds %.4f of the exact nearest of %s captions", shares.mean(), f"{len(anchors):,}")
+    _log.info(
+        "groups: the index finds %.4f of the exact nearest of %s captions", shares.mean(), f"{len(anchors.ids):,}"
+    )
 
 
 def _exact_search(queries: np.ndarray, corpus: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -145,10 +191,8 @@ def _index_search(index: Path) -> Find:
     return find
 
 
-def _read_enough(embeddings: Sequence[Path], k: int) -> EmbeddedCaptions:
-    """Read the captions of all shards; ConfigError if there are fewer than k."""
-    corpus = read_embedded_captions(embeddings)
-    if not 2 <= k <= len(corpus.ids):
-        limit = f"between 2 and the number of captions ({len(corpus.ids):,})"
+def _check_k(k: int, embeddings: Sequence[Path]) -> None:
+    captions = sum(tables.count(path, tables.EMBEDDINGS) for path in embeddings)
+    if not 2 <= k <= captions:
+        limit = f"between 2 and the number of captions ({captions:,})"
         raise ConfigError(f"groups.k={k} must lie {limit}, in config/config.yaml")
-    return corpus

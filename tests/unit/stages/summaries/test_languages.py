@@ -67,7 +67,7 @@ def _summaries(folder: Path, language: str, encoder: Path, url: str) -> list[dic
     read_captions(Corpus((folder / "captions.txt",), split="train"), 1000, paths["captions"], 1, language)
     model = {"kind": "open_clip", "model": str(encoder), "precision": "float64"}
     embed_captions(paths["captions"], paths["embeddings"], model, 512)
-    find_neighbors(paths["embeddings"], [paths["embeddings"]], paths["neighbors"], 4)
+    find_neighbors([paths["embeddings"]], [paths["embeddings"]], paths["neighbors"], 4)
     form_groups([paths["neighbors"]], paths["groups"], 1, paths["times"], Selection(dedupe="none"))
     summaries = folder / "run/summaries/out.parquet"
     config = SummariesConfig(
