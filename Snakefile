@@ -4,8 +4,10 @@ from pathlib import Path
 from snakemake.utils import min_version
 
 from icsd.config import ARMS, METHOD, load_config, shipped_path
+from icsd.config.embeddings import SEARCHED_BYTES
 from icsd.config.revisions import REVISIONS
 from icsd.core.errors import ConfigError
+from icsd.core.ids import shards_of_part
 from icsd.workflow.gpus import announce_gpus
 from icsd.workflow.resources import Jobs
 

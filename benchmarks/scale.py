@@ -35,11 +35,14 @@ def nothing(world: World) -> None:
 
 
 def find_neighbors(world: World) -> None:
-    """Find the neighbours of a shard."""
+    """Find the neighbours of the first part of the shards."""
+    from icsd.core.ids import shards_of_part
     from icsd.stages.groups import find_neighbors
 
-    shard = world.run.embeddings.paths[0]
-    find_neighbors([shard], [shard.with_name("all.parquet")], world.folder / "neighbors.parquet", world.config.groups.k)
+    config, embeddings = world.config, world.run.embeddings.paths
+    shards = embeddings[: len(shards_of_part(world.run.shards, config.search_parts[0]))]
+    whole, neighbors = embeddings[0].with_name("all.parquet"), world.folder / "neighbors.parquet"
+    find_neighbors(shards, [whole], neighbors, config.groups.k)
 
 
 def form_groups(world: World) -> None:
@@ -167,7 +170,7 @@ MADE = "made-up "  # tables that no stage writes: a step without a row
 STEPS: Mapping[str, Callable[[World], object]] = {
     f"{MADE}captions": make_captions,
     "imports and config alone": nothing,
-    "find_neighbors, one shard": find_neighbors,
+    "find_neighbors, one job": find_neighbors,
     "form_groups": form_groups,
     f"{MADE}summaries": make_summaries,
     "groups of one shard with captions": read_groups,

@@ -66,7 +66,7 @@ rule gather_embeddings:
         "../envs/icsd.yaml"
     threads: 1
     resources:
-        mem_mb=jobs.memory(1000, embeddings=5),
+        mem_mb=jobs.memory(1000, most={"embeddings": SEARCHED_BYTES}, embeddings=5),  # a shard at once
         runtime=jobs.minutes(30),
     script:
         "../scripts/gather_embeddings.py"

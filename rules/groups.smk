@@ -1,7 +1,8 @@
 # groups: embeddings -> each caption with its nearest captions, equal groups once, by groups.dedupe
 #
 # in:  <results>/embeddings/{shard,all}.parquet    EMBEDDINGS
-# out: <results>/groups/neighbors/{shard}.parquet  NEIGHBORS: the k nearest of the shard's captions among all
+# out: <results>/groups/neighbors/{shard}.parquet  NEIGHBORS: the k nearest of the captions of a part of the shards
+#                                                  among all; parts are the shards, or groups.jobs if that is less
 #      <results>/groups/all.parquet                GROUPS, in the shard of the anchor caption's id; a row group a shard
 #      <results>/groups/group_times.parquet        GROUP_TIMES: how many groups each caption is in
 #      <results>/groups/ledger.parquet             LEDGER: all groups, and why they were dropped; with min_similarity,
@@ -13,12 +14,16 @@
 
 
 INDEX = "<results>/groups/index.faiss" if cfg.groups.approximate else []
+# bytes of vectors in memory at once: all where an index proposes the neighbours
+SEARCHED = {} if cfg.groups.approximate else {"embeddings": SEARCHED_BYTES}
 RECALL = "<results>/groups/recall.json" if cfg.groups.approximate else []
 
 
 rule find_neighbors:
     input:
-        shard="<results>/embeddings/{shard}.parquet",
+        shards=lambda wildcards: collect(
+            "<results>/embeddings/{shard}.parquet", shard=shards_of_part(SHARDS, wildcards.shard)
+        ),
         embeddings="<results>/embeddings/all.parquet",
         index=INDEX,
     output:
@@ -34,8 +39,8 @@ rule find_neighbors:
         "../envs/icsd.yaml"
     threads: 1
     resources:
-        mem_mb=jobs.memory(1500, embeddings=5, index=1),
-        runtime=jobs.minutes(15, "shard", "embeddings", rate=cfg.estimate.comparisons_per_second),
+        mem_mb=jobs.memory(1500, most=SEARCHED, shards=5, embeddings=5, index=1),
+        runtime=jobs.minutes(15, "shards", "embeddings", rate=cfg.estimate.comparisons_per_second),
         gpu=jobs.gpu,
     script:
         "../scripts/find_neighbors.py"
@@ -92,7 +97,7 @@ rule measure_recall:
 
 rule form_groups:
     input:
-        neighbors=collect("<results>/groups/neighbors/{shard}.parquet", shard=SHARDS),
+        neighbors=collect("<results>/groups/neighbors/{shard}.parquet", shard=cfg.search_parts),
     output:
         **({"ledger": "<results>/groups/ledger.parquet"} if cfg.groups.drops else {}),
         groups="<results>/groups/all.parquet",

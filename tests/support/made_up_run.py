@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from PIL import Image
 
 from icsd.core import tables
-from icsd.core.ids import shard_of
+from icsd.core.ids import shard_of, shards_of_part
 from icsd.core.store import Store
 from icsd.core.vectors import to_lists, unit_on_grid
 from icsd.views.run import Run
@@ -43,12 +43,14 @@ def write_captions(run: Run, count: int, width: int) -> None:
     for path, some in zip(run.embeddings.paths, by_shard(ids, len(run.shards)), strict=True):
         tables.write(path, tables.EMBEDDINGS, _vectors(some, width), {"encoder": "made up"})
     whole = run.embeddings.paths[0].with_name("all.parquet")
-    tables.write(whole, tables.EMBEDDINGS, _vectors(ids, width))
+    tables.gather(run.embeddings.paths, tables.EMBEDDINGS, whole)
 
 
 def write_neighbors(run: Run, count: int, k: int) -> None:
     """Write the NEIGHBORS of `count` captions."""
-    for path, some in zip(run.neighbors.paths, by_shard(np.arange(1, count + 1), len(run.shards)), strict=True):
+    shards = dict(zip(run.shards, by_shard(np.arange(1, count + 1), len(run.shards)), strict=True))
+    for path in run.neighbors.paths:
+        some = np.concatenate([shards[name] for name in shards_of_part(run.shards, path.stem)])
         members, similarities = neighbors(some, count, k)
         lists = {"neighbor_ids": to_lists(members), "similarities": to_lists(similarities)}
         tables.write(path, tables.NEIGHBORS, pa.table({"caption_id": some, **lists}))

@@ -77,6 +77,11 @@ class Config(Section):
         return shard_names(self.shards)
 
     @property
+    def search_parts(self) -> list[str]:
+        """The names of the parts in which neighbours are searched: the shards, or fewer parts of several shards."""
+        return shard_names(min(self.shards, self.groups.jobs))
+
+    @property
     def exported_arms(self) -> list[str]:
         """The arms whose datasets and captioners `snakemake export` writes."""
         return [arm for arm in self.arms if not ARMS[arm].photographs] if self.export.arms is None else self.export.arms

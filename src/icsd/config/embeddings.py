@@ -7,6 +7,8 @@ from pydantic import Field
 
 from icsd.config.section import Count, Section, Seed, Share, added, tracked, untracked
 
+SEARCHED_BYTES = 2**29  # of the vectors that are compared at once: 262,144 with 512 numbers each
+
 
 class EmbeddingsConfig(Section):
     """Vectors of captions."""
@@ -70,6 +72,9 @@ class GroupsConfig(Section):
     limit_seed: Seed = added(0, "With 0 they are the groups that are drawn first; another seed keeps others.")
     index: Literal["exact", "ivf", "hnsw"] = tracked(
         "exact", "exact compares all with all; ivf and hnsw (faiss) miss some, for more than 5 M captions."
+    )
+    jobs: Annotated[int, Field(ge=1, le=9999)] = untracked(
+        64, "Jobs of the search at most, each for its part of the shards: each reads all vectors once."
     )
     ivf: IvfConfig = IvfConfig()
     hnsw: HnswConfig = HnswConfig()

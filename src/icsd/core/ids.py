@@ -5,6 +5,7 @@ The seed also depends on the seed of the run, the shard on the number of shards.
 
 import hashlib
 import re
+from collections.abc import Sequence
 
 # an arm has no hyphen, so that of a negative number is its own; in the syntax that re and Arrow's RE2 share
 IMAGE_ID = r"(?P<first>[^-]*-(?P<number>-?[0-9]+))(?:_(?P<candidate>[0-9]+))?"
@@ -26,6 +27,12 @@ def shard_number(name: str) -> tuple[int, int]:
     """The number of a shard, from 0, and of all shards: 0001-of-0004 gives 1 and 4."""
     number, _, shards = name.partition("-of-")
     return int(number), int(shards)
+
+
+def shards_of_part(shards: Sequence[str], part: str) -> Sequence[str]:
+    """The shards of a part such as 0001-of-0004: neighbours, and each in one part."""
+    number, parts = shard_number(part)
+    return shards[number * len(shards) // parts : (number + 1) * len(shards) // parts]
 
 
 def item_seed(item_id: str, seed: int) -> int:

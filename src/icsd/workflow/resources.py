@@ -5,6 +5,7 @@ each attempt. They are resources, not params: a change reruns nothing.
 """
 
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -43,14 +44,19 @@ class Jobs:
         limits = {name: each.value for name in LIMITS if (each := (defaults or {}).get(name)) is not None}
         return cls(margin, **limits, run=run, inside=inside, gpu=gpu)
 
-    def memory(self, base: int, **inputs: float) -> ResourceFunction:
-        """Request `base` MB, and for each named input a multiple of its size in memory."""
+    def memory(self, base: int, *, most: Mapping[str, int] | None = None, **inputs: float) -> ResourceFunction:
+        """Request `base` MB, and for each named input a multiple of its size in memory, or of the bytes in `most`.
+
+        `most` has what jobs hold at once of inputs that they read in parts.
+        """
+        limits = most or {}
 
         # Snakemake passes arguments by these names
         def mem_mb(wildcards: Sequence[str], input: Any, attempt: int, rulename: str) -> int:
             if self.inside:
                 return base
-            tables = sum(times * _input_size(input, name).bytes for name, times in inputs.items()) / MB
+            sizes = {name: min(_input_size(input, name).bytes, limits.get(name, sys.maxsize)) for name in inputs}
+            tables = sum(times * sizes[name] for name, times in inputs.items()) / MB
             earlier = failure_causes(rulename, wildcards, attempt, self.run)
             return raised(base + tables, FailureCause.MEMORY, earlier, self.most_mem_mb)
 

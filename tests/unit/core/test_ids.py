@@ -13,6 +13,7 @@ from icsd.core.ids import (
     real_image_id,
     shard_names,
     shard_of,
+    shards_of_part,
 )
 
 
@@ -30,6 +31,14 @@ def test_every_shard_gets_a_like_share(shards: int) -> None:
 
 def test_a_number_and_its_text_are_of_one_shard() -> None:
     assert shard_of(12, 1_000) == shard_of("12", 1_000)
+
+
+@pytest.mark.parametrize(("shards", "parts"), [(8, 8), (600, 64), (5, 2), (7, 1)])
+def test_each_shard_is_in_one_part_and_parts_are_of_like_size(shards: int, parts: int) -> None:
+    names = shard_names(shards)
+    divided = [shards_of_part(names, part) for part in shard_names(parts)]
+    assert [name for part in divided for name in part] == names
+    assert max(map(len, divided)) - min(map(len, divided)) <= 1
 
 
 def test_shard_names_sort_as_they_count() -> None:

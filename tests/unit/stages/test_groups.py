@@ -242,7 +242,7 @@ def test_a_corpus_in_blocks_gives_the_rows_of_one(
     ids = np.random.default_rng(5).permutation(500)[:90]
     vectors = np.concatenate([_vectors(60, 6), np.repeat(_vectors(3, 6), 10, axis=0)])
     one = _run(tmp_path, ids, vectors, 9, 1)
-    monkeypatch.setattr(corpus_module, "BLOCK", numbers)
+    monkeypatch.setattr(corpus_module, "SEARCHED_BYTES", 4 * numbers)
     assert _run(tmp_path, ids, vectors, 9, 12) == one
     whole = tmp_path / "all.parquet"
     tables.gather([tmp_path / f"embeddings-{name}.parquet" for name in shard_names(12)], tables.EMBEDDINGS, whole)

@@ -160,6 +160,8 @@ def test_memory_follows_the_vectors_and_not_the_compressed_file():
     assert ask(JOBS.memory(100, embeddings=5, index=2), embeddings=[path, path], index=[]) == pytest.approx(
         100 + 10 * size.bytes / 1e6, abs=1
     )
+    read_in_parts = JOBS.memory(100, most={"embeddings": 1_000_000}, embeddings=5, index=2)
+    assert ask(read_in_parts, embeddings=path, index="index.faiss") == 100 + 5 + 6
 
 
 def test_minutes_follow_the_rows():

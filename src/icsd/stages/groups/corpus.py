@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from icsd.config.embeddings import SEARCHED_BYTES
 from icsd.core import tables
 from icsd.core.errors import AGAIN, InputError
 from icsd.core.vectors import from_lists, on_grid
 
 EMBED_AGAIN = "delete the embeddings folder and run snakemake again"
 TOLERANCE = 1e-3  # of a vector's length, which should be 1
-BLOCK = 2**27  # numbers in the vectors of a block, 512 MiB: 262,144 captions with 512 numbers each
 
 Part = tuple[np.ndarray, np.ndarray]  # ids [n] and their vectors [n, d]
 
@@ -43,14 +43,14 @@ def read_embedded_captions(paths: Sequence[Path]) -> EmbeddedCaptions:
 
 
 def read_blocks(paths: Sequence[Path]) -> Iterator[EmbeddedCaptions]:
-    """Read EMBEDDINGS files block by block: so many row groups that their vectors have at least BLOCK numbers.
+    """Read EMBEDDINGS files block by block: so many row groups that their vectors have at least SEARCHED_BYTES.
 
     Errors as `read_embedded_captions`.
     """
     block: list[Part] = []
-    for ids, vectors in _parts(paths):
-        block.append((ids, vectors))
-        if sum(part.size for _, part in block) >= BLOCK:
+    for part in _parts(paths):
+        block.append(part)
+        if sum(vectors.nbytes for _, vectors in block) >= SEARCHED_BYTES:
             yield _joined(block)
             block = []
     if block:

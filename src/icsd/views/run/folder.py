@@ -26,7 +26,8 @@ class Run:
 
     `drawn` are the arms that have pictures of their own: multi_head has those of multi. `candidates` is how many are
     drawn of a sentence at most. `guarded` is true if captions were compared with each other or with references,
-    `aligned` if pictures are scored with their captions. `skip_damaged`: see RunTable. `language` is the captions'.
+    `aligned` if pictures are scored with their captions. `search_parts` are those of the search for neighbours, by
+    default the shards. `skip_damaged`: see RunTable. `language` is the captions'.
     """
 
     folder: Path
@@ -38,6 +39,7 @@ class Run:
     candidates: int = 1
     guarded: bool = False
     aligned: bool = False
+    search_parts: Sequence[str] = ()
     skip_damaged: bool = False
     language: str = ENGLISH
 
@@ -97,7 +99,8 @@ class Run:
     @property
     def neighbors(self) -> RunTable:
         """The nearest captions of each caption, before identical groups are merged."""
-        return self._sharded("groups/neighbors", "neighbors", tables.NEIGHBORS)
+        names = [f"groups/neighbors/{part}" for part in self.search_parts or self.shards]
+        return replace(self._files(names, "neighbors", tables.NEIGHBORS), name="groups/neighbors")
 
     @property
     def groups(self) -> RunTable:
@@ -278,5 +281,5 @@ def configured_run(config: Config, folder: Path | None = None) -> Run:
     return Run(
         run_folder(config.run) if folder is None else folder, list(config.arms), config.drawn_arms, config.shard_names,
         config.captioner.seeds, list(config.pictures.tests), config.images.candidates, config.guard.is_on,
-        config.alignment.scores, skip_damaged=True, language=config.captions.language,
+        config.alignment.scores, config.search_parts, skip_damaged=True, language=config.captions.language,
     )  # fmt: skip

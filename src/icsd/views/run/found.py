@@ -8,7 +8,7 @@ from icsd.core.ids import shard_names, shard_number
 from icsd.views.run.folder import NO_TEST, Run
 
 SHARD = "????-of-????.parquet"
-SHARDED = ("embeddings", "groups/neighbors", "summaries", "images/*", "safety/*")  # folders of tables in shards
+SHARDED = ("embeddings", "summaries", "images/*", "safety/*")  # folders of tables in shards
 
 
 def found_run(folder: Path) -> Run:
@@ -24,8 +24,9 @@ def found_run(folder: Path) -> Run:
     tests = [path.name for path in sorted(folder.glob("pictures/*/")) if path.name not in NO_TEST]
     drawn = [arm for arm in ARMS if ARMS[arm].sentences and (folder / "images" / arm).is_dir()]
     return Run(
-        folder, _found_arms(folder), drawn or ["multi"], _found_shards(folder), seeds or [0], tests or ["test"],
-        _found_candidates(folder), (folder / "captions/guard.parquet").is_file(), (folder / "alignment").is_dir(),
+        folder, _found_arms(folder), drawn or ["multi"], _found_names(folder, *SHARDED), seeds or [0],
+        tests or ["test"], _found_candidates(folder), (folder / "captions/guard.parquet").is_file(),
+        (folder / "alignment").is_dir(), _found_names(folder, "groups/neighbors"),
     )  # fmt: skip
 
 
@@ -40,8 +41,9 @@ def _found_arms(folder: Path) -> list[str]:
     return found or ["multi"]
 
 
-def _found_shards(folder: Path) -> list[str]:
-    found = [path for name in SHARDED for path in folder.glob(f"{name}/{SHARD}")]
+def _found_names(folder: Path, *names: str) -> list[str]:
+    """The names of all shards of these tables."""
+    found = [path for name in names for path in folder.glob(f"{name}/{SHARD}")]
     counts = {shard_number(path.stem)[1] for path in found}
     if len(counts) > 1:  # the times of thousands of files are slow to read
         newest = max(found, key=lambda path: (path.stat().st_mtime, path.stem))

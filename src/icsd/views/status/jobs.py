@@ -51,12 +51,12 @@ class StageJob:
 def stages(run: Run, config: Config) -> Iterator[tuple[str, list[StageJob]]]:
     """Yield the stages of the default target with their jobs, in the order of the work."""
     yield "captions", [StageJob("read_captions", (), run.captions.paths[0], "read_captions", tables.CAPTIONS)]
-    yield "embeddings", _sharded("embed_captions", run, run.embeddings)
+    yield "embeddings", _sharded("embed_captions", run.embeddings)
     if run.guarded:
         yield "guard", _guard(run, config)
     form_groups = StageJob("form_groups", (), run.group_times.paths[0], "form_groups")
-    yield "groups", [*_sharded("find_neighbors", run, run.neighbors), form_groups]
-    yield "summaries", _sharded("summarize_groups", run, run.summaries) if run.summarized else []
+    yield "groups", [*_sharded("find_neighbors", run.neighbors), form_groups]
+    yield "summaries", _sharded("summarize_groups", run.summaries) if run.summarized else []
     yield "images", [job for arm in run.drawn for job in _drawing(run, arm)]
     yield "alignment", [job for arm in run.drawn for job in _aligning(run, arm, config.alignment)]
     yield "safety", [job for arm in run.drawn for job in _drawn("check_safety", run, run.safety(arm), arm)]
@@ -75,11 +75,8 @@ def _guard(run: Run, config: Config) -> list[StageJob]:
     return [*embedding, StageJob("guard_captions", (), run.guard.paths[0], "guard_captions")]
 
 
-def _sharded(rule: str, run: Run, table: RunTable) -> list[StageJob]:
-    return [
-        StageJob(rule, (shard,), path, f"{rule}/{shard}", table.table)
-        for shard, path in zip(run.shards, table.paths, strict=True)
-    ]
+def _sharded(rule: str, table: RunTable) -> list[StageJob]:
+    return [StageJob(rule, (path.stem,), path, f"{rule}/{path.stem}", table.table) for path in table.paths]
 
 
 def _drawn(rule: str, run: Run, table: RunTable, arm: str) -> list[StageJob]:
