@@ -64,7 +64,7 @@ def nearest_captions(anchors: EmbeddedCaptions, blocks: Iterable[EmbeddedCaption
 def _with_anchors(anchors: EmbeddedCaptions, others: Others, present: np.ndarray) -> Members:
     """Put those anchors that are `present` before their others, with the square of their vectors' lengths."""
     numbers = anchors.number[present]
-    own = np.concatenate([_squares(anchors.vectors[numbers[some]]) for some in _slices(len(numbers))] or [[]])
+    own = np.concatenate([_squares(anchors.vectors[numbers[some]]) for some in _slices(len(numbers))] or [np.zeros(0)])
     ids = np.column_stack([anchors.ids[present], others.ids])
     return Members(ids, np.column_stack([own, others.similarities]).astype(np.float32))
 
@@ -146,7 +146,9 @@ def index_captions(embeddings: Sequence[Path], index: Path, kind: str, settings:
     build(corpus.vectors, kind, settings, index)
 
 
-def measure_recall(embeddings: Path, index: Path, report: Path, k: int, queries: int, about: Mapping[str, Any]) -> None:
+def measure_recall(
+    embeddings: Sequence[Path], index: Path, report: Path, k: int, queries: int, about: Mapping[str, Any]
+) -> None:
     """Write the recall of the index on an even sample of captions to `report`, as JSON.
 
     `about` describes the index and comes first.
