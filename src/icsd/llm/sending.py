@@ -8,7 +8,6 @@ and is redacted in all that is stored of the server's words.
 
 import asyncio
 import logging
-import random
 from collections.abc import Callable, Iterable, Iterator
 from typing import Generic
 
@@ -23,9 +22,8 @@ from icsd.llm.parameters import Parameters
 from icsd.llm.problems import of_client
 from icsd.llm.request import Failure
 from icsd.llm.service import Attempt, Q, R, Segment, Service, unreadable
-from icsd.llm.throttle import FIRST, Throttle, capped_s, rate_limit_reset_s, retry_after_s
+from icsd.llm.throttle import FIRST, Throttle, backoff_s, capped_s, rate_limit_reset_s, retry_after_s
 
-FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.5, 30.0
 OVERLOAD_CODES = frozenset(("http-429", "http-503", "http-529"))  # the server wants fewer requests
 LEAST_TIMEOUTS = 4  # the stage stops after these and one and a half times all at once, if no answer ever came
 MOST_FORBIDDEN = 10  # a filter may answer 403 to one prompt; to so many in a row, it is the key
@@ -117,7 +115,7 @@ class _Sender(Generic[Q, R]):
                 continue
             if not attempt.retry or tries > self._endpoint.retries:
                 break
-            await asyncio.sleep(_backoff_s(tries, attempt.retry_after_s))
+            await asyncio.sleep(backoff_s(tries) if attempt.retry_after_s is None else attempt.retry_after_s)
             tries += 1
         await self._queue.flush()
         outcome = attempt.outcome
@@ -246,10 +244,3 @@ class _Sender(Generic[Q, R]):
         """Return whether a 403 is of a filter, although its words do not say so: the key was accepted before."""
         self._forbidden += status == 403
         return status == 403 and self._proven and self._forbidden <= MOST_FORBIDDEN
-
-
-def _backoff_s(tries: int, asked_s: float | None) -> float:
-    """Seconds before a retry: those that the server named, else twice as long each time, with jitter."""
-    if asked_s is not None:
-        return asked_s
-    return min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2.0 ** (tries - 1)) * random.uniform(0.5, 1.0)

@@ -6,6 +6,7 @@ Slow start and additive increase, multiplicative decrease: Jacobson, 1988, "Cong
 import asyncio
 import logging
 import math
+import random
 import re
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -15,6 +16,7 @@ from email.utils import parsedate_to_datetime
 FIRST = 32  # requests at once in the beginning: of 3,000 requests 16 costs 2% more time, 32 costs 1%
 AVERAGED_REQUESTS = 32  # of the moving average of the share of timeouts
 MAX_TIMEOUT_SHARE = 0.1  # above it the load is the cause, not a single request
+FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.5, 30.0
 LONGEST_PAUSE_S = 300.0  # a server that asks for more is asked again after that
 _log = logging.getLogger(__name__)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|h|m|s)")
@@ -132,3 +134,8 @@ def duration_s(text: str) -> float:
     """Seconds of a duration such as 1h2m3.5s; 0 if the text is no duration."""
     seconds = sum(float(number) * _SECONDS[unit] for number, unit in _DURATION.findall(text))
     return seconds if math.isfinite(seconds) else 0.0
+
+
+def backoff_s(failed: int) -> float:
+    """Seconds before a request that has `failed` so many times, from 1 on, is sent again, with jitter."""
+    return min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2.0 ** (failed - 1)) * random.uniform(0.5, 1.0)

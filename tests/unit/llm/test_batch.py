@@ -16,7 +16,7 @@ from chat_server import OK, Behaviour, ChatServer, always, digest, status
 
 from icsd.config import BatchConfig, SummariesConfig
 from icsd.core.errors import ConfigError, InputError
-from icsd.llm import client
+from icsd.llm import client, throttle
 from icsd.llm.batch import requester
 from icsd.llm.batch import server as batch_server
 from icsd.llm.batch.ledger import BatchLedger, BatchRecord, BatchRecords
@@ -47,7 +47,7 @@ class _KilledError(BaseException):
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(VARIABLE, KEY)
-    monkeypatch.setattr(batch_server, "FIRST_BACKOFF_S", 0.0)
+    monkeypatch.setattr(throttle, "FIRST_BACKOFF_S", 0.0)
     return tmp_path
 
 

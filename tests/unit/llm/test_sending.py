@@ -39,7 +39,7 @@ PROMPT = Prompt("{% for caption in captions %}\n<{{ loop.index }}> {{ caption }}
 @pytest.fixture(autouse=True)
 def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sending, "FIRST_BACKOFF_S", 0.01)
+    monkeypatch.setattr(throttle, "FIRST_BACKOFF_S", 0.01)
 
 
 def _completion(content: str = GOOD, usage: Any = None) -> Reply:

@@ -22,7 +22,7 @@ from icsd.core import tables
 from icsd.core.errors import ConfigError, TooManyDroppedError
 from icsd.core.ids import item_seed
 from icsd.core.pictures import read_header
-from icsd.llm import sending
+from icsd.llm import throttle
 from icsd.llm.budget import Budget, OutOfBudget
 from icsd.llm.cache import ResponseCache, spending
 from icsd.llm.endpoint import EndpointError
@@ -36,7 +36,7 @@ BOTH = ("model", "parameters")  # keys of the section openai and of images: here
 @pytest.fixture(autouse=True)
 def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sending, "FIRST_BACKOFF_S", 0.01)
+    monkeypatch.setattr(throttle, "FIRST_BACKOFF_S", 0.01)
 
 
 def _config(url: str, **changes: Any) -> ImagesConfig:
@@ -245,9 +245,9 @@ JOB = """
 import json, sys
 from pathlib import Path
 from icsd.config import ImagesConfig
-from icsd.llm import sending
+from icsd.llm import throttle
 from icsd.stages.images import draw_images
-sending.FIRST_BACKOFF_S = 0.01
+throttle.FIRST_BACKOFF_S = 0.01
 config = ImagesConfig(**json.loads(sys.argv[1]))
 draw_images(Path("sentences.parquet"), Path("images.parquet"), Path("sheet.png"), {}, config, Path("results/run"))
 """

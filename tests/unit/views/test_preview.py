@@ -20,7 +20,7 @@ from icsd.config import Config, SummariesConfig
 from icsd.core import tables
 from icsd.core.errors import ConfigError
 from icsd.core.ids import seeded_order
-from icsd.llm import sending
+from icsd.llm import throttle
 from icsd.llm.budget import Budget, OutOfBudget, OverBound
 from icsd.llm.cache import Spending
 from icsd.stages.summaries import summarize_groups
@@ -42,7 +42,7 @@ GROUPS = 6
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ChatServer]:
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv(KEY, "sk-secret")
-    monkeypatch.setattr(sending, "FIRST_BACKOFF_S", 0.01)
+    monkeypatch.setattr(throttle, "FIRST_BACKOFF_S", 0.01)
     with ChatServer() as running:
         yield running
 

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import random
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,9 +18,9 @@ from icsd.llm.parameters import Parameters
 from icsd.llm.problems import FATAL_STATUSES, HttpError, of_client
 from icsd.llm.replies import UnreadableReply, parse_json
 from icsd.llm.request import Failure, Outcome, Request, Response
+from icsd.llm.throttle import backoff_s
 
 COMPLETIONS: Final = "/v1/chat/completions"
-FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.5, 30.0
 OTHERS_GO_ON = "What was answered is stored, and other batches go on: run snakemake again to collect their responses"
 MOST_PAGES = 1000  # of 100 batches, in a list
 _log = logging.getLogger(__name__)
@@ -184,7 +183,7 @@ class BatchServer:
             except UnreadableReply:
                 if tries == self._retries:
                     raise
-            time.sleep(min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2.0**tries) * random.uniform(0.5, 1.0))
+            time.sleep(backoff_s(tries + 1))
             # it may have been created and only the answer lost; a second one would be paid again
             found = self.find({name})
             if name in found.ids:
