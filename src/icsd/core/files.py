@@ -5,6 +5,7 @@ import glob
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -19,6 +20,7 @@ from icsd.core.errors import DiskFullError
 from icsd.core.lock import Process
 
 UNFINISHED = ".unfinished"
+TEMPORARY = re.compile(r"\.(.+?)\.[0-9a-f]{8}\..+\.\d+" + re.escape(UNFINISHED))  # as `_temporary_name` writes it
 ABANDONED_S = 86_400.0
 REPLACED = {errno.ENOTEMPTY, errno.EEXIST, errno.EISDIR}  # another writer has put a folder there in the meantime
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # the disk, the user's share of it, a limit of the file system
@@ -47,14 +49,14 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     for other in path.parent.glob(f".{glob.escape(path.name)}.*{UNFINISHED}"):
         if _is_abandoned(other, path.name):
-            _remove(other)
+            remove(other)
     unfinished = _temporary_name(path)
     try:
         with room_for(path):
             yield unfinished
         _put(unfinished, path)
     finally:
-        _remove(unfinished)
+        remove(unfinished)
 
 
 @contextmanager
@@ -67,7 +69,7 @@ def reserved_room(folder: Path, size: int) -> Iterator[Callable[[], None]]:
     folder.mkdir(parents=True, exist_ok=True)
     for other in folder.glob(f".{path.name}.*{UNFINISHED}"):
         if _is_abandoned(other, path.name):
-            _remove(other)
+            remove(other)
     own = _temporary_name(path)
     try:
         with room_for(path), own.open("xb", buffering=0) as file:
@@ -97,6 +99,17 @@ def _is_abandoned(unfinished: Path, name: str) -> bool:
         return False  # just renamed or deleted by its writer
 
 
+def abandoned_paths(folder: Path) -> list[Path]:
+    """The unfinished files and folders below a folder whose writers were killed."""
+    found = list[Path]()
+    for path in sorted(folder.rglob(f".*{UNFINISHED}")):
+        name = TEMPORARY.fullmatch(path.name)
+        inside_another = any(other in path.parents for other in found)
+        if name and not inside_another and _is_abandoned(path, name[1]):
+            found.append(path)
+    return found
+
+
 def _last_write(path: Path) -> float:
     """Time of the last write to the file, or to any file in the folder."""
     return max(found.stat().st_mtime for found in [path, *path.rglob("*")])
@@ -109,7 +122,7 @@ def _put(unfinished: Path, path: Path) -> None:
             old = _temporary_name(path)
             with suppress(FileNotFoundError):
                 path.rename(old)
-            _remove(old)
+            remove(old)
         try:
             unfinished.replace(path)
         except OSError as error:
@@ -122,12 +135,17 @@ def _put(unfinished: Path, path: Path) -> None:
 def new_file(path: Path) -> BinaryIO:
     """Create a file in an existing folder and open it for bytes; its name outlives a crash."""
     file = path.open("xb")
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)
     return file
+
+
+def sync_folder(folder: Path) -> None:
+    """Return when the names in a folder outlive a crash."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_all(file: BinaryIO, data: bytes) -> None:
@@ -152,7 +170,8 @@ def read_regular(path: Path, limit: int) -> bytes:
         return file.read(limit)
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
+    """Delete a file or a folder; a file may be missing."""
     if path.is_dir():
         shutil.rmtree(path)
     else:

@@ -18,7 +18,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -27,6 +27,7 @@ from typing import Self
 
 from icsd.core.errors import InputError
 
+LOCK = ".lease"
 HEARTBEAT_S = 5.0
 STALE_S = 60.0  # without a heartbeat; a network file system may show one half a minute late
 POLL_S = 1.0
@@ -141,7 +142,7 @@ def locked(path: Path | str) -> Iterator[str]:
 def lock_file(path: Path | str) -> Path:
     """The file that is the lock of `path`."""
     path = Path(path)
-    return path.with_name(f".{path.name}.lease")
+    return path.with_name(f".{path.name}{LOCK}")
 
 
 def read_lock(path: Path | str) -> LockState | None:
@@ -149,15 +150,37 @@ def read_lock(path: Path | str) -> LockState | None:
     return _read(lock_file(path))
 
 
+def locked_paths(folder: Path, pattern: str = "*") -> list[Path]:
+    """The paths in a folder whose lock exists, with an owner who may be dead; `**/*` for those below it too."""
+    pattern = pattern.removesuffix("*") + f".*{LOCK}"
+    return [file.with_name(file.name[1 : -len(LOCK)]) for file in folder.glob(pattern)]
+
+
 def living_owner(path: Path | str) -> Process | None:
     """The process that holds the lock of `path`, if it is alive; this takes up to a minute for another machine."""
-    state = read_lock(path)
-    if state is None or state.owner.is_dead:
-        return None
-    if state.owner.is_here:
-        return state.owner
-    changed = _wait_for_change(path, state)
-    return changed.owner if changed and changed != state else None
+    found = first_living_owner([path])
+    return found[1] if found else None
+
+
+def first_living_owner(paths: Iterable[Path | str]) -> tuple[Path, Process] | None:
+    """One of the paths whose lock has a living owner, and that owner.
+
+    Owners on other machines are watched together, for up to a minute in all.
+    """
+    held = {Path(path): state for path in paths if (state := read_lock(path)) and not state.owner.is_dead}
+    for path, state in held.items():
+        if state.owner.is_here:
+            return path, state.owner
+    since = time.monotonic()
+    while held and time.monotonic() - since <= STALE_S:
+        time.sleep(POLL_S)
+        for path, state in list(held.items()):
+            now = read_lock(path)
+            if now is None:
+                del held[path]
+            elif now != state:
+                return path, now.owner
+    return None
 
 
 def _wait_until_free(path: Path | str) -> None:

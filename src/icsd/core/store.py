@@ -10,7 +10,7 @@ lock is needed: network file systems keep locks badly. A segment is a sequence o
 
 A reader reads headers and entries, and the values that it wants. Where a writer was killed in the middle of a block, it
 still reads the whole records before the cut; it ignores damaged values. Any segment may be deleted, at the price of
-making its records again.
+making its records again. `icsd clean` rewrites segments without some of their records, while no job runs.
 """
 
 import logging
@@ -26,6 +26,7 @@ from typing import BinaryIO, NamedTuple, Self
 from zlib import crc32
 
 from icsd.core import files
+from icsd.core.errors import InputError
 
 MAGIC = b"ICSDpic1"  # images were the first records
 HEADER, ENTRY = struct.Struct("<8sII"), struct.Struct("<32sII")
@@ -59,8 +60,12 @@ class Store:
     def records(self, keys: Collection[str] | None = None) -> Iterator[tuple[str, bytes]]:
         """Yield all whole records, or all with one of the keys, in the order of segments and writes."""
         wanted = None if keys is None else {bytes.fromhex(key) for key in keys}
-        for path in sorted(self.folder.rglob(f"*{self.suffix}")) if wanted != set() else ():
+        for path in self.segments() if wanted != set() else ():
             yield from _records(path, wanted)
+
+    def segments(self) -> list[Path]:
+        """The segments of all parts, in the order in which they are read."""
+        return sorted(self.folder.rglob(f"*{self.suffix}"))
 
     def count(self) -> int:
         """Number of different keys in this part."""
@@ -91,11 +96,55 @@ class _Entry(NamedTuple):
 def _records(path: Path, wanted: Collection[bytes] | None) -> Iterator[tuple[str, bytes]]:
     for file, entries in _blocks(path):
         for entry in entries if wanted is None else [entry for entry in entries if entry.key in wanted]:
-            value = os.pread(file.fileno(), entry.length, entry.offset)
-            if len(value) == entry.length and crc32(value) == entry.checksum:
+            if (value := _value(file, entry)) is not None:
                 yield entry.key.hex(), value
             else:
                 _log.warning("%s: the record %s is damaged and ignored", path, entry.key.hex())
+
+
+def _value(file: BinaryIO, entry: _Entry) -> bytes | None:
+    """The value of a record; None if it is damaged."""
+    value = os.pread(file.fileno(), entry.length, entry.offset)
+    return value if len(value) == entry.length and crc32(value) == entry.checksum else None
+
+
+def read_segment(path: Path) -> Iterator[list[tuple[str, bytes | None]]]:
+    """Yield the keys and values of each block of a segment; a damaged value is None."""
+    for file, entries in _blocks(path):
+        yield [(entry.key.hex(), _value(file, entry)) for entry in entries]
+
+
+def count_records(path: Path) -> int:
+    """Number of the records of a segment, whose values are not read."""
+    return sum(len(entries) for _, entries in _blocks(path))
+
+
+def rewrite_segment(path: Path, kept: Sequence[bool]) -> None:
+    """Keep some records of a segment, in the order of `read_segment`; delete the segment if that is none.
+
+    The new segment is whole and durable before it takes the place of the old one under its name, so that a kill leaves
+    one of the two. No process may append to the segment: InputError if one did, or if a record to keep is damaged.
+    DiskFullError if there is no room for both.
+    """
+    if not any(kept):
+        path.unlink()
+        files.sync_folder(path.parent)
+        return
+    numbers, size = iter(kept), path.stat().st_size
+    with files.atomic_path(path) as unfinished, unfinished.open("xb", buffering=0) as file:
+        for block in read_segment(path):
+            if records := [(key, _whole(path, key, value)) for key, value in block if next(numbers, False)]:
+                files.write_all(file, _packed(records))
+        os.fsync(file.fileno())
+        if path.stat().st_size != size:
+            raise InputError(path, "", "a job writes to it", "let the job end, and try again")
+    files.sync_folder(path.parent)
+
+
+def _whole(path: Path, key: str, value: bytes | None) -> bytes:
+    if value is None:
+        raise InputError(path, key, "the record is damaged, and was whole before", "look at the disk")
+    return value
 
 
 def _blocks(path: Path) -> Iterator[tuple[BinaryIO, list[_Entry]]]:
@@ -131,6 +180,13 @@ def _entries(file: BinaryIO, offset: int, size: int) -> list[_Entry]:
     return list(map(_Entry._make, zip(keys, offsets, lengths, checksums, strict=False)))
 
 
+def _packed(records: Sequence[tuple[str, bytes]]) -> bytes:
+    """A block of records."""
+    entries = b"".join(ENTRY.pack(bytes.fromhex(key), len(value), crc32(value)) for key, value in records)
+    header = HEADER.pack(MAGIC, len(records), crc32(entries))
+    return b"".join([header, entries, *(value for _, value in records)])
+
+
 class SegmentWriter:
     """Appends to one segment. The file is created with the first record."""
 
@@ -158,10 +214,8 @@ class SegmentWriter:
         """
         if not records:
             return
-        entries = b"".join(ENTRY.pack(bytes.fromhex(key), len(value), crc32(value)) for key, value in records)
-        header = HEADER.pack(MAGIC, len(records), crc32(entries))
         with files.room_for(self._path):
-            self._write(b"".join([header, entries, *(value for _, value in records)]))
+            self._write(_packed(records))
 
     def _write(self, block: bytes) -> None:
         if self._file is None:

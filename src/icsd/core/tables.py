@@ -243,6 +243,12 @@ def count(path: Path | str, table: Table) -> int:
         return int(file.metadata.num_rows)
 
 
+def count_parts(path: Path | str, table: Table) -> int:
+    """Number of row groups of a file of this kind, the shards of one by `write_batches`; errors as `read`."""
+    with _opened(path, table) as file:
+        return int(file.num_row_groups)
+
+
 def picture_index(path: Path | str) -> tuple[pa.ChunkedArray, np.ndarray | None]:
     """The ids of an IMAGES file and the picture_index.ENTRY of each row, None if it has no index; errors as `read`."""
     with _opened(path, IMAGES) as file:

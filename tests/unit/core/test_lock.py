@@ -14,7 +14,16 @@ import pytest
 from icsd.core import lock as module
 from icsd.core.errors import InputError
 from icsd.core.files import atomic_path
-from icsd.core.lock import Process, boot_id, living_owner, lock_file, locked, read_lock
+from icsd.core.lock import (
+    Process,
+    boot_id,
+    first_living_owner,
+    living_owner,
+    lock_file,
+    locked,
+    locked_paths,
+    read_lock,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -184,3 +193,18 @@ def test_a_folder_that_cannot_be_written_to_is_one_message(tmp_path: Path, monke
         locked(tmp_path / "a"),
     ):
         pass
+
+
+def test_owners_on_other_machines_are_watched_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "STALE_S", 0.3)
+    monkeypatch.setattr(module, "POLL_S", 0.05)
+    files = [_left_by(tmp_path / name, "elsewhere", number) for number, name in enumerate(["a", "b", "c"], start=1)]
+    paths = locked_paths(tmp_path)
+    assert sorted(paths) == [tmp_path / name for name in ("a", "b", "c")]
+    started = time.monotonic()
+    assert first_living_owner(paths) is None
+    assert time.monotonic() - started < 3 * module.STALE_S
+    beat = threading.Timer(0.1, os.utime, [files[1]])
+    beat.start()
+    assert first_living_owner(paths) == (tmp_path / "b", Process("elsewhere", 2))
+    beat.join()
