@@ -9,6 +9,7 @@ from pathlib import Path
 
 from icsd.core.errors import ICSDError
 from icsd.core.text import one_line, printable
+from icsd.views.clean import add_clean
 from icsd.views.export import add_caption
 from icsd.views.figure import add_figure
 from icsd.views.gallery import add_gallery
@@ -70,6 +71,7 @@ def parser() -> argparse.ArgumentParser:
     add_compare(commands)
     add_figure(commands)
     add_gallery(commands)
+    add_clean(commands)
     _add_convert(commands)
     return whole
 

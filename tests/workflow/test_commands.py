@@ -66,6 +66,7 @@ SUBCOMMANDS = {  # of icsd -> the tests that run it on tables
     "figure": "tests/unit/views/test_figure.py",
     "gallery": "tests/unit/views/test_gallery.py",
     "preview": "tests/unit/views/test_preview.py",
+    "clean": "tests/unit/views/test_clean.py",
     "convert": "tests/unit/models/test_conversion.py",
 }
 

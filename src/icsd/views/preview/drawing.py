@@ -10,6 +10,7 @@ from typing import Any
 from icsd.config import METHOD, Config, ImagesConfig
 from icsd.core import tables
 from icsd.core.ids import drawn_image_id, item_seed
+from icsd.core.lock import locked
 from icsd.stages.images import draw_images, image_store
 from icsd.views.preview.reckoning import BY_RATES, Line, hours_text
 from icsd.views.preview.trying import SampledGroup, TriedPrompt, left_of, preview_name
@@ -48,7 +49,7 @@ def draw_sentences(
     ][:number]
     store = image_store(Path(config.images.store), preview_name(run))
     before, started = store.count(), time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, locked(store.own_folder):  # so that icsd clean sees it
         own = Path(folder) / preview_name(run)
         sentences, images, sheet = (own / name for name in ("drawn.parquet", "images.parquet", "sheet.png"))
         tables.write(sentences, tables.SENTENCES, rows)
