@@ -234,7 +234,7 @@ def clean_page(lines: Sequence[Leftovers], notes: Sequence[str]) -> str:
     rows = [[str(each.place), each.what, each.by, f"{each.number:,}", size_text(each.size)] for each in lines]
     table = [*markdown_table(TABLE, rows, left=3), ""] if rows else []
     freed = [each.size for each in lines if each.kind]
-    nothing = "What is judged is needed." if any(each.by == UNJUDGED for each in lines) else NOTHING
+    nothing = "There is nothing to free yet." if any(each.by == UNJUDGED for each in lines) else NOTHING
     last = f"{size_text(sum(freed))} can be freed. Nothing was changed." if freed else nothing
     return "\n".join([*table, last, *notes])
 
