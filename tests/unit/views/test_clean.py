@@ -31,6 +31,7 @@ from icsd.views.clean import Leftovers, free, leftovers
 from icsd.views.estimate.counts import count
 from icsd.views.preview.trying import preview_name
 from icsd.views.run import Run, configured_run
+from icsd.views.run.on_disk import replaced_shards
 
 OLD, NEW = ["old 0", "old 1", "old 2", "both"], ["new 0", "new 1", "both"]
 PRICE = 0.5
@@ -314,6 +315,15 @@ def test_tables_of_another_shard_count_go_where_they_are_replaced(drawn: DrawnRu
         "0000-of-0001.parquet", "0000-of-0001.png", "sentences.parquet",
     ]  # fmt: skip
     assert "shards" not in _freeable(drawn.lines())
+
+
+def test_parts_of_the_search_for_neighbours_are_no_other_shards(tmp_path: Path) -> None:
+    parts = [tmp_path / f"groups/neighbors/{name}.parquet" for name in [*shard_names(2), *shard_names(3)]]
+    parts[0].parent.mkdir(parents=True)
+    for path in parts:
+        path.touch()
+    run = Run(tmp_path, shards=shard_names(3), search_parts=shard_names(2))
+    assert replaced_shards(run) == parts[2:]
 
 
 def test_only_files_of_killed_writers_and_decoded_pictures_are_left_over(drawn: DrawnRun) -> None:

@@ -200,9 +200,9 @@ def _of_runs(config: Config, results: Path) -> Iterator[Leftovers]:
     folders = run_folders(results)
     for folder in folders:
         own = folder.name == config.run
-        shards = config.shard_names if own else found_run(folder).shards
+        run = configured_run(config, folder) if own else found_run(folder)
         by = f"{COMMAND} {SHARDS}" if own else f"the same with the config of {folder.name}"
-        yield from _files(folder, "tables of another shard count", replaced_shards(folder, shards), SHARDS, by, own)
+        yield from _files(folder, "tables of another shard count", replaced_shards(run), SHARDS, by, own)
         yield from _files(folder, "decoded pictures", decoded_files(folder), DECODED)
     stores = {Path(config.summaries.store), Path(config.images.store)}
     for folder in sorted({*folders, *stores}):

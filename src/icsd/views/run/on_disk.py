@@ -1,12 +1,12 @@
 """The files in a run's folder that do not depend on its config: tables of any shard count, locks, what is left over."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from icsd.core import tables
 from icsd.core.errors import InputError
 from icsd.core.ids import shard_names
 from icsd.core.lock import locked_paths
+from icsd.views.run.folder import Run
 from icsd.views.run_table import SHARD as SHARD_NAME
 
 SENTENCES = "sentences.parquet"
@@ -56,10 +56,11 @@ def _not_drawn(folder: Path) -> str:
     return "" if finished else "no sentences are selected yet"
 
 
-def replaced_shards(folder: Path, shards: Sequence[str]) -> list[Path]:
-    """Tables and contact sheets of other shards than `shards`, in folders that have a table of each of these."""
-    found, names = list[Path](), set(shards)
-    for inside in sorted({path.parent for stage in CUT for path in (folder / stage).rglob("????-of-????.*")}):
+def replaced_shards(run: Run) -> list[Path]:
+    """Tables and contact sheets of other shards than the run's, in folders that have a table of each of these."""
+    found, searched = list[Path](), {path.parent for path in run.neighbors.paths}
+    for inside in sorted({path.parent for stage in CUT for path in (run.folder / stage).rglob("????-of-????.*")}):
+        names = set(run.search_parts if inside in searched else run.shards)
         files = [path for path in sorted(inside.iterdir()) if SHARD_NAME.fullmatch(path.stem)]
         tabled = {path.stem for path in files if path.suffix == ".parquet"}
         if names and names <= tabled:
