@@ -21,15 +21,30 @@ from icsd.views.status import add_status
 from icsd.views.trace import add_trace
 
 RENAMED = {"strip": "figure"}
+# what people type for a target of the workflow
+TARGETS = {
+    "estimate": "snakemake estimate",
+    "export": "snakemake export",
+    "downloads": "snakemake downloads",
+    "report": "make report",
+    "run": "snakemake",
+}
+INTERRUPTED = 130  # as a shell reports SIGINT
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a subcommand and return the exit status. An error that a user can fix is one message on stderr, status 1."""
     given = sys.argv[1:] if arguments is None else arguments
-    if given and given[0] in RENAMED:
+    if not given:
+        parser().print_help(sys.stderr)
+        return 2
+    if given[0] in RENAMED:
         print(f"icsd: `icsd {given[0]}` is now `icsd {RENAMED[given[0]]}`, with the same options", file=sys.stderr)
         return 1
-    options = parser().parse_args(given)
+    if given[0] in TARGETS:
+        print(f"icsd: {given[0]} is no command of icsd: type `{TARGETS[given[0]]}`", file=sys.stderr)
+        return 2
+    options = _parsed(given)
     try:
         output = options.run(options)  # a text, or texts as they come
         for text in [output] if isinstance(output, str) else output:
@@ -44,6 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
+    except KeyboardInterrupt:
+        print("icsd: interrupted: what was written is kept; type the command again to continue", file=sys.stderr)
+        return INTERRUPTED
     except BrokenPipeError:  # the reader has closed the pipe, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -53,6 +71,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"icsd: {printable(one_line(str(error.filename)))}: {error.strerror}", file=sys.stderr)
         return 1
     return 0
+
+
+def _parsed(given: Sequence[str]) -> argparse.Namespace:
+    """Parse the command line; of a file of YAML without an option the message names the option."""
+    commands = parser()
+    options, unknown = commands.parse_known_args(given)
+    if unknown:
+        overlays = [name for name in unknown if name.endswith((".yaml", ".yml"))]
+        hint = f" (for a config overlay type --configfile {overlays[0]})" if overlays else ""
+        commands.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+    return options
 
 
 def parser() -> argparse.ArgumentParser:

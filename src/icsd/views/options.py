@@ -1,6 +1,7 @@
 """Options that several subcommands of `icsd` share."""
 
 import argparse
+import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -10,6 +11,7 @@ import yaml
 from icsd.config import Config, load_config
 from icsd.config.shipped import merged
 from icsd.core.errors import ConfigError
+from icsd.core.text import one_line
 from icsd.views.run import DEFAULT_RUN
 
 DEFAULT_CONFIG = Path("config/config.yaml")
@@ -30,19 +32,48 @@ def add_config(command: argparse.ArgumentParser) -> None:
 
 
 def read_config(files: list[Path], assignments: list[str]) -> Config:
-    """The config as Snakemake merges it; ConfigError for a missing file or an assignment without "="."""
+    """The config as Snakemake merges it; ConfigError for what it would refuse."""
     values: Mapping[str, Any] = {}
     for path in [DEFAULT_CONFIG, *files]:
-        try:
-            values = merged(values, yaml.safe_load(path.read_text(encoding="utf-8")) or {})
-        except FileNotFoundError:
-            raise ConfigError(f"{path}: there is no such file; type this command where the Snakefile is") from None
+        values = merged(values, _read_overlay(path))
     for assignment in assignments:
         key, equals, value = assignment.partition("=")
         if not equals:
             raise ConfigError(f"--config {assignment} must be KEY=VALUE")
+        if "." in key:
+            section, _, name = key.partition(".")
+            raise ConfigError(f"--config {assignment}: below a section write --config '{section}={{{name}: {value}}}'")
         values = merged(values, {key: yaml.safe_load(value)})
     return load_config(values)
+
+
+def _read_overlay(path: Path) -> Mapping[str, Any]:
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        where = "" if DEFAULT_CONFIG.is_file() else "; type this command where the Snakefile is"
+        raise ConfigError(f"{path}: there is no such file{where}{_near(path)}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}{_problem(error)}; put it right, or quote a text with its marks") from error
+    if found is None:
+        return {}
+    if not isinstance(found, Mapping):
+        raise ConfigError(f"{path}: must have keys with values, such as `run: my-run`, as config/config.yaml has")
+    return found
+
+
+def _problem(error: Exception) -> str:
+    """Return where a file is not YAML, and why."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        mark = error.problem_mark
+        return f", line {mark.line + 1}, column {mark.column + 1}: is not YAML: {error.problem}"
+    return f": is not YAML: {one_line(str(error))}"
+
+
+def _near(path: Path) -> str:
+    """Name a file of YAML beside `path` with a similar name; empty if there is none."""
+    near = difflib.get_close_matches(path.name, [each.name for each in path.parent.glob("*.y*ml")], n=1)
+    return f"; did you mean {path.with_name(near[0])}?" if near else ""
 
 
 def positive(text: str) -> int:

@@ -5,9 +5,10 @@ from pathlib import Path
 from icsd.config import ARMS
 from icsd.core.errors import InputError
 from icsd.core.ids import shard_names, shard_number
-from icsd.views.run.folder import NO_TEST, Run
+from icsd.views.run.folder import NO_TEST, RESULTS, Run
 
 SHARD = "????-of-????.parquet"
+SHOWN = 5  # runs named in a message
 SHARDED = ("embeddings", "summaries", "images/*", "safety/*")  # folders of tables in shards
 
 
@@ -18,7 +19,7 @@ def found_run(folder: Path) -> Run:
     which shards count, in all tables. Where nothing tells arms, seeds or tests, those of the simplest run are expected.
     """
     if not folder.is_dir():
-        raise InputError(folder, "", "there is no such folder", "give a run's folder with --results")
+        raise InputError(folder, "", "there is no such folder", _other_runs())
     trained = folder.glob("captioner/*/seed-*")
     seeds = sorted({int(path.name.removeprefix("seed-")) for path in trained})
     tests = [path.name for path in sorted(folder.glob("pictures/*/")) if path.name not in NO_TEST]
@@ -28,6 +29,15 @@ def found_run(folder: Path) -> Run:
         tests or ["test"], _found_candidates(folder), (folder / "captions/guard.parquet").is_file(),
         (folder / "alignment").is_dir(), _found_names(folder, "groups/neighbors"),
     )  # fmt: skip
+
+
+def _other_runs() -> str:
+    """Return the way out where a run's folder is missing: the runs that there are, or how to make one."""
+    runs = [str(path) for path in sorted(RESULTS.glob("*/")) if (path / "captions").is_dir()]
+    if runs:
+        more = f" and {len(runs) - SHOWN} more" if len(runs) > SHOWN else ""
+        return f"give a run's folder with --results: here are {', '.join(runs[:SHOWN])}{more}"
+    return "there are no runs here yet: type snakemake where the Snakefile is, or give a run's folder with --results"
 
 
 def _found_candidates(folder: Path) -> int:
