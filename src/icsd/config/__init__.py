@@ -15,7 +15,7 @@ from icsd.config.estimate import EstimateConfig
 from icsd.config.evaluation import ENGLISH_METRICS, EvaluationConfig, SpiceConfig
 from icsd.config.export import ExportConfig, provenance
 from icsd.config.images import AlignmentConfig, DatasetConfig, GalleryConfig, ImagesConfig, SafetyConfig
-from icsd.config.section import Section, known_keys, mistake, tracked
+from icsd.config.section import RUN_NAME, Section, known_keys, mistake, tracked
 from icsd.config.shipped import shipped_path, with_defaults
 from icsd.config.summaries import AnswersConfig, BatchConfig, OpenAIConfig, QualityConfig, SummariesConfig
 from icsd.core.errors import ConfigError
@@ -44,9 +44,7 @@ MODEL_KEYS = (
 class Config(Section):
     """The whole config."""
 
-    run: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = tracked(
-        ..., "Name of the run; its tables go to results/<run>/."
-    )
+    run: Annotated[str, Field(pattern=RUN_NAME)] = tracked(..., "Name of the run; its tables go to results/<run>/.")
     shards: Annotated[int, Field(ge=1, le=9999)] = tracked(..., "Parts of every table, one job each.")
     arms: Annotated[list[ArmName], Field(min_length=1)] = tracked(..., "Arms to train and compare.")
     captions: CaptionsConfig

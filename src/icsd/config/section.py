@@ -4,6 +4,7 @@ import difflib
 import math
 import re
 from collections.abc import Collection, Iterator, Mapping, Set
+from datetime import date
 from typing import Annotated, Any, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -88,6 +89,7 @@ def _is_added(field: FieldInfo) -> bool:
 
 # renamed keys, for overlays with the old name
 RENAMED = {"images.pictures": "images.max_summaries"}
+RUN_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 SHOWN_CHARACTERS = 60
 SECRET = re.compile(r"(api_?key|password|secret|credential|(^|[._])key|(^|[._])token)(_env)?$", re.IGNORECASE)
 
@@ -116,9 +118,21 @@ def mistake(detail: Mapping[str, Any], values: Mapping[str, Any], whole: type[Ba
     shown = repr(_public(detail["input"]))
     if not key or len(shown) > SHOWN_CHARACTERS or SECRET.search(key) or isinstance(detail["input"], dict):
         return f"{key}: {problem}" if key else problem
-    if detail["type"] == "float_type" and _is_number(detail["input"]):
-        problem += " (YAML reads 1e-3 as text: write 1.0e-3, without quotes)"
-    return f"{key}={shown}: {problem[0].lower()}{problem[1:]}"
+    if detail["type"] == "string_pattern_mismatch" and detail["ctx"]["pattern"] == RUN_NAME:
+        problem = "must begin with a letter or digit; letters, digits, dots, hyphens and underscores may follow"
+    return f"{key}={shown}: {problem[0].lower()}{problem[1:]}{_hint(detail)}"
+
+
+def _hint(detail: Mapping[str, Any]) -> str:
+    """Return how to write a value that YAML reads as another type than was meant; empty for other errors."""
+    kind, value = detail["type"], detail["input"]
+    if kind == "float_type" and _is_number(value):
+        return " (YAML reads 1e-3 as text: write 1.0e-3, without quotes)"
+    if kind == "string_type" and isinstance(value, (bool, int, float, date)):
+        return " (YAML reads it as a number, a date, or yes or no: write it in quotes)"
+    if kind == "list_type" and isinstance(value, str):
+        return f" (write [{value}])"
+    return ""
 
 
 def _public(value: Any) -> Any:
