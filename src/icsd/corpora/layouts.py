@@ -38,6 +38,9 @@ DETECTED = ("coco", "karpathy", "blip")  # nocaps is read as coco, with its doma
 
 def read_entries(path: Path, layout: str, columns: Columns) -> Iterator[Entry]:
     """Yield the entries of a file; InputError if it does not have the layout, or none of them for `auto`."""
+    if path.is_dir():
+        hint = "name the file with the captions; a folder of images is named in pictures.real.images"
+        raise InputError(path, "", "is a folder", hint)
     layout = _by_suffix(path, columns) if layout == AUTO else layout
     if layout in STREAMED:
         shape, read = STREAMED[layout]

@@ -147,6 +147,8 @@ def load_chat_model(setting: str, folder: Path) -> ChatModel:
     ModelError, naming the config's `setting`, if the folder is incomplete, its weights are not safetensors, or its
     tokenizer has no chat template.
     """
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"{setting}={folder}: the folder holds no config.json of transformers; {WAY_OUT}")
     transformers_logging.disable_progress_bar()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     # a model file is outside data: any error becomes a message with its name

@@ -70,7 +70,7 @@ def accounted_jobs(run: str, folder: Path, days: int = 30) -> list[Job]:
 
 def partitions() -> dict[str, Partition]:
     """Return the cluster's partitions by name."""
-    rows = _rows(["sinfo", "--noheader", "--format=%R|%l"], columns=2)
+    rows = _rows(["sinfo", "--noheader", "--format=%R|%l"], columns=2, hint=f"; {WHERE}")
     return {name: Partition(name, minutes(limit)) for name, limit in rows}
 
 
@@ -119,13 +119,13 @@ def _resources(text: str) -> Mapping[str, str]:
     return dict(pair.split("=", 1) for pair in text.split(",") if "=" in pair)
 
 
-def _rows(command: Sequence[str], columns: int) -> list[list[str]]:
+def _rows(command: Sequence[str], columns: int, hint: str = "") -> list[list[str]]:
     """Return the output's lines, split at each |; the last column may contain one."""
-    lines = _output(command).splitlines()
+    lines = _output(command, hint).splitlines()
     return [row for line in lines if len(row := line.split("|", columns - 1)) == columns]
 
 
-def _output(command: Sequence[str]) -> str:
+def _output(command: Sequence[str], hint: str = "") -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     except FileNotFoundError:
@@ -134,7 +134,7 @@ def _output(command: Sequence[str]) -> str:
         raise ClusterError(f"{shlex.join(command)} has not answered in {TIMEOUT_S:.0f} s: try again later") from None
     if done.returncode:
         message = (done.stderr.strip() or done.stdout.strip() or f"status {done.returncode}").splitlines()[0]
-        raise ClusterError(f"{shlex.join(command)} failed: {message}")
+        raise ClusterError(f"{shlex.join(command)} failed: {message}{hint}")
     return done.stdout
 
 

@@ -290,6 +290,11 @@ def _message(read: Callable[[], object]) -> str:
     return message
 
 
+def test_a_folder_is_no_file_of_captions(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"is a folder; name the file with the captions; .* pictures.real.images"):
+        _captions(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "layout", "parts"),
     [

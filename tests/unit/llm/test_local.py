@@ -290,6 +290,7 @@ def test_the_folders_own_penalties_do_not_count(folder: Path) -> None:
     [
         ({"chat_template__jinja": None}, "its tokenizer has no chat template"),
         ({"model__safetensors": None}, "transformers cannot load the folder: .*safetensors"),
+        ({"config__json": None}, "the folder holds no config.json of transformers"),
         ({"config__json": "{}"}, "transformers cannot load the folder"),
         ({"tokenizer__json": "{}"}, "transformers cannot load the folder"),
     ],

@@ -92,6 +92,11 @@ def test_a_command_that_is_not_there_or_fails_is_one_message(bin_folder: Path) -
     _command(bin_folder, "sacct", "Slurm accounting storage is disabled\n", status=1)
     with pytest.raises(ClusterError, match=r"^sacct .* failed: Slurm accounting storage is disabled$"):
         slurm.accounted_jobs("tiny", FOLDER)
+    _command(bin_folder, "sinfo", "Unknown host\n", status=1)
+    with pytest.raises(
+        ClusterError, match=r"^sinfo .* failed: Unknown host; run snakemake on a login node .* or without"
+    ):
+        slurm.partitions()
 
 
 @pytest.mark.parametrize(

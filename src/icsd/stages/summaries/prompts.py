@@ -56,6 +56,9 @@ def load_prompt(path: Path) -> Prompt:
 
     InputError if one is missing, is no valid template, does not list the captions, or has unknown keys.
     """
+    there = ", ".join(sorted(each.stem for each in path.parent.glob("*.txt")))
+    if there and not path.exists():
+        raise InputError(path, "", "there is no such prompt", f"name one of {there}, or write it")
     prompt = Prompt(_read(path), _rules(path.with_suffix(".yaml")))
     samples = ["first caption of a sample", "second caption of a sample"]
     try:

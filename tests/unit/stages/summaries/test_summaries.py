@@ -171,6 +171,11 @@ def test_bad_limits_are_named(tmp_path: Path, rules: str | None, problem: str) -
     assert str(path.with_suffix(".yaml")) in str(error.value)
 
 
+def test_a_mistyped_prompt_is_named_with_those_there_are() -> None:
+    with pytest.raises(InputError, match=r"papr.txt: there is no such prompt; name one of .*paper, "):
+        load_prompt(PAPER.with_name("papr.txt"))
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
