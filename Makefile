@@ -10,6 +10,11 @@ UPGRADE :=
 TESTS :=
 # A target needs an option before it: --configfile and --config take every word that follows.
 RUN = $(BIN)/snakemake $(if $(OVERLAY),--configfile $(OVERLAY)) $(if $(CHANGE),--config '$(CHANGE)')
+# The folder of the run that these name, for the report; RESULTS=results/my-run names another.
+FOLDER = $(if $(filter command,$(origin RESULTS)),$(RESULTS),$$($(BIN)/python -c 'import sys, pathlib; \
+	from icsd.views.options import read_config as read; \
+	print(read([pathlib.Path(path) for path in sys.argv[1].split()], sys.argv[2:]).results)' \
+	'$(OVERLAY)' $(if $(CHANGE),'$(CHANGE)')))
 MODELS := clip stable-diffusion vision bert probe
 BENCHMARKS := $(sort $(basename $(notdir $(wildcard benchmarks/*.py))))
 
@@ -25,15 +30,18 @@ demo: setup
 	@echo "Where an image comes from: $(BIN)/icsd trace ID, with one of these ids:"
 	@$(BIN)/icsd trace --results $(RESULTS)
 
-# Write the report of a run, finished or not. Another run: make report OVERLAY=my-run.yaml RESULTS=results/my-run
+# Write the report of a run, finished or not. Another run: make report OVERLAY=my-run.yaml
 report: setup
-	@if $(RUN) --dry-run 2>&1 | grep "Nothing to be done" > /dev/null; then \
-		$(RUN) --report $(RESULTS)/report.html; \
+	@results=$(FOLDER); \
+	[ -d "$$results" ] || { echo "There is no folder $$results: run the workflow first, or name its overlay:" \
+		"make report OVERLAY=my-run.yaml"; exit 1; }; \
+	if $(RUN) --dry-run 2>&1 | grep "Nothing to be done" > /dev/null; then \
+		$(RUN) --report "$$results/report.html"; \
 	else \
 		echo "The run is not finished, or its config has changed: the report shows what exists and names what is missing."; \
-		$(RUN) --nolock --force report_so_far && $(RUN) --nolock report_so_far --report $(RESULTS)/report.html; \
-	fi
-	@echo "Open $(RESULTS)/report.html"
+		$(RUN) --nolock --force report_so_far && $(RUN) --nolock report_so_far --report "$$results/report.html"; \
+	fi; \
+	echo "Open $$results/report.html"
 
 # Every test, two at once; tests/conftest.py says which stay together and which begin.
 test: setup
