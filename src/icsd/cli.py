@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from icsd.core.errors import ICSDError
+from icsd.core.logs import INTERRUPTED
 from icsd.core.text import one_line, printable
 from icsd.views.clean import add_clean
 from icsd.views.export import add_caption
@@ -29,7 +30,6 @@ TARGETS = {
     "report": "make report",
     "run": "snakemake",
 }
-INTERRUPTED = 130  # as a shell reports SIGINT
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

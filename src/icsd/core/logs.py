@@ -15,6 +15,7 @@ from icsd.core.gpus import take_gpus
 from icsd.core.text import printable
 
 EVERY_S = 5.0  # between two lines of progress
+INTERRUPTED = 130  # the status that shells give to a process that SIGINT ended
 FORMAT = "%(asctime)s %(levelname)s %(message)s"
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -24,9 +25,9 @@ T = TypeVar("T")
 def job_log(path: Path | str, *, online: bool = False, gpus: int = 0) -> Iterator[None]:
     """Log to the file `path` and to stderr while inside; an error ends the process with status 1.
 
-    An ICSDError is logged as one message. Of any other error the log gets the traceback, and the terminal its last
-    line. Unless `online`, the process sends nothing to the Hugging Face hub: a job may run without a network. Where the
-    jobs of a run share a machine's GPUs, it first leases `gpus` of them (icsd.core.gpus).
+    An ICSDError is one message in both, and so is Ctrl-C. Of any other error the log gets the traceback, and the
+    terminal its last line. Unless `online`, the process sends nothing to the Hugging Face hub: a job may run without a
+    network. Where the jobs of a run share a machine's GPUs, it first leases `gpus` of them (icsd.core.gpus).
     """
     if not online:
         _go_offline()
@@ -49,6 +50,9 @@ def job_log(path: Path | str, *, online: bool = False, gpus: int = 0) -> Iterato
         with path.open("a", encoding="utf-8") as log:
             log.write(_indented(printable(traceback.format_exc().rstrip())) + "\n")
         raise SystemExit(1) from error
+    except KeyboardInterrupt as error:
+        _log.error("interrupted: what is finished is kept; type the same command again to continue")
+        raise SystemExit(INTERRUPTED) from error
     finally:
         logging.shutdown([lambda: file])
 

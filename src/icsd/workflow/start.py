@@ -4,6 +4,7 @@ Only this module reads Snakemake's own objects.
 """
 
 import logging
+import os
 import re
 import sys
 import tempfile
@@ -30,6 +31,8 @@ from icsd.workflow.resources import LIMITS
 
 EXECUTOR = "snakemake_executor_plugin_slurm"
 REFUSAL = re.compile(r"^ClusterError in .*:\n(.*)", re.MULTILINE)  # as Snakemake shows it
+JOB_ERROR = re.compile(r"^[\d-]{10} [\d:,]{12} ERROR (.*(?:\n    .*)*)", re.MULTILINE)  # as job_log writes it
+SHOWN_ERRORS = 3
 HOME_BYTES = 16_000_000  # what Snakemake and the libraries keep in their caches is more, but is not written at once
 
 
@@ -83,11 +86,29 @@ def limit_gpus(workflow: Any, gpus: int) -> None:
 
 
 def explain_failures(workflow: Any, run: str) -> None:
-    """Log why jobs ended before their own log began, which Snakemake does not report."""
+    """Log why jobs ended before their own log began, which Snakemake does not report, and the last errors of jobs.
+
+    Snakemake shows those with all of the failed job's log, and its own lines below: here they come last, as one line.
+    """
+    log = logging.getLogger("snakemake.logging")
     if is_slurm(workflow):
         executor = workflow.scheduler._executor
         for line in [*_refusals(Path(executor.slurm_logdir)), *_unreached(run, executor.run_uuid)]:
-            logging.getLogger("snakemake.logging").error(line)
+            log.error(line)
+    errors = [error for path in map(Path, workflow.logger_manager.get_logfile()) for error in job_errors(path)]
+    overlays = list(map(str, workflow.config_settings.configfiles))
+    for error in errors[-SHOWN_ERRORS:]:
+        # a key that an overlay sets is not changed in the default config
+        shown = error.replace(" in config/config.yaml", f" in {os.path.relpath(overlays[-1])}") if overlays else error
+        log.error(f"\nStopped: {shown}")
+    if any(not error.startswith("interrupted: ") for error in errors):
+        log.error("What is finished is kept: put it right, and type the same command again.")
+
+
+def job_errors(log: Path) -> list[str]:
+    """Return the different errors in the logs of jobs that Snakemake's log shows, in their order."""
+    text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
+    return list(dict.fromkeys(match[1].strip() for match in JOB_ERROR.finditer(text)))
 
 
 def _refusals(logs: Path) -> set[str]:

@@ -48,6 +48,14 @@ def test_another_error_has_its_traceback_in_the_log_alone(log: Path) -> None:
     assert log.read_text().endswith("IndexError: list index out of range\n")
 
 
+def test_an_interrupted_job_says_how_to_continue(log: Path) -> None:
+    done = _run(log, "raise KeyboardInterrupt")
+    assert done.returncode == 130
+    (line,) = done.stderr.splitlines()
+    assert line.endswith("ERROR: interrupted: what is finished is kept; type the same command again to continue")
+    assert "Traceback" not in log.read_text()
+
+
 def test_a_text_from_outside_forges_no_line_and_controls_no_terminal(log: Path) -> None:
     text = r"a dog\n2026-01-01 00:00:00 ERROR forged\x1b[2J\x9b\u202e\ud800"
     done = _run(log, f"logging.getLogger('icsd').warning('%s', '{text}'); raise ValueError('{text}')")
