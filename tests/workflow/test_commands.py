@@ -216,3 +216,15 @@ def test_an_overlay_does_not_take_the_target_of_the_report(checkout: Path) -> No
         options = get_argument_parser().parse_args(shlex.split(command))
         assert list(options.targets) == ["report_so_far"]
         assert [path.name for path in options.configfile] == ["my-run.yaml"]
+
+
+def test_the_report_is_written_to_the_run_that_the_overlay_names(checkout: Path) -> None:
+    command = ["make", "--eval", "folder: ; @echo $(FOLDER)", "folder"]
+    for given, folder in [
+        ([], "results/picturebook"),
+        (["OVERLAY=my-run.yaml"], "results/mine"),
+        (["OVERLAY=my-run.yaml", "CHANGE=run=other"], "results/other"),
+        (["RESULTS=results/here"], "results/here"),
+    ]:
+        done = subprocess.run([*command, *given], cwd=checkout, capture_output=True, text=True, check=True)
+        assert done.stdout == f"{folder}\n"
