@@ -84,6 +84,15 @@ def test_an_edited_value_reruns_its_stage_and_what_follows(
     assert done.planned() == planned
 
 
+def test_a_failed_rerun_is_not_taken_for_finished(done: Checkout) -> None:
+    """Snakemake has deleted the neighbours, and all that was made of the old ones is there."""
+    done.edit("groups.k", 10_000)
+    stopped = done.snakemake()
+    assert stopped.returncode == 1
+    assert "Stopped: groups.k=10000 must lie between 2 and the number of captions" in stopped.stderr
+    assert done.planned() == _from("find_neighbors")
+
+
 def test_what_changes_speed_alone_reruns_nothing(done: Checkout) -> None:
     done.edit("embeddings.device", "cpu")
     for key in ("embeddings.batch_tokens", "images.batch_size", "safety.batch_size", "evaluation.batch_size"):

@@ -104,6 +104,19 @@ class Config(Section):
         return drawing_names(arm, self.images.candidates)
 
     @property
+    def left_of_picturebook(self) -> dict[str, str]:
+        """Rule -> keys that name a model of the picture book, where the text encoder is another."""
+        if _of_picturebook(self.embeddings.model):
+            return {}
+        quality, images, captioner = self.summaries.quality, self.images, self.captioner
+        values = {
+            ("summarize_groups", "summaries.quality.image_model"): quality.image_model,
+            ("generate_images", "images.model"): None if "model" in images.unused else images.model,
+            ("train_captioner", "captioner.vision_model"): None if captioner.model else captioner.vision_model,
+        }
+        return {rule: key for (rule, key), model in values.items() if _of_picturebook(model)}
+
+    @property
     def scores_decide(self) -> bool:
         """True if the scores of pairs decide what a dataset has; else they are there to look at."""
         return self.alignment.selects or self.images.candidates > 1

@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -83,6 +83,30 @@ def limit_gpus(workflow: Any, gpus: int) -> None:
     workflow.global_resources["gpu"] = limit
     scheduler.global_resources["gpu"] = scheduler.resources["gpu"] = limit
     logging.getLogger("snakemake.logging").info(f"GPUs of this machine: {gpus}, each leased to one job at a time")
+
+
+def warn_of_picturebook(workflow: Any, left: Mapping[str, str]) -> None:
+    """Warn of jobs with models of the picture book for captions of another world; `left` maps their rules to keys."""
+    rules = {job.rule.name for job in workflow.dag.needrun_jobs()}
+    if keys := [key for rule, key in left.items() if rule in rules]:
+        logging.getLogger("snakemake.logging").warning(
+            f"Of the picture book, though embeddings.model is not: {', '.join(keys)}. Its models know a few hundred "
+            "words alone: name others, or stop before these jobs (docs/guide/your-captions.md#a-real-run)"
+        )
+
+
+def mark_outdated(workflow: Any) -> None:
+    """Mark existing outputs of the jobs that are to run as incomplete; each job takes the mark off when it has ended.
+
+    Snakemake deletes a job's outputs before it begins, and makes a missing file again only where a job needs it. Where
+    a run with a changed config stopped between two jobs, the next command would find the old tables after the gap, and
+    say that nothing is to be done (snakemake/snakemake#1978).
+    """
+    if workflow.touch or not workflow.is_main_process:
+        return
+    for job in workflow.dag.needrun_jobs():
+        if any(map(os.path.exists, job.output)):
+            workflow.persistence.started(job)
 
 
 def explain_failures(workflow: Any, run: str) -> None:

@@ -100,6 +100,21 @@ def test_the_picture_books_clip_does_not_judge_other_images() -> None:
     load_config(config | {"alignment": DEFAULT["alignment"] | {"model": None, "drop_share": 0.0}})
 
 
+def test_models_left_of_the_picture_book_are_named_where_captions_are_others() -> None:
+    keys = {
+        "summarize_groups": "summaries.quality.image_model",
+        "generate_images": "images.model",
+        "train_captioner": "captioner.vision_model",
+    }
+    values = _with("embeddings.model", "a/sentence-encoder")
+    assert load_config(values).left_of_picturebook == keys
+    values["summaries"]["quality"]["image_model"] = None
+    assert load_config(values).left_of_picturebook == {
+        rule: keys[rule] for rule in ("generate_images", "train_captioner")
+    }
+    assert load_config(_with("shards", 2)).left_of_picturebook == {}
+
+
 def test_every_key_has_a_sentence() -> None:
     def sections(model: Any) -> list[Any]:
         inner = [part for field in model.model_fields.values() for part in _models(field.annotation)]
