@@ -25,8 +25,8 @@ STREAMED: dict[str, tuple[str, Reader]] = {
     "text": ("a caption a line", read_text),
     "flickr": ("a file name, #, a number, a tab and a caption a line", read_flickr),
     "cc3m": ("a caption, a tab and an address a line, no header", read_cc3m),
-    "csv": ("a header, then comma-separated rows", read_csv),
-    "tsv": ("a header, then tab-separated rows", read_tsv),
+    "csv": ("a header such as image,caption, then comma-separated rows", read_csv),
+    "tsv": ("a header such as image, a tab and caption, then tab-separated rows", read_tsv),
     "jsonl": ("an object a line", read_jsonl),
     "parquet": ("a Parquet table with a column of captions", _read_parquet),
 }

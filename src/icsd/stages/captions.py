@@ -39,12 +39,14 @@ def read_captions(
     only one shard of it is in memory at once. A record that cannot be used, or whose caption is longer than
     `max_characters`, is dropped, and a LEDGER beside the captions has the reason. TooManyDroppedError for more than
     the share `max_drop_share`; with 0, the first is an InputError. So is an id of two captions, a corpus or a split
-    without captions, and one in another script than the language's if that is English.
+    without captions, one of numbers, and one in another script than the language's if that is English.
     """
     dropped = DroppedRecords(max_drop_share, "captions.max_drop_share")
     rows, ids = _short(corpus.captions(dropped.drop), max_characters, dropped), list[np.ndarray]()
     with ShardSorter(captions.parent) as sorter:
         while batch := list(islice(rows, BATCH)):
+            if not ids:
+                _check_words(batch[:LOOKED_AT])
             if language == ENGLISH and not ids:
                 _check_english(batch[:LOOKED_AT])
             table = _table(batch, corpus.split)
@@ -89,6 +91,15 @@ def _short(rows: Iterator[Row], limit: int, dropped: DroppedRecords) -> Iterator
         count = f"{len(row.text):,} characters, where captions.max_characters={limit:,} are allowed"
         place = f"{row.place}, caption {row.caption_id}"
         dropped.drop(RecordError(row.path, place, f"its caption is too long: {count}", hint))
+
+
+def _check_words(rows: Sequence[Row]) -> None:
+    """Raise InputError if most captions have no letter: a column of ids was read as captions."""
+    without = [row for row in rows if not any(map(str.isalpha, row.text))]
+    if 2 * len(without) > len(rows):
+        example = f"{len(without):,} of its first {len(rows):,} captions have no letter, such as {without[0].text!r}"
+        hint = "give a file with texts, or name their column in captions.columns.caption, in config/config.yaml"
+        raise InputError(without[0].path, without[0].place, example, hint)
 
 
 def _check_english(rows: Sequence[Row]) -> None:

@@ -159,6 +159,17 @@ def test_what_is_wrong_is_named_and_nothing_is_written(tmp_path: Path, content: 
     assert not (tmp_path / "out").exists()
 
 
+def test_a_column_of_ids_is_no_captions(tmp_path: Path) -> None:
+    path = tmp_path / "captions.txt"
+    path.write_text("139\n785\na dog\n", encoding="utf-8")
+    with pytest.raises(
+        InputError, match=r"2 of its first 3 captions have no letter, such as '139'; .*columns\.caption"
+    ):
+        read_captions(Corpus((path,)), 1_000, tmp_path / "all.parquet", 1)
+    path.write_text("139\na dog\n", encoding="utf-8")
+    read_captions(Corpus((path,)), 1_000, tmp_path / "all.parquet", 1)
+
+
 def test_a_few_unusable_records_are_dropped_with_their_reasons(tmp_path: Path) -> None:
     path, out = tmp_path / "x.csv", tmp_path / "out" / "all.parquet"
     path.write_text("caption,image_id\n" + "a dog,1.0\n" * 7 + ",2\nNA,\n" + "x" * 200 + ",3\n")
@@ -192,7 +203,7 @@ def test_too_many_unusable_records_are_an_error(tmp_path: Path) -> None:
 def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.json: there is no such file; mend its path"):
         read_captions(Corpus((tmp_path / "none.json",)), 100, tmp_path / "out.parquet", 1)
-    with pytest.raises(InputError, match=r"is unreadable \(Is a directory\)"):
+    with pytest.raises(InputError, match=r"is a folder; name the file with the captions"):
         read_captions(Corpus((tmp_path,), "coco"), 100, tmp_path / "out.parquet", 1)
 
 
