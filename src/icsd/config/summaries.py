@@ -51,6 +51,11 @@ class OpenAIConfig(Section):
     structured_output: bool = untracked(
         True, "Send the answer's JSON schema; where the server takes none, answers are checked here alone."
     )
+    bounded_output: bool = added(
+        False,
+        "Send the schema with bounds for the group: numbers of its captions, not more than the prompt allows, and a "
+        "length. A small model behind llama.cpp or vLLM lists numbers without end otherwise.",
+    )
     prompt_usd_per_million: Price = untracked(0.15, "USD for a million prompt tokens.")
     completion_usd_per_million: Price = untracked(0.60, "USD for a million answer tokens.")
 
@@ -165,6 +170,11 @@ class SummariesConfig(Section):
             "openai-batch": math.inf,
             "transformers": rates.local_requests_per_second,
         }[self.provider]
+
+    @property
+    def bounded(self) -> bool:
+        """True if each request has a schema with bounds for its group."""
+        return self.transformers.constrained if self.provider == "transformers" else self.openai.bounded_output
 
     @property
     def section(self) -> str:

@@ -145,6 +145,15 @@ def test_a_schema_that_is_refused_in_any_words_is_left_out_from_then_on(reply: R
         assert sent[0] and sum(sent) <= 2 and not any(sent[4:])  # the next one may be sent before the first succeeds
 
 
+def test_a_schema_bounded_by_the_group_is_sent_if_the_config_says_so() -> None:
+    with PlainServer(lambda request: _completion()) as server:
+        _ask(server, 1)
+        _ask(server, 1, run="other", bounded_output=True)
+        sent = [request["response_format"]["json_schema"]["schema"]["properties"]["index"] for request in server.seen]
+    assert "maxItems" not in sent[0]
+    assert (sent[1]["maxItems"], sent[1]["items"]["maximum"]) == (2, 2)
+
+
 def test_an_error_of_one_prompt_does_not_take_the_schema_from_the_others() -> None:
     long = _error(400, "This model's maximum context length is 8192 tokens, reduce the messages or max_tokens")
     with PlainServer(lambda request: long if _number(request) == 5 else _completion()) as server:

@@ -7,7 +7,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from icsd.config import OpenAIConfig, SummariesConfig
@@ -61,10 +61,11 @@ def endpoint_sampling(settings: OpenAIConfig) -> Sampling:
     )
 
 
-def first_request(prompt: Prompt, sampling: Sampling, group: Group) -> Request:
-    """The request of a group, before any repair."""
-    message = {"role": "user", "content": prompt.render(group.captions)}
-    return Request(sampling, (message,), prompt.rules.json_schema)
+def first_request(prompt: Prompt, sampling: Sampling, group: Group, *, bounded: bool = False) -> Request:
+    """The request of a group, before any repair; with the prompt's schema, or with one `bounded` by the group."""
+    message, rules = {"role": "user", "content": prompt.render(group.captions)}, prompt.rules
+    schema = rules.bounded_schema(len(group.captions)) if bounded else rules.json_schema
+    return Request(sampling, (message,), schema)
 
 
 @dataclass(frozen=True)
@@ -97,10 +98,7 @@ class _SummaryRequester:
 
     def _first(self, group: Group) -> Request:
         # rendered each time it is needed: the prompts of a shard are many times its captions
-        request = first_request(self.prompt, self.sampling, group)
-        if self.config.provider == "transformers" and self.config.transformers.constrained:
-            return replace(request, schema=self.prompt.rules.bounded_schema(len(group.captions)))
-        return request
+        return first_request(self.prompt, self.sampling, group, bounded=self.config.bounded)
 
     def _repair(self, group: Group, outcome: Outcome, summary: Summary) -> Request:
         content = outcome.content if isinstance(outcome, Response) else ""

@@ -63,7 +63,7 @@ def _rendered(
     sampling, characters, keys, ids = _sampling(config), dict[str, int](), list[str](), list[int]()
     shown = min(total, MOST_RENDERED)
     for group in progress(groups, shown, "prompts"):
-        request = first_request(prompt, sampling, group)
+        request = first_request(prompt, sampling, group, bounded=config.summaries.bounded)
         characters[request.key] = len(request.messages[0]["content"])
         keys.append(request.key)
         ids.append(group.group_id)
