@@ -219,7 +219,7 @@ def test_an_overlay_does_not_take_the_target_of_the_report(checkout: Path) -> No
 
 
 def test_the_report_is_written_to_the_run_that_the_overlay_names(checkout: Path) -> None:
-    command = ["make", "--eval", "folder: ; @echo $(FOLDER)", "folder"]
+    command = ["make", "--no-print-directory", "--eval", "folder: ; @echo $(FOLDER)", "folder"]
     for given, folder in [
         ([], "results/picturebook"),
         (["OVERLAY=my-run.yaml"], "results/mine"),

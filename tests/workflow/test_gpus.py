@@ -41,8 +41,8 @@ import os, time
 from pathlib import Path
 from icsd.core.logs import job_log
 
-begun = time.monotonic()
 with job_log(snakemake.log[0], gpus=snakemake.resources.gpu):
+    begun = time.monotonic()  # with the lease: before it, another job may still have its GPU
     time.sleep(0.3)
     seen = os.environ.get("CUDA_VISIBLE_DEVICES")
     Path(snakemake.output[0]).write_text(f"{seen} {begun} {time.monotonic()}")

@@ -393,7 +393,8 @@ def test_a_line_that_a_filter_refused_is_a_refusal_and_one_without_credit_stops_
         body = {"error": {"message": "Content Exists Risk"}}
         _lines_of_one(patch, requests[0].key, {"status_code": 400, "body": body})
         assert _ask(server, requests) == {requests[0].key: Failure("http-400", "Content Exists Risk")}
-    assert _submitted(server) == submitted + 1 and _events()[-1]["usd"] == 0.0
+    [event] = [event for event in _events() if event["key"] == requests[0].key]
+    assert _submitted(server) == submitted + 1 and event["usd"] == 0.0
     requests = _requests(3, 4)
     error = {"error": {"message": "pay", "code": "insufficient_quota"}}
     _lines_of_one(monkeypatch, requests[0].key, {"status_code": 429, "body": error})
