@@ -5,7 +5,7 @@
 
 from icsd.core.languages import check_installed
 from icsd.workflow.head import check_shared
-from icsd.workflow.start import explain_failures, limit_gpus, mark_outdated, start_head, warn_of_picturebook
+from icsd.workflow.start import explain_failures, limit_gpus, mark_outdated, start_head, warn_of_small_models
 
 if workflow.remote_exec:
     check_shared(Path(cfg.results))
@@ -24,7 +24,7 @@ onstart:
             spice.check_java()
     start_head(workflow, cfg.run, Path(cfg.results))
     limit_gpus(workflow, GPUS)
-    warn_of_picturebook(workflow, cfg.left_of_picturebook)
+    warn_of_small_models(workflow, cfg.left_small_models)
     mark_outdated(workflow)  # last: a refused start leaves all as it was
 
 

@@ -104,7 +104,7 @@ class Config(Section):
         return drawing_names(arm, self.images.candidates)
 
     @property
-    def left_of_picturebook(self) -> dict[str, str]:
+    def left_small_models(self) -> dict[str, str]:
         """Rule -> keys that name a model of the picture book, where the text encoder is another."""
         if _of_picturebook(self.embeddings.model):
             return {}

@@ -85,7 +85,7 @@ def limit_gpus(workflow: Any, gpus: int) -> None:
     logging.getLogger("snakemake.logging").info(f"GPUs of this machine: {gpus}, each leased to one job at a time")
 
 
-def warn_of_picturebook(workflow: Any, left: Mapping[str, str]) -> None:
+def warn_of_small_models(workflow: Any, left: Mapping[str, str]) -> None:
     """Warn of jobs with models of the picture book for captions of another world; `left` maps their rules to keys."""
     rules = {job.rule.name for job in workflow.dag.needrun_jobs()}
     if keys := [key for rule, key in left.items() if rule in rules]:

@@ -107,12 +107,12 @@ def test_models_left_of_the_picture_book_are_named_where_captions_are_others() -
         "train_captioner": "captioner.vision_model",
     }
     values = _with("embeddings.model", "a/sentence-encoder")
-    assert load_config(values).left_of_picturebook == keys
+    assert load_config(values).left_small_models == keys
     values["summaries"]["quality"]["image_model"] = None
-    assert load_config(values).left_of_picturebook == {
+    assert load_config(values).left_small_models == {
         rule: keys[rule] for rule in ("generate_images", "train_captioner")
     }
-    assert load_config(_with("shards", 2)).left_of_picturebook == {}
+    assert load_config(_with("shards", 2)).left_small_models == {}
 
 
 def test_every_key_has_a_sentence() -> None:

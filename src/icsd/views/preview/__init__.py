@@ -56,7 +56,7 @@ def _command(options: argparse.Namespace) -> Iterator[str]:
     logging.basicConfig(level=logging.WARNING, format="icsd: %(message)s")
     logging.getLogger("icsd").setLevel(logging.INFO)
     config = read_config(options.configfile, options.config)
-    if key := config.left_of_picturebook.get("summarize_groups"):
+    if key := config.left_small_models.get("summarize_groups"):
         problem = "is the picture book's: its tokenizer cuts other words to pieces, so image tokens are too many"
         logging.getLogger(__name__).warning("%s %s; give that of images.model, or null", key, problem)
     page = options.output or FOLDER / f"{config.run}.html"
