@@ -1,7 +1,4 @@
-"""Clean: what lies in the stores and in the runs' folders that nothing needs, and the freeing of it.
-
-pictures   records of the store of pictures that no table has
-"""
+"""Clean: what lies in the stores and in the runs' folders that nothing needs, and the freeing of it."""
 
 import argparse
 import logging
@@ -18,12 +15,7 @@ from icsd.core.store import Store, count_records
 from icsd.core.text import markdown_table
 from icsd.llm.cache import ResponseCache
 from icsd.stages.images import image_store
-from icsd.views.clean.pictures import (
-    PictureSegment,
-    free_pictures,
-    judged_segments,
-    unfinished_runs,
-)
+from icsd.views.clean.pictures import PictureSegment, free_pictures, judged_segments, unfinished_runs
 from icsd.views.options import Commands, add_config, read_config
 from icsd.views.run import RESULTS, configured_run, found_run
 from icsd.views.run.on_disk import decoded_files, locked_files, replaced_shards, run_folders
